@@ -1,0 +1,3 @@
+#include <Python.h>
+static struct PyModuleDef heap_module = {PyModuleDef_HEAD_INIT, "_heap", NULL, 0, NULL, NULL, NULL, NULL, NULL};
+PyMODINIT_FUNC PyInit__heap(void) { return PyModuleDef_Init(&heap_module); }
