@@ -1,0 +1,62 @@
+"""What can go wrong on the client's side, and the exit code of every error.
+
+Foreign exceptions become one of these at the edge that met them. `__main__` alone
+prints errors and ends the process; the table at the end is its only knowledge.
+"""
+
+from liveheap.errors import (
+    AuthenticationError,
+    CommandError,
+    LiveheapError,
+    SnapshotError,
+)
+
+
+class ClientError(LiveheapError):
+    """The client could not do what it was asked."""
+
+
+class UsageError(ClientError):
+    """The command line asks for something that cannot be."""
+
+
+class TransportError(ClientError):
+    """The stream to the agent could not be had, or was lost."""
+
+
+class ConnectError(TransportError):
+    """Nobody to talk to: no process, no agent, no socket, no port."""
+
+
+class SSHError(TransportError):
+    """ssh, or the command behind `--via`, failed."""
+
+
+class ConnectionLost(TransportError):
+    """The stream ended in the middle of a session."""
+
+
+class TimedOut(TransportError):
+    """The other side did not answer in time."""
+
+
+OK = 0
+FAILED = 1
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+_EXIT_CODES: tuple[tuple[type[LiveheapError], int], ...] = (
+    (UsageError, 2),
+    (TransportError, 3),
+    (AuthenticationError, 4),
+    (CommandError, 5),
+    (SnapshotError, 6),
+)
+
+
+def exit_code(error: LiveheapError) -> int:
+    """Return the exit code of an error, as the manual promises it."""
+    for kind, code in _EXIT_CODES:
+        if isinstance(error, kind):
+            return code
+    return FAILED

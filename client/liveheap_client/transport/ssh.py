@@ -1,0 +1,184 @@
+"""The user's own ssh: its command line, and what each of its failures means.
+
+We write no SSH. The user's configuration, agents, keys, jump hosts and host key policy
+stand as they are; nothing here weakens them. Options of ours, and why:
+
+    -T                     a terminal would mangle bytes
+    BatchMode              yes without a terminal: a password prompt would hang
+    ServerAlive*           a frozen link ends after 45 s instead of never
+    ExitOnForwardFailure, ClearAllForwardings
+                           the user's own LocalForward lines would clash
+    ControlMaster=auto     the next connection costs milliseconds; the socket lies in a
+                           directory only we can enter. Left out if the user's
+                           configuration has a ControlPath of its own, or by --no-mux,
+                           since for 120 s any process of this user can reuse the login
+
+`LIVEHEAP_SSH` names another binary or adds options, as words: `ssh -F ./config`.
+The remote command is one string which a remote shell reads: every word is quoted.
+"""
+
+import contextlib
+import os
+import shlex
+import stat
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from liveheap_client.errors import ConnectError, SSHError, UsageError
+from liveheap_client.transport.command import Explain, last_lines
+
+_CONTROL_PERSIST_S = 120
+_ASK_TIMEOUT_S = 5.0
+
+_SSH_FAILED = 255
+_NOT_FOUND = 127
+_NOT_EXECUTABLE = 126
+
+_KNOWN_WORDS: tuple[tuple[str, str], ...] = (
+    (
+        "Host key verification failed",
+        "check the host's key, then connect once with ssh itself",
+    ),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "find out why before you go on"),
+    ("Permission denied", "can you log in with ssh itself?"),
+    ("Could not resolve hostname", "is the name right? ssh knows no such host"),
+    ("Connection refused", "does an ssh server run there?"),
+    ("timed out", "is the machine up and reachable?"),
+    ("open failed", "does the agent listen on that port? LIVEHEAP_TCP=127.0.0.1:PORT"),
+)
+
+
+def command_line(
+    host: str,
+    command: str,
+    *,
+    environ: Mapping[str, str],
+    connect_timeout_s: float,
+    has_terminal: bool,
+    multiplex: bool,
+) -> list[str]:
+    """Return the argument vector that runs `command` on `host`."""
+    program = _program(environ)
+    options = [
+        f"BatchMode={'no' if has_terminal else 'yes'}",
+        f"ConnectTimeout={max(1, round(connect_timeout_s))}",
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=3",
+        "ExitOnForwardFailure=yes",
+        "ClearAllForwardings=yes",
+    ]
+    if multiplex:
+        options += _multiplexing(program, host, environ)
+    words = [word for option in options for word in ("-o", option)]
+    return [*program, "-T", *words, "--", host, command]
+
+
+def remote_command(
+    arguments: Sequence[str], *, program: str | None = None, port: int | None = None
+) -> str:
+    """Return the one string a remote shell reads. `program` is the user's own text."""
+    words = ["bridge", *arguments]
+    if port is not None:
+        words += ["--port", str(port)]
+    return " ".join([program or "liveheap", *map(shlex.quote, words)])
+
+
+def explain(host: str) -> Explain:
+    """Return what turns the end of an ssh process into an error."""
+
+    def from_end(code: int | None, talk: str) -> Exception:
+        lines = last_lines(talk)
+        if code == _SSH_FAILED:
+            hint = next((hint for words, hint in _KNOWN_WORDS if words in talk), None)
+            said = lines or ["ssh said nothing; the link may have been dropped"]
+            return SSHError("\n".join([f"ssh to {host} failed", *said]), hint=hint)
+        if code == _NOT_FOUND:
+            return SSHError(
+                "\n".join([f"no liveheap on the PATH of {host}", *lines]),
+                hint="name it: --remote-command /path/to/venv/bin/liveheap",
+            )
+        if code == _NOT_EXECUTABLE:
+            return SSHError(
+                "\n".join([f"liveheap on {host} cannot be executed", *lines]),
+                hint="name another one: --remote-command /path/to/venv/bin/liveheap",
+            )
+        ending = "is still running" if code is None else f"exit code {code}"
+        return SSHError(
+            "\n".join([f"the stream from {host} ended ({ending})", *lines]),
+            hint=f"try it by hand: ssh {host} liveheap ps",
+        )
+
+    return from_end
+
+
+def _program(environ: Mapping[str, str]) -> list[str]:
+    text = environ.get("LIVEHEAP_SSH") or "ssh"
+    try:
+        words = shlex.split(text)
+    except ValueError as exc:
+        raise UsageError(f"LIVEHEAP_SSH={text!r}: {exc}") from exc
+    if not words:
+        raise UsageError(f"LIVEHEAP_SSH={text!r} names no program")
+    return words
+
+
+def _multiplexing(
+    program: Sequence[str], host: str, environ: Mapping[str, str]
+) -> list[str]:
+    if _user_multiplexes(program, host):
+        return []
+    directory = control_directory(environ)
+    if directory is None or "%" in str(directory) or " " in str(directory):
+        return []
+    return [
+        "ControlMaster=auto",
+        f"ControlPath={directory}/cm-%C",
+        f"ControlPersist={_CONTROL_PERSIST_S}",
+    ]
+
+
+def _user_multiplexes(program: Sequence[str], host: str) -> bool:
+    """Ask ssh whether the user's configuration has a ControlPath for this host."""
+    try:
+        answer = subprocess.run(
+            [*program, "-G", "--", host],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_ASK_TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError as exc:
+        raise ConnectError(
+            f"cannot run {program[0]}: {exc.strerror}",
+            hint="install the OpenSSH client, or set LIVEHEAP_SSH",
+        ) from exc
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    settings = dict(
+        line.split(" ", 1)
+        for line in answer.stdout.decode("utf-8", "replace").splitlines()
+        if " " in line
+    )
+    return settings.get("controlpath", "none") != "none"
+
+
+def control_directory(environ: Mapping[str, str]) -> Path | None:
+    """Return our 0700 directory for control sockets; None if there can be none.
+
+    ssh adds 44 characters to it and a socket's path has at most 107; where the home
+    directory is too deep, the connection is simply not shared.
+    """
+    home = environ.get("HOME")
+    if not home:
+        return None
+    directory = Path(home, ".cache", "liveheap")
+    if len(str(directory)) > 60:
+        return None
+    with contextlib.suppress(OSError):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = os.lstat(directory)
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+        if ours and not stat.S_IMODE(found.st_mode) & 0o077:
+            return directory
+    return None

@@ -1,0 +1,49 @@
+"""A Unix socket of this machine: an agent's own, or one that somebody forwarded."""
+
+import os
+import socket
+import stat
+
+from liveheap_client.errors import ConnectError, TimedOut
+from liveheap_client.transport.sockets import SocketTransport
+
+
+def connect(path: str, *, timeout: float, peer: str | None = None) -> SocketTransport:
+    """Connect to the socket at `path`, which must be ours or root's."""
+    peer = peer or f"unix:{path}"
+    _check_owner(path, peer)
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connected.settimeout(timeout)
+    try:
+        connected.connect(path)
+    except TimeoutError as exc:
+        connected.close()
+        raise TimedOut(
+            f"{peer} does not accept a connection within {timeout:g} s",
+            hint="is the process stopped? its queue of connections is full",
+        ) from exc
+    except OSError as exc:
+        connected.close()
+        raise ConnectError(
+            f"cannot connect to {peer}: {exc.strerror or exc}",
+            hint="liveheap ps lists the workers that answer",
+        ) from exc
+    return SocketTransport(connected, peer=peer)
+
+
+def _check_owner(path: str, peer: str) -> None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or exc
+        raise ConnectError(
+            f"cannot connect to {peer}: {reason}",
+            hint="liveheap ps lists the workers that answer",
+        ) from exc
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ConnectError(f"{peer} is not a socket")
+    if found.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0:
+        raise ConnectError(
+            f"{peer} belongs to another user (uid {found.st_uid})",
+            hint="ask as that user: sudo -u USER liveheap ...",
+        )
