@@ -10,7 +10,7 @@ import sys
 
 def start_agent() -> None:
     if os.environ.get("LIVEHEAP") != "0":
-        import liveheap  # noqa: PLC0415  see above
+        import liveheap
 
         liveheap.start(strict=True)
 

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Install the named Debian packages that are missing, as root; else say what that skips.
+# No service is started: policy-rc.d forbids it for as long as apt runs.
+#   .ci/system.sh PACKAGE...
+set -euo pipefail
+missing=()
+for package in "$@"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' ||
+    missing+=("$package")
+done
+[ "${#missing[@]}" -gt 0 ] || exit 0
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+  echo "skipped: cannot install ${missing[*]} (not root, or no apt); tests that need them skip"
+  exit 0
+fi
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+echo "installed: ${missing[*]}"

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Test one CPython: every floor but lint and the command line, then the C under sanitizers.
+#   .ci/test-python.sh VERSION INTERPRETER
+set -euo pipefail
+version=$1 python=$2
+venv=build/venvs/$version
+floors=()
+for floor in engine contract integration unit; do
+  [ ! -d "tests/$floor" ] || floors+=("tests/$floor")
+done
+status=0
+.ci/step "$version: install" .ci/venv.sh "$venv" "$python" strict \
+  'WHEEL[cli,gevent]' --group test --group hosts
+.ci/step "$version: tests" .ci/pytest.sh "$venv" "py$version" "${floors[@]}" || status=1
+.ci/step "$version: install with sanitizers" .ci/venv.sh "$venv-sanitize" "$python" sanitize \
+  'WHEEL[cli,gevent]' --group test
+.ci/step "$version: C under sanitizers" .ci/sanitize.sh "$venv-sanitize" "py$version-sanitize" \
+  tests/engine || status=1
+exit "$status"

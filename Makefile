@@ -1,0 +1,59 @@
+# Everything a fresh machine needs: python3 with venv, a C compiler, a package index.
+#   make demo           a leaking worker, attached to and explained, in under a minute
+#   make test           lint, types, all tests, the agent alone, the C under sanitizers
+#   make test-pythons   the tests on every other CPython from 3.10 to 3.15
+SHELL := /bin/bash
+PYTHON ?= python3
+VENVS := build/venvs
+TEST := $(VENVS)/test
+STEP := .ci/step
+DEBIAN_PACKAGES := openssh-server openssh-client
+# Versions that another make has just tested (.ci/run): test-pythons leaves them out.
+ALREADY_TESTED ?=
+
+.PHONY: demo test test-pythons lint pytest alone sanitize bench clean
+.NOTPARALLEL:
+
+demo:
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --upgrade pip
+	.venv/bin/python -m pip install --quiet '.[cli,gevent]'
+	.venv/bin/liveheap demo
+
+test: lint pytest alone sanitize
+	@$(PYTHON) .ci/totals.py build/reports
+
+$(TEST)/.installed: FORCE
+	@$(STEP) 'system packages' .ci/system.sh $(DEBIAN_PACKAGES)
+	@$(STEP) 'install' .ci/venv.sh $(TEST) $(PYTHON) strict \
+	    'WHEEL[cli,gevent]' --group test --group hosts --group lint
+	@touch $@
+
+lint: $(TEST)/.installed
+	@$(STEP) 'ruff check' $(TEST)/bin/ruff check .
+	@$(STEP) 'ruff format' $(TEST)/bin/ruff format --check .
+	@$(STEP) 'mypy' $(TEST)/bin/mypy
+
+pytest: $(TEST)/.installed
+	@$(STEP) 'tests' .ci/pytest.sh $(TEST) all tests
+
+alone:
+	@$(STEP) 'agent alone: install' .ci/venv.sh $(VENVS)/alone $(PYTHON) strict WHEEL
+	@$(STEP) 'agent alone' .ci/alone.sh $(VENVS)/alone
+
+sanitize:
+	@$(STEP) 'install with sanitizers' .ci/venv.sh $(VENVS)/sanitize $(PYTHON) sanitize \
+	    'WHEEL[cli,gevent]' --group test
+	@$(STEP) 'C under sanitizers' .ci/sanitize.sh $(VENVS)/sanitize sanitize \
+	    tests/engine $(wildcard tests/unit/test_analysis_*.py tests/unit/test_snapshot_*.py)
+
+test-pythons:
+	@.ci/test-pythons.sh '$(PYTHON)' '$(ALREADY_TESTED)'
+
+bench: $(TEST)/.installed
+	$(TEST)/bin/python tests/bench/run.py --record
+
+clean:
+	rm -rf build .venv
+
+FORCE:

@@ -1,0 +1,173 @@
+"""The import rules of liveheap, as a test. To change a rule, edit the table below.
+
+One row per room: `room : the rooms it may import`. A room may name only rooms above its
+own row, so a circle cannot be written down; `*` means every row above, for the few
+modules that put the parts together. `client.x` is liveheap_client.x, any other name x
+is liveheap.x; `liveheap` and `client` alone are the two package roots. Lazy and
+typing-only imports count; importlib calls are not seen. A new room needs a row.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WINGS = {
+    "liveheap": ROOT / "liveheap",
+    "liveheap_client": ROOT / "client" / "liveheap_client",
+}
+
+MAY_IMPORT = """
+    errors           :
+    tokens           : errors
+    registry         : errors
+    protocol         : errors
+    snapshot         : errors
+    memory           : errors
+    _heap            :
+    admission        : errors
+    heap             : errors admission _heap
+    commands         : errors protocol snapshot memory
+    hosts            : errors
+    agent            : errors tokens registry protocol commands hosts memory heap
+    liveheap         : *
+    boot             : liveheap
+
+    client.errors    : errors
+    client.target    : client.errors
+    client.transport : errors client.errors client.target
+    client.patience  : client.errors client.transport
+    client.workers   : registry client.errors client.patience
+    client.reach     : errors tokens registry protocol
+    client.reach     : client.errors client.transport client.patience client.workers
+    client.dial      : errors protocol client.errors client.target client.transport
+    client.dial      : client.patience client.workers client.reach
+    client.session   : errors protocol client.errors client.target client.transport
+    client.session   : client.patience client.dial
+    client._graph    :
+    client.analysis  : errors protocol snapshot client._graph
+    client.render    : protocol client.analysis
+    client.terminal  : client.errors client.render
+    client.commands  : errors protocol snapshot commands client.errors client.target
+    client.commands  : client.session client.analysis client.workers
+    client           :
+    client.bridge    : errors protocol client.errors client.transport client.patience
+    client.bridge    : client.workers client.reach
+    client.launch    : client.errors
+    client.bare      : *
+    client.shell     : *
+    client.demo      : *
+    client.cli       : *
+    client.__main__  : *
+"""
+# Rooms that put the parts together, by the file that does it (DESIGN 3).
+COMPOSITION_ROOTS = {"liveheap.agent.service"}
+
+
+def full_name(short: str) -> str:
+    if short == "liveheap":
+        return "liveheap"
+    wing, _, room = short.partition(".")
+    if wing == "client":
+        return f"liveheap_client.{room}".rstrip(".")
+    return f"liveheap.{short}"
+
+
+def read_table(text: str) -> dict[str, set[str]]:
+    """Return {room: rooms it may import}; a room may have several rows."""
+    table: dict[str, set[str]] = {}
+    for row in filter(None, map(str.strip, text.splitlines())):
+        short, _, allowed = row.partition(":")
+        room = full_name(short.strip())
+        above = set(table) - {room}
+        names = set(map(full_name, allowed.split()))
+        if allowed.strip() == "*":
+            names = above
+        if names - above:
+            raise ValueError(f"{row!r} names {sorted(names - above)}: not above it")
+        table[room] = table.get(room, set()) | names
+    return table
+
+
+TABLE = read_table(MAY_IMPORT)
+
+
+def room_of(dotted: str) -> str | None:
+    """Return the room a dotted name lies in, or None if it is not ours."""
+    wing, _, rest = dotted.partition(".")
+    if wing not in WINGS:
+        return None
+    room = f"{wing}.{rest.split('.')[0]}".rstrip(".")
+    return room if room in TABLE or is_a_module(room) else wing
+
+
+def is_a_module(room: str) -> bool:
+    wing, _, name = room.partition(".")
+    path = WINGS[wing] / name
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def modules() -> Iterator[tuple[Path, str]]:
+    for wing, folder in WINGS.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            yield path, ".".join([wing, *parts]).removesuffix(".__init__")
+
+
+def imports(path: Path, module: str) -> Iterator[str]:
+    """Yield every dotted name a file imports, lazy and typing-only ones included."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            base = parts[: len(parts) - node.level + 1] if node.level else []
+            prefix = ".".join([*base, node.module] if node.module else base)
+            yield from (f"{prefix}.{alias.name}" for alias in node.names)
+
+
+def refused(module: str, names: Iterator[str]) -> list[str]:
+    """Return the imported names that the module's row does not allow."""
+    room = room_of(module)
+    allowed = {None, room, *TABLE[room or ""]}
+    if module in COMPOSITION_ROOTS:
+        allowed |= {r for r in TABLE if not r.startswith("liveheap_client")}
+    return sorted(name for name in names if room_of(name) not in allowed)
+
+
+MODULES = [pytest.param(path, module, id=module) for path, module in modules()]
+
+
+def test_both_wings_were_found() -> None:
+    assert {str(param.id).split(".")[0] for param in MODULES} == set(WINGS)
+
+
+def test_the_agent_is_never_allowed_the_client() -> None:
+    for room, names in TABLE.items():
+        if not room.startswith("liveheap_client"):
+            assert not any(name.startswith("liveheap_client") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("liveheap.protocol.frames", "liveheap.snapshot.reader"),
+        ("liveheap.agent.listener", "liveheap_client.session"),
+        ("liveheap_client.analysis.growth", "liveheap_client.session"),
+        ("liveheap_client.render.table", "liveheap_client.transport.unix"),
+        ("liveheap.snapshot.reader", "liveheap.heap"),
+    ],
+)
+def test_an_import_against_the_arrows_is_refused(module: str, name: str) -> None:
+    assert refused(module, iter([name])) == [name]
+
+
+@pytest.mark.parametrize(("path", "module"), MODULES)
+def test_a_room_imports_only_what_its_row_allows(path: Path, module: str) -> None:
+    room = room_of(module)
+    assert room in TABLE, f"{room} has no row in MAY_IMPORT"
+    wrong = refused(module, imports(path, module))
+    assert not wrong, f"{module} imports {wrong}; {room} may: {sorted(TABLE[room])}"
