@@ -1,0 +1,216 @@
+"""Frames: a 4-byte length, then one msgpack map with text keys.
+
+The first room a stranger's bytes enter, so everything here is bounded before anything
+is allocated. A length above the limit is refused as soon as its four bytes are there.
+A body is walked once by a table-driven scanner which builds nothing and counts items,
+depth and text lengths; msgpack sees only what passed. (Its own limits do not suffice:
+C unpackers allocate an announced array before its items exist, so nested
+announcements in a small frame ask for gigabytes, and they know no depth of ours.)
+
+Refused besides: extension types, floats that are not finite (JSON has no word for
+them), text that is not UTF-8, keys that are not text, keys given twice. Integers end
+at 64 bits by nature. The sending side runs the same scanner over what it made, so
+nothing leaves that the other end would refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import msgpack
+
+from liveheap.errors import (
+    LocalProtocolError,
+    MessageTooLarge,
+    ProtocolError,
+    RemoteProtocolError,
+)
+
+LENGTH_BYTES = 4
+MAX_TEXT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one frame of a direction may hold."""
+
+    frame: int
+    depth: int
+    items: int
+    text: int = MAX_TEXT
+
+
+CLIENT_FIRST = Limits(frame=4 * 1024, depth=8, items=10_000)
+CLIENT = Limits(frame=1024 * 1024, depth=8, items=10_000)
+AGENT = Limits(frame=4 * 1024 * 1024 + 4 * 1024, depth=64, items=500_000)
+
+
+def encode(fields: Mapping[str, Any], limits: Limits) -> bytes:
+    """A map as a frame; LocalProtocolError if it cannot be one within the limits."""
+    try:
+        body = msgpack.packb(fields, unicode_errors="backslashreplace")
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise LocalProtocolError(f"this cannot be sent: {exc}") from exc
+    if len(body) > limits.frame:
+        raise MessageTooLarge(
+            f"a message of {len(body)} bytes, at most {limits.frame} fit a frame"
+        )
+    _Scan(body, limits, LocalProtocolError).run()
+    return b"".join((len(body).to_bytes(LENGTH_BYTES, "little"), body))
+
+
+def decode(body: bytes | bytearray | memoryview, limits: Limits) -> dict[str, Any]:
+    """The map in a frame's body; RemoteProtocolError if it is anything else."""
+    _Scan(body, limits, RemoteProtocolError).run()
+    try:
+        fields: dict[str, Any] = msgpack.unpackb(
+            body, object_pairs_hook=_map_without_surprises, strict_map_key=False
+        )
+    except ValueError as exc:
+        raise RemoteProtocolError(f"a frame that is not msgpack: {exc!s:.200}") from exc
+    return fields
+
+
+class FrameBuffer:
+    """Bytes in, frame bodies out.
+
+    Holds what the caller fed it and has not taken: feed at most one read at a time,
+    then take frames until there is none.
+    """
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._data = bytearray(data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take bytes from the stream."""
+        self._data += data
+
+    def next_frame(self, limits: Limits) -> dict[str, Any] | None:
+        """Take the next frame's map; None if more bytes are needed."""
+        if len(self._data) < LENGTH_BYTES:
+            return None
+        length = int.from_bytes(self._data[:LENGTH_BYTES], "little")
+        if not 0 < length <= limits.frame:
+            raise RemoteProtocolError(
+                f"a frame of {length} bytes, expected 1 to {limits.frame}"
+            )
+        end = LENGTH_BYTES + length
+        if len(self._data) < end:
+            return None
+        with memoryview(self._data) as whole, whole[LENGTH_BYTES:end] as body:
+            fields = decode(body, limits)
+        del self._data[:end]
+        return fields
+
+
+def _map_without_surprises(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """Build a map; msgpack hands the pairs over before they can shadow each other."""
+    for key, _ in pairs:
+        if type(key) is not str:
+            raise RemoteProtocolError("a map's keys are text")
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise RemoteProtocolError("a map has a key twice")
+    return fields
+
+
+# What follows a first byte: (what, bytes of its length field, length if there is none)
+_SCALAR, _TEXT, _BINARY, _ARRAY, _MAP, _FLOAT, _REFUSED = range(7)
+
+
+def _what_follows() -> list[tuple[int, int, int]]:
+    table = [(_SCALAR, 0, 0)] * 256
+    for low in range(16):
+        table[0x80 | low] = (_MAP, 0, low)
+        table[0x90 | low] = (_ARRAY, 0, low)
+    for low in range(32):
+        table[0xA0 | low] = (_TEXT, 0, low)
+    for first in (0xC1, *range(0xC7, 0xCA), *range(0xD4, 0xD9)):
+        table[first] = (_REFUSED, 0, 0)
+    for power, width in enumerate((1, 2, 4)):
+        table[0xC4 + power] = (_BINARY, width, 0)
+        table[0xD9 + power] = (_TEXT, width, 0)
+    for power, width in enumerate((4, 8)):
+        table[0xCA + power] = (_FLOAT, 0, width)
+    for power, width in enumerate((1, 2, 4, 8)):
+        table[0xCC + power] = table[0xD0 + power] = (_SCALAR, 0, width)
+    for power, width in enumerate((2, 4)):
+        table[0xDC + power] = (_ARRAY, width, 0)
+        table[0xDE + power] = (_MAP, width, 0)
+    return table
+
+
+_FOLLOWS = _what_follows()
+
+
+class _Scan:
+    """One walk over a body, which raises or finds it within the limits."""
+
+    __slots__ = ("_body", "_culprit", "_limits")
+
+    def __init__(
+        self,
+        body: bytes | bytearray | memoryview,
+        limits: Limits,
+        culprit: type[ProtocolError],
+    ) -> None:
+        self._body = body
+        self._limits = limits
+        self._culprit = culprit
+
+    def run(self) -> None:
+        body, end, limits = self._body, len(self._body), self._limits
+        if not end or _FOLLOWS[body[0]][0] != _MAP:
+            self._refuse("a frame is one map")
+        position, items, open_items = 0, 0, [1]
+        while open_items:
+            if not open_items[-1]:
+                open_items.pop()
+                continue
+            open_items[-1] -= 1
+            if position >= end:
+                self._refuse("a frame's map is cut short")
+            what, width, length = _FOLLOWS[body[position]]
+            position += 1
+            if width:
+                length = int.from_bytes(body[position : position + width], "big")
+                position += width
+            if what in (_ARRAY, _MAP):
+                children = length if what == _ARRAY else 2 * length
+                items += children
+                if items > limits.items:
+                    self._refuse_size(f"more than {limits.items} items in a frame")
+                if len(open_items) > limits.depth:
+                    self._refuse_size(f"a frame deeper than {limits.depth}")
+                open_items.append(children)
+                continue
+            if what == _REFUSED:
+                self._refuse("an extension type or reserved byte in a frame")
+            if what == _TEXT and length > limits.text:
+                self._refuse_size(f"text longer than {limits.text} bytes")
+            if what == _FLOAT:
+                self._check_finite(body[position : position + length])
+            position += length
+        if position != end:
+            self._refuse("a frame's length and its map disagree")
+
+    def _check_finite(self, encoded: bytes | bytearray | memoryview) -> None:
+        """Refuse infinities and NaN: every bit of the exponent is set."""
+        exponent = 0x7F80 if len(encoded) == 4 else 0x7FF0
+        if int.from_bytes(encoded[:2], "big") & exponent == exponent:
+            self._refuse("a float that is not finite")
+
+    def _refuse(self, message: str) -> NoReturn:
+        raise self._culprit(message)
+
+    def _refuse_size(self, message: str) -> NoReturn:
+        if self._culprit is LocalProtocolError:
+            raise MessageTooLarge(message)
+        raise self._culprit(message)
