@@ -1,0 +1,159 @@
+"""The user's token: 32 random bytes in a file that only its owner can read.
+
+Search order: `$LIVEHEAP_TOKEN_FILE`; `$CREDENTIALS_DIRECTORY/liveheap.token` (systemd's
+LoadCredential); `<run dir>/token`; `~/.config/liveheap/token`. A place that has no file
+is passed over, except the first, which somebody named. A file that is there and unfit
+is an error and never passed over: the fault would otherwise show as "not genuine".
+
+Checked on the open descriptor, so that nothing can be exchanged in between: a regular
+file and no link, ours, no bits for group or others, 32 bytes. systemd's own files are
+the exception: they may belong to root and show a group bit, because the permission is
+an access list in a directory that no other unit can enter.
+
+Never on a command line, never in a URL or log or, by default, an environment variable.
+Nothing here keeps a token, and no error says one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from liveheap.errors import AuthenticationError
+from liveheap.registry import own_directories
+
+TOKEN_BYTES = 32
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class TokenError(AuthenticationError):
+    """There is no token, or its file is unfit."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint, code="token")
+
+
+def find_token(environ: Mapping[str, str], run_dir: Path | None = None) -> bytes:
+    """The token, from the first place that has one.
+
+    Without a run directory, all of this user's are searched.
+    """
+    for path, is_credential in _places(environ, run_dir):
+        token = _read(path, is_credential=is_credential)
+        if token is not None:
+            return token
+    raise TokenError(
+        "there is no token: no agent of this user has run here",
+        hint="start the worker's agent, or set LIVEHEAP_TOKEN_FILE",
+    )
+
+
+def token_path(environ: Mapping[str, str], run_dir: Path | None = None) -> Path | None:
+    """The file that find_token would read; None if there is none."""
+    for path, is_credential in _places(environ, run_dir):
+        if _read(path, is_credential=is_credential) is not None:
+            return path
+    return None
+
+
+def ensure_token(environ: Mapping[str, str], directory: Path) -> Path:
+    """The token's file; made in this directory if no place has one."""
+    path = token_path(environ, directory)
+    if path is None:
+        path = directory / "token"
+        _create(path)
+        _read(path, is_credential=False)
+    return path
+
+
+def _places(
+    environ: Mapping[str, str], run_dir: Path | None
+) -> Iterator[tuple[Path, bool]]:
+    """The search order; the flag says which file systemd made."""
+    chosen = environ.get("LIVEHEAP_TOKEN_FILE")
+    if chosen:
+        if not os.path.lexists(chosen):
+            raise TokenError(
+                f"LIVEHEAP_TOKEN_FILE={chosen}: no such file",
+                hint=f"umask 077; head -c {TOKEN_BYTES} /dev/urandom > {chosen}",
+            )
+        yield Path(chosen), False
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    if credentials:
+        yield Path(credentials, "liveheap.token"), True
+    for directory in [run_dir] if run_dir else own_directories(environ):
+        yield directory / "token", False
+    home = environ.get("HOME")
+    if home:
+        yield Path(home, ".config", "liveheap", "token"), False
+
+
+def _read(path: Path, *, is_credential: bool) -> bytes | None:
+    """The token in a file; None if there is no file."""
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        if path.is_symlink():
+            raise TokenError(
+                f"{path} is a link; the token must be a file of its own",
+                hint=f"rm {path}, or set LIVEHEAP_TOKEN_FILE to what it points to",
+            ) from None
+        raise TokenError(
+            f"{path} cannot be opened: {exc.strerror}",
+            hint=f"run as the worker's user; see: ls -l {path}",
+        ) from None
+    try:
+        _check(path, os.fstat(descriptor), is_credential=is_credential)
+        return os.read(descriptor, TOKEN_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _check(path: Path, status: os.stat_result, *, is_credential: bool) -> None:
+    uid = os.geteuid()
+    owners, forbidden = ({uid, 0}, 0o037) if is_credential else ({uid}, 0o077)
+    if not stat.S_ISREG(status.st_mode):
+        raise TokenError(f"{path} is not a regular file", hint=f"ls -l {path}")
+    if status.st_uid not in owners:
+        raise TokenError(
+            f"{path} belongs to uid {status.st_uid}, not to {uid}",
+            hint=f"run as that user, or: sudo chown {uid} {path}",
+        )
+    if stat.S_IMODE(status.st_mode) & forbidden:
+        raise TokenError(
+            f"{path} has mode {stat.S_IMODE(status.st_mode):04o}; others can use it",
+            hint=f"others may have read it: rm {path}, then restart the agents",
+        )
+    if status.st_size != TOKEN_BYTES:
+        raise TokenError(
+            f"{path} has {status.st_size} bytes; a token has {TOKEN_BYTES}",
+            hint=f"rm {path}, then restart the agents",
+        )
+
+
+def _create(path: Path) -> None:
+    """Make a token; the name appears with all its bytes, and whoever is first wins."""
+    draft = path.with_name(f".token.{os.urandom(4).hex()}")
+    try:
+        descriptor = os.open(draft, _CREATE, 0o600)
+        try:
+            os.write(descriptor, os.urandom(TOKEN_BYTES))
+        finally:
+            os.close(descriptor)
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    except OSError as exc:
+        raise TokenError(
+            f"no token could be made at {path}: {exc.strerror}",
+            hint="set LIVEHEAP_TOKEN_FILE to a file of 32 random bytes, mode 0600",
+        ) from None
+    finally:
+        with suppress(OSError):
+            os.unlink(draft)
