@@ -1,0 +1,28 @@
+/* The forker: takes a clone of the worker in which the walker runs, and looks after it.
+ *
+ * The clone is made by the bare system call with exit signal 0: no atfork handlers of
+ * other libraries, no SIGCHLD, invisible to the worker's waitpid, and every thread's
+ * frames still there to be read. It is reaped with __WALL. What the child does before
+ * it reads the heap stands in fences.h.
+ *
+ * PDEATHSIG, the fence against a worker that dies, belongs to the thread that forked:
+ * let the thread that calls snapshot_start live for as long as the request does. Should
+ * it end all the same, the child is killed early (an incomplete walk, said so), and
+ * where the kernel does not do that, the watchdog ends the child.
+ *
+ * A Child may be used by several threads at once; its fields are guarded by the GIL.
+ * In a process forked from the worker a Child is dead weight: it neither kills nor
+ * reaps, since the walking process is not that process's child.
+ */
+#ifndef LIVEHEAP_FORKER_H
+#define LIVEHEAP_FORKER_H
+
+#include <Python.h>
+
+/* snapshot_start, collapse, bare_clone; for module.c. */
+extern PyMethodDef forker_methods[];
+
+/* Add the type Child to the module. 0, or -1 with an exception set. */
+int forker_add_types(PyObject *module);
+
+#endif
