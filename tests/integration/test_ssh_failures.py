@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap, starting
-from spawn import Worker, eventually
+from spawn import Stage, Worker, eventually
 from ssh_server import NEEDS_SSHD, SshServer, running_sshd
 
 pytestmark = NEEDS_SSHD
@@ -22,8 +22,10 @@ def worker(spawn_worker: Callable[..., Worker]) -> Worker:
 
 
 @pytest.fixture
-def server(worker: Worker, tmp_path: Path) -> Iterator[SshServer]:
-    with running_sshd(tmp_path, run_dir=worker.run_dir) as server:
+def server(worker: Worker, stage: Stage) -> Iterator[SshServer]:
+    directory = stage.directory / "ssh"
+    directory.mkdir(mode=0o700)
+    with running_sshd(directory, run_dir=worker.run_dir) as server:
         yield server
 
 
@@ -120,7 +122,7 @@ def test_host_without_liveheap_gets_a_hint_how_to_name_it(
 
     done = liveheap("status", "box", env=desk, expect=CANNOT_CONNECT)
 
-    assert "no `liveheap`" in done.stderr or "not found" in done.stderr
+    assert "no liveheap on the PATH" in done.stderr
     assert "--remote-command" in done.stderr
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap
-from spawn import Worker
+from spawn import Stage, Worker
 from ssh_server import NEEDS_SSHD, SshServer, free_port, running_sshd
 
 pytestmark = NEEDS_SSHD
@@ -22,8 +22,10 @@ def worker(spawn_worker: Callable[..., Worker]) -> Worker:
 
 
 @pytest.fixture
-def server(worker: Worker, tmp_path: Path) -> Iterator[SshServer]:
-    with running_sshd(tmp_path, run_dir=worker.run_dir) as server:
+def server(worker: Worker, stage: Stage) -> Iterator[SshServer]:
+    directory = stage.directory / "ssh"
+    directory.mkdir(mode=0o700)
+    with running_sshd(directory, run_dir=worker.run_dir) as server:
         yield server
 
 

@@ -1,0 +1,79 @@
+"""Catch the child of a snapshot in the middle of its walk, and hold it there.
+
+The walk of a big heap takes a tenth of a second. The catcher looks at the worker's
+children without a pause and stops the first new one with SIGSTOP, which the child
+cannot block; from there on a test has all the time it needs. A child that was too fast
+is told by its client, which ends first: then the test asks again.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from spawn import eventually
+
+BALLAST = 200_000
+"""What to give the worker gevent_leak, so that there is a middle to be caught in."""
+ATTEMPTS = 5
+
+
+@dataclass
+class Caught:
+    """A stopped child, and the client that waits for it."""
+
+    pid: int
+    client: "subprocess.Popen[str]"
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def said(self) -> str:
+        """Let the client come to its end, and return its standard error."""
+        _, stderr = self.client.communicate(timeout=60)
+        assert "Traceback" not in stderr, stderr
+        return stderr
+
+
+def children(pid: int) -> set[int]:
+    """Return the children of all threads of a process."""
+    found: set[int] = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found.update(map(int, path.read_text().split()))
+    return found
+
+
+def state(pid: int) -> str:
+    """Return a process's state letter; empty if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[0]
+
+
+def is_gone(pid: int) -> bool:
+    return state(pid) in ("", "Z", "X")
+
+
+def catch(worker: int, start: Callable[[], "subprocess.Popen[str]"]) -> Caught:
+    """Start a client that takes a snapshot and stop the worker's child in its walk."""
+    for _ in range(ATTEMPTS):
+        before = children(worker)
+        client = start()
+        while client.poll() is None:
+            for pid in children(worker) - before:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    eventually(lambda pid=pid: state(pid) in "TtZX", what="it stops")
+                    if state(pid) in ("T", "t"):
+                        return Caught(pid, client)
+            time.sleep(0)
+        _, stderr = client.communicate()
+        assert client.returncode == 0, stderr
+    raise AssertionError(f"{ATTEMPTS} children in a row were faster than the catcher")
