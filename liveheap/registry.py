@@ -17,6 +17,9 @@ Root also sees other users' directories, opens nothing in them through a link an
 changes nothing there. Containers and private /tmp (their directories under
 /proc/PID/root) are not looked at yet; `directories` is where they would come in.
 
+A directory may be shared by containers with pids of their own. Facts therefore say
+the pid namespace, and what another namespace wrote is neither listed nor stale here.
+
 Everything here bears files that vanish between two calls, and files with nonsense in
 them: facts that cannot be read are no facts, not an error.
 """
@@ -41,7 +44,9 @@ PROC = "/proc"
 MAX_FACTS_BYTES = 64 * 1024
 MAX_SOCKET_PATH = 107
 
-_ENTRY_NAME = re.compile(r"([1-9][0-9]{0,9})-([0-9]{1,20})\.(sock|json)", re.ASCII)
+_ENTRY_NAME = re.compile(
+    r"\.?([1-9][0-9]{0,9})-([0-9]{1,20})\.(sock|json|[0-9a-f]{8})", re.ASCII
+)
 _READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _DIRECTORY = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -73,7 +78,7 @@ def run_directory(environ: Mapping[str, str], *, create: bool) -> Path:
     """
     chosen = environ.get("LIVEHEAP_DIR")
     if chosen:
-        path = Path(chosen)
+        path = Path(os.path.abspath(chosen))
         if create:
             _make(path, parents=True)
         fault = _fault(path)
@@ -111,7 +116,7 @@ def directories(environ: Mapping[str, str]) -> list[Path]:
 def own_directories(environ: Mapping[str, str]) -> list[Path]:
     """Every usable directory of this user, in order of search."""
     chosen = environ.get("LIVEHEAP_DIR")
-    candidates = [Path(chosen)] if chosen else []
+    candidates = [Path(os.path.abspath(chosen))] if chosen else []
     candidates += [*_usual(), *_fallbacks(os.geteuid())]
     return [path for path in dict.fromkeys(candidates) if _fault(path) is None]
 
@@ -126,11 +131,23 @@ def start_time(pid: int) -> int | None:
         return None
 
 
+def pid_namespace() -> int:
+    """The number of our pid namespace; pids of another one mean nothing here."""
+    try:
+        return os.stat(f"{PROC}/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
 def publish(
     directory: Path, pid: int, start_time: int, facts: Mapping[str, Any]
 ) -> Entry:
-    """Write an entry's facts, whole or not at all; the socket is its owner's to bind."""
-    entry = Entry(pid, start_time, directory / f"{pid}-{start_time}.sock", dict(facts))
+    """Write an entry's facts, whole or not at all; then its owner binds the socket.
+
+    In that order, because an entry is listed as soon as its socket is there.
+    """
+    known = {**facts, "pid_namespace": pid_namespace()}
+    entry = Entry(pid, start_time, directory / f"{pid}-{start_time}.sock", known)
     written = json.dumps(entry.facts, default=str).encode()
     draft = directory / f".{pid}-{start_time}.{os.urandom(4).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -184,7 +201,7 @@ def disabled(environ: Mapping[str, str]) -> bool:
     """Whether the kill switch is thrown: LIVEHEAP=0, or a file `disabled` of ours."""
     if environ.get("LIVEHEAP") == "0":
         return True
-    return any((path / "disabled").exists() for path in own_directories(environ))
+    return any(os.path.lexists(path / "disabled") for path in own_directories(environ))
 
 
 def _entries_in(directory: Path) -> Iterator[Entry]:
@@ -194,17 +211,23 @@ def _entries_in(directory: Path) -> Iterator[Entry]:
         return
     try:
         owner = os.fstat(descriptor).st_uid
+        here = pid_namespace()
+        stale = []
         for name in os.listdir(descriptor):
             match = _ENTRY_NAME.fullmatch(name)
             if match is None:
                 continue
             pid, began = int(match[1]), int(match[2])
+            facts = _facts(f"{pid}-{began}.json", owner, descriptor)
+            if facts.get("pid_namespace", here) != here:
+                continue
             if start_time(pid) != began:
-                if owner == os.geteuid():
-                    _unlink(name, descriptor)
-            elif match[3] == "sock" and _is_socket_of(owner, name, descriptor):
-                facts = _facts(f"{pid}-{began}.json", owner, descriptor)
+                stale.append(name)
+            elif name.endswith(".sock") and _is_socket_of(owner, name, descriptor):
                 yield Entry(pid, began, directory / name, {**facts, "uid": owner})
+        if owner == os.geteuid():
+            for name in stale:
+                _unlink(name, descriptor)
     finally:
         os.close(descriptor)
 

@@ -23,9 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from liveheap.errors import AuthenticationError
+from liveheap.protocol.keys import TOKEN_BYTES
 from liveheap.registry import own_directories
-
-TOKEN_BYTES = 32
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
