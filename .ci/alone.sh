@@ -3,11 +3,12 @@
 #   .ci/alone.sh VENV
 # A worker starts the agent; `run`, `ps` and `bridge` work; what needs the extra says so.
 set -euo pipefail
-venv=$1
+venv=$PWD/$1
 home=$(mktemp -d)
 trap 'rm -rf "$home"; [ -z "${worker:-}" ] || kill "$worker" 2>/dev/null || true' EXIT
 export HOME=$home LIVEHEAP_DIR=$home/run
 mkdir -m 700 "$LIVEHEAP_DIR"
+cd "$home" # not beside the source tree, which `python -c` would import
 liveheap=$venv/bin/liveheap
 python=$venv/bin/python
 
