@@ -218,12 +218,13 @@ def _entries_in(directory: Path) -> Iterator[Entry]:
             if match is None:
                 continue
             pid, began = int(match[1]), int(match[2])
+            socket = f"{pid}-{began}.sock"
             facts = _facts(f"{pid}-{began}.json", owner, descriptor)
             if facts.get("pid_namespace", here) != here:
                 continue
             if start_time(pid) != began:
                 stale.append(name)
-            elif name.endswith(".sock") and _is_socket_of(owner, name, descriptor):
+            elif name == socket and _is_socket_of(owner, socket, descriptor):
                 yield Entry(pid, began, directory / name, {**facts, "uid": owner})
         if owner == os.geteuid():
             for name in stale:
