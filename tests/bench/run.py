@@ -1,0 +1,113 @@
+"""The benchmark: every figure that liveheap promises, beside its rivals, in one run.
+
+    python tests/bench/run.py                    about ten minutes, 1 M objects
+    python tests/bench/run.py --objects 10000000 the big heap
+    python tests/bench/run.py --quick            does it run at all
+    python tests/bench/run.py --record           also writes tests/bench/results.md
+
+The table goes to stdout, progress to stderr. A target that is missed is a line that
+says so and not an exit code: a busy machine is not a bug. Look at the load average and
+at the ticker at rest before you believe a pause.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import agent_rows
+import completeness
+import engine_rows
+import growth_rows
+import memory_rows
+from driver import Failed, running_target
+from table import Row, circumstances, markdown
+
+RESULTS = Path(__file__).with_name("results.md")
+MEMORY_OBJECTS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much to measure."""
+
+    objects: int
+    pairs: int
+    rest_s: float
+    pings: int
+    memory_objects: int
+    fresh: bool
+
+
+def main() -> int:
+    given = arguments()
+    quick = Plan(60_000, 4, 3.0, 50, 60_000, True)
+    whole = Plan(given.objects, given.pairs, 60.0, 500, MEMORY_OBJECTS, True)
+    plan = quick if given.quick else whole
+    lines = [*circumstances(plan.objects), ""]
+    rows = []
+    for row in measured(plan):
+        rows.append(row)
+        print("  ".join(filter(None, row.cells())), file=sys.stderr, flush=True)
+    lines.append(markdown(rows))
+    text = "\n".join(lines)
+    print(text)
+    if given.record:
+        record(text)
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--objects", type=int, default=1_000_000)
+    parser.add_argument("--pairs", type=int, default=31)
+    parser.add_argument("--quick", action="store_true", help="does it run at all")
+    parser.add_argument("--table", action="store_true", help="the default; for scripts")
+    parser.add_argument("--record", action="store_true", help=f"write {RESULTS.name}")
+    given = parser.parse_args()
+    return given
+
+
+def measured(plan: Plan) -> Iterator[Row]:
+    """Yield every row; a part that fails is a row that says how."""
+    for part in (aged_rows, fresh_rows, memory_and_rest_rows, completeness.rows):
+        try:
+            yield from part(plan)
+        except Failed as failure:
+            yield Row(part.__name__.replace("_", " "), "failed", beside=str(failure))
+
+
+def aged_rows(plan: Plan) -> Iterator[Row]:
+    label = f"{plan.objects / 1e6:g} M aged"
+    with running_target(plan.objects, "aged") as target:
+        yield Row(f"RSS of the target, {label}", f"{target.facts['rss'] / 1e6:.0f} MB")
+        yield engine_rows.rest_row(target, 2.0)
+        paired = engine_rows.measure_pairs(target, plan.pairs)
+        yield from engine_rows.pause_rows(paired, label)
+        yield from engine_rows.walk_rows(paired, "aged")
+        yield from growth_rows.growth_rows(target)
+        yield from engine_rows.rival_rows(target, paired, label)
+
+
+def fresh_rows(plan: Plan) -> Iterator[Row]:
+    with running_target(plan.objects, "fresh") as target:
+        paired = engine_rows.measure_pairs(target, max(plan.pairs // 3, 2))
+        yield from engine_rows.walk_rows(paired, "fresh")
+
+
+def memory_and_rest_rows(plan: Plan) -> Iterator[Row]:
+    with running_target(plan.memory_objects, "fresh") as target:
+        yield memory_rows.memory_row(target)
+        yield from agent_rows.agent_rows(target, rest_s=plan.rest_s, pings=plan.pings)
+
+
+def record(text: str) -> None:
+    head = (
+        "# The benchmark's last recorded run\n\n`python tests/bench/run.py --record`\n"
+    )
+    RESULTS.write_text(f"{head}\n{text}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
