@@ -1,0 +1,41 @@
+"""liveheap: what a running Python worker holds, who holds it, and what grows.
+
+    import liveheap
+    liveheap.start()
+
+Importing this costs nothing: the agent is imported when it is started.
+"""
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "start", "stop"]
+
+
+def start(*, strict: bool = False, **settings: object) -> None:
+    """Start the agent of this process; once more does nothing.
+
+    Call it on the main thread. Settings are those of the environment, in lower case
+    and without `LIVEHEAP_`: `start(name="billing", allow="read")`. What goes wrong is
+    said once on stderr and leaves the worker alone, unless `strict`.
+    """
+    try:
+        from liveheap.agent import start as agent  # noqa: PLC0415 (on demand)
+
+        agent.start(__version__, settings)
+    except BaseException as exc:
+        if strict or not isinstance(exc, Exception):
+            raise
+        _say(f"liveheap: no agent in this process: {exc}\n")
+
+
+def stop() -> None:
+    """End the agent of this process and undo what it did."""
+    from liveheap.agent import start as agent  # noqa: PLC0415 (on demand)
+
+    agent.stop()
+
+
+def _say(line: str) -> None:
+    import sys  # noqa: PLC0415 (on demand)
+
+    if sys.stderr is not None:
+        sys.stderr.write(line)

@@ -1,0 +1,14 @@
+"""The questions an agent answers, one file each.
+
+To add one: write its file, add its line to `COMMANDS`.
+"""
+
+from liveheap.commands.base import Command, Param, Piece, Step
+from liveheap.commands.collect import GC
+from liveheap.commands.histogram import HISTOGRAM
+from liveheap.commands.snapshot import SNAPSHOT
+from liveheap.commands.status import STATUS
+
+COMMANDS: tuple[Command, ...] = (STATUS, HISTOGRAM, GC, SNAPSHOT)
+
+__all__ = ["COMMANDS", "Command", "Param", "Piece", "Step"]

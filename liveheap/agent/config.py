@@ -1,0 +1,146 @@
+"""The agent's settings: `LIVEHEAP_*` of the environment, read once by `start()`.
+
+A setting that cannot be read is never a reason to keep a worker from starting, nor
+one to open more than was asked for: it is refused in words (`complaints`, said once
+on stderr by `start()`), and the closed default stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from liveheap.protocol.auth import Scope
+
+LOOPBACK = ("127.", "::1", "localhost")
+YES = ("1", "true", "yes", "on")
+NO = ("0", "false", "no", "off")
+LONGEST_DELAY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What `start()` was told."""
+
+    enabled: bool = True
+    dir: str | None = None  # LIVEHEAP_DIR, as liveheap.registry reads it
+    tcp: tuple[str, int] | None = None  # one loopback address
+    allow: Scope = Scope.GRAPH  # the ceiling; no client can raise it
+    allow_uids: frozenset[int] = frozenset()  # beside our own and root
+    spool: str | None = None  # directory of the spools
+    fork_delay: float = 0.3
+    children: bool = True  # come up again in forked children
+    master: bool = True  # listen in the process that called start()
+    name: str | None = None
+    complaints: tuple[str, ...] = ()
+
+
+def read(environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
+    """Return the settings of the environment, `overrides` of `start()` before them.
+
+    Raises:
+        TypeError: an override that is not a setting.
+    """
+    texts = {
+        field.name: environ[f"LIVEHEAP_{field.name.upper()}"]
+        for field in fields(Config)
+        if f"LIVEHEAP_{field.name.upper()}" in environ
+    }
+    texts.pop("enabled", None)
+    texts.pop("complaints", None)
+    if "LIVEHEAP" in environ:
+        texts["enabled"] = environ["LIVEHEAP"]
+    for name, value in overrides.items():
+        if name not in PARSERS:
+            raise TypeError(f"liveheap.start() has no setting {name!r}")
+        texts[name] = as_text(value)
+    config, complaints = Config(), []
+    for name, text in texts.items():
+        try:
+            config = replace(config, **{name: PARSERS[name](text)})  # type: ignore[arg-type]
+        except ValueError as exc:
+            complaints.append(f"LIVEHEAP_{name.upper()}={text[:64]!r}: {exc}")
+    return replace(config, complaints=tuple(complaints))
+
+
+def as_text(value: object) -> str:
+    """Write an override as the environment would hold it: one parser for both."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, Scope):
+        return value.name.lower()
+    if isinstance(value, tuple):
+        return ":".join(map(str, value))
+    if isinstance(value, (set, frozenset, list)):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def parse_tcp(text: str) -> tuple[str, int] | None:
+    """Read `HOST:PORT` or `PORT`; refuse every host but loopback."""
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not host.startswith(LOOPBACK) or host.strip("0123456789.") not in (
+        "",
+        "::",
+        "localhost",
+    ):
+        raise ValueError("only a loopback address is served; use ssh to come from afar")
+    if not port.isdigit() or int(port) > 65535:
+        raise ValueError("expected 127.0.0.1:PORT")
+    return ("127.0.0.1" if host == "localhost" else host), int(port)
+
+
+def parse_scope(text: str) -> Scope:
+    """Read the name of a scope."""
+    try:
+        return Scope[text.strip().upper()]
+    except KeyError:
+        raise ValueError("expected read, graph, values or exec") from None
+
+
+def parse_uids(text: str) -> frozenset[int]:
+    """Read uids, separated by commas."""
+    return frozenset(int(word) for word in text.replace(",", " ").split())
+
+
+def parse_bool(text: str) -> bool:
+    """Read a yes or a no; nothing is neither."""
+    word = text.strip().lower()
+    if word not in YES + NO:
+        raise ValueError("expected 1 or 0")
+    return word in YES
+
+
+def parse_delay(text: str) -> float:
+    """Read seconds."""
+    seconds = float(text)
+    if not 0 <= seconds <= LONGEST_DELAY_S:
+        raise ValueError(f"expected 0 to {LONGEST_DELAY_S:.0f} seconds")
+    return seconds
+
+
+def parse_enabled(text: str) -> bool:
+    """Only a clear no switches off: `LIVEHEAP=1` is also the way in by .pth."""
+    return text.strip().lower() not in NO
+
+
+def parse_text(text: str) -> str | None:
+    """Read text; empty is as if unset."""
+    return text or None
+
+
+PARSERS = {
+    "enabled": parse_enabled,
+    "dir": parse_text,
+    "tcp": parse_tcp,
+    "allow": parse_scope,
+    "allow_uids": parse_uids,
+    "spool": parse_text,
+    "fork_delay": parse_delay,
+    "children": parse_bool,
+    "master": parse_bool,
+    "name": parse_text,
+}

@@ -1,0 +1,97 @@
+"""What the agent lends a command for one run: `liveheap.commands.context.Context`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from liveheap.commands.context import Hash, Heap, Histogram, Walk
+
+if TYPE_CHECKING:
+    from liveheap.agent.service import Agent
+    from liveheap.agent.session import Session
+
+T = TypeVar("T")
+
+
+class AgentContext:
+    """The agent as a command of one session sees it."""
+
+    def __init__(self, agent: Agent, session: Session) -> None:
+        self._agent = agent
+        self._session = session
+        self.heap = LentHeap(agent.heap)
+
+    @property
+    def own_threads(self) -> tuple[int, ...]:
+        """Native ids of the agent's threads."""
+        return self._agent.own_threads()
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The worker's environment."""
+        return self._agent.environ
+
+    @property
+    def spool_directory(self) -> str | None:
+        """Where spools go, if that was set."""
+        return self._agent.config.spool
+
+    def facts(self) -> Mapping[str, Any]:
+        """What is known of the worker right now."""
+        return self._agent.facts()
+
+    def compressor(self) -> Callable[[bytes], bytes]:
+        """A function that packs bytes as one zstd frame."""
+        return self._agent.codecs.compressor()
+
+    def sha256(self) -> Hash:
+        """A fresh SHA-256."""
+        fresh: Hash = self._agent.codecs.sha256()
+        return fresh
+
+    def on_main(
+        self, fn: Callable[[], T], timeout: float | None = None
+    ) -> tuple[str, T]:
+        """Run `fn` once, on the main thread if it can be had."""
+        return self._agent.main_thread.run(fn, timeout)
+
+    def cancelled(self) -> bool:
+        """Whether the client has cancelled."""
+        return self._session.cancelled
+
+
+class LentHeap:
+    """The heap of this process, lent to one session: knows the walk it started.
+
+    A forked child inherits the descriptors of a walk that is not its own; `forget`
+    closes them there.
+    """
+
+    def __init__(self, heap: Heap) -> None:
+        self._heap = heap
+        self._walk: Walk | None = None
+
+    @property
+    def unsupported(self) -> str | None:
+        """Why the engine does not work here, if so."""
+        return self._heap.unsupported
+
+    def snapshot(self, **options: Any) -> Walk:
+        """Start a walk; see `liveheap.heap.Heap.snapshot`."""
+        self._walk = self._heap.snapshot(**options)
+        return self._walk
+
+    def histogram(self, **options: Any) -> Histogram:
+        """Count by type; see `liveheap.heap.Heap.histogram`."""
+        return self._heap.histogram(**options)
+
+    def add_pending_call(self, fn: Callable[[], Any], /) -> bool:
+        """Have the interpreter call `fn` on the main thread between instructions."""
+        return self._heap.add_pending_call(fn)
+
+    def forget(self) -> None:
+        """In a forked child: close what belongs to the parent's walk."""
+        walk, self._walk = self._walk, None
+        if walk is not None:
+            walk.forget()

@@ -1,0 +1,197 @@
+"""The one thread of an agent at rest: it sleeps in `poll` until somebody connects.
+
+No timeout while nobody is in the lobby, so an agent at rest wakes never. What it polls:
+the Unix socket, the optional TCP one, a bell, and the lobby's visitors. Who is through
+the handshake gets a thread of its own, and is no longer this thread's business.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+import struct
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from liveheap.agent.lobby import Lobby, Visitor
+from liveheap.agent.stream import Bell, Stream
+from liveheap.protocol.auth import AgentHandshake
+
+if TYPE_CHECKING:
+    from liveheap.agent.service import Agent
+
+BACKLOG = 16
+UCRED = struct.Struct("3i")
+REST_S = 1.0
+SETTLE_S = 5.0
+
+
+def open_unix(path: str) -> _socket.socket:
+    """Bind a socket, mode 0600 from its first moment, over whatever had the name."""
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        os.fchmod(sock.fileno(), 0o600)
+        sock.setblocking(False)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        sock.bind(path)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def open_tcp(address: tuple[str, int]) -> _socket.socket:
+    """Bind a loopback port."""
+    family = _socket.AF_INET6 if ":" in address[0] else _socket.AF_INET
+    sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Listener:
+    """The sockets that clients connect to, and the loop over them."""
+
+    def __init__(self, agent: Agent, sockets: list[_socket.socket]) -> None:
+        self._agent = agent
+        self._sockets = {sock.fileno(): sock for sock in sockets}
+        self._bell = Bell()
+        self._poll = agent.native.poll()
+        self._lobby = Lobby(self._admit)
+        self._stopping = False
+        self._resting_until: float | None = None
+        self._settle_at: float | None = time.monotonic() + SETTLE_S
+        self._poll.register(self._bell.fileno(), select.POLLIN)
+        self._listen(True)
+
+    def addresses(self) -> list[Any]:
+        """Return what the sockets are bound to."""
+        return [sock.getsockname() for sock in self._sockets.values()]
+
+    def serve(self) -> None:
+        """Accept until told to stop. Raises nothing."""
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception:
+                self._agent.failures += 1
+                self._agent.native.sleep(REST_S)
+        self.close()
+
+    def stop(self) -> None:
+        """End `serve`, from any thread."""
+        self._stopping = True
+        self._bell.ring()
+
+    def wake(self) -> None:
+        """Have the facts looked at again, from any thread."""
+        self._settle_at = time.monotonic()
+        self._bell.ring()
+
+    def close(self) -> None:
+        """Close every descriptor. In a forked child it ends nothing of the parent's."""
+        for sock in self._sockets.values():
+            sock.close()
+        self._sockets.clear()
+        self._lobby.close()
+        self._bell.close()
+
+    def _turn(self) -> None:
+        for fileno, _ in self._poll.poll(self._timeout_ms()):
+            if fileno == self._bell.fileno():
+                self._bell.quiet()
+            elif fileno in self._sockets:
+                self._accept(self._sockets[fileno])
+            elif fileno in self._lobby.visitors and not self._lobby.advance(fileno):
+                self._forget(fileno)
+        for fileno in self._lobby.sweep():
+            self._forget(fileno)
+        self._keep_house()
+
+    def _timeout_ms(self) -> int | None:
+        dates = (self._lobby.next_deadline(), self._resting_until, self._settle_at)
+        known = [date for date in dates if date is not None]
+        if not known:
+            return None
+        return max(0, int((min(known) - time.monotonic()) * 1000) + 1)
+
+    def _keep_house(self) -> None:
+        """Do what is due: listen again after a rest, republish, count strangers."""
+        now = time.monotonic()
+        if self._resting_until is not None and now >= self._resting_until:
+            self._listen(True)
+        if self._settle_at is not None and now >= self._settle_at:
+            self._settle_at = None
+            self._agent.republish()
+        if self._lobby.failures:
+            self._agent.count_strangers(self._lobby.failures)
+            self._lobby.failures = 0
+
+    def _listen(self, on: bool) -> None:
+        """Poll the listening sockets, or leave them alone for REST_S."""
+        self._resting_until = None if on else time.monotonic() + REST_S
+        for fileno in self._sockets:
+            if on:
+                self._poll.register(fileno, select.POLLIN)
+            else:
+                self._poll.unregister(fileno)
+
+    def _accept(self, listening: _socket.socket) -> None:
+        """Let one client into the lobby, or close it at once."""
+        try:
+            fileno, _ = listening._accept()  # type: ignore[attr-defined]
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return
+        except OSError:
+            self._listen(False)
+            return
+        sock = _socket.socket(fileno=fileno)
+        peer = self._identify(sock, listening.family)
+        if peer is None or self._lobby.full:
+            self._lobby.failures += 1
+            sock.close()
+            return
+        handshake = AgentHandshake(
+            self._agent.read_token,
+            self._agent.ident,
+            self._agent.config.allow,
+            busy=self._agent.is_full,
+        )
+        visitor = Visitor(Stream(sock, self._agent.native), handshake, peer)
+        self._lobby.enter(visitor)
+        self._poll.register(fileno, select.POLLIN)
+
+    def _identify(
+        self, sock: _socket.socket, family: int
+    ) -> Mapping[str, object] | None:
+        """Return who is there; None for a uid that has no business here."""
+        if family != _socket.AF_UNIX:
+            return {"transport": "tcp"}
+        pid, uid, _ = UCRED.unpack(
+            sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, UCRED.size)
+        )
+        if uid not in {os.geteuid(), 0} | self._agent.config.allow_uids:
+            return None
+        return {"transport": "unix", "pid": pid, "uid": uid}
+
+    def _admit(self, visitor: Visitor) -> None:
+        """Give a client that is through the handshake a session."""
+        self._forget(visitor.stream.fileno())
+        self._agent.begin_session(visitor)
+
+    def _forget(self, fileno: int) -> None:
+        try:
+            self._poll.unregister(fileno)
+        except (KeyError, ValueError):
+            return

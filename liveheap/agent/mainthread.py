@@ -1,0 +1,106 @@
+"""Run something once on the main thread, asked from a thread of ours.
+
+Three takers race for one lock, so exactly one of them runs it:
+
+- the main thread's event loop, if it has one: gevent's hub or asyncio. It comes at
+  once when idle, and not before the running greenlet yields when busy.
+- a pending call of the interpreter: comes within milliseconds beside CPU-bound code,
+  and never while the main thread sleeps in C.
+- the calling thread itself, when the time is over.
+
+Where there is no loop, a main thread that sleeps in C will not come, and finalizers
+do not care who runs them: so the time is short there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from liveheap.agent.native import Native
+from liveheap.hosts import asyncio_loop, gevent
+
+T = TypeVar("T")
+
+WITH_LOOP_S = 2.0
+WITHOUT_LOOP_S = 0.06
+
+
+class MainThread:
+    """The way to the main thread of this process."""
+
+    def __init__(
+        self, native: Native, add_pending_call: Callable[[Callable[[], Any]], bool]
+    ) -> None:
+        self._native = native
+        self._add_pending_call = add_pending_call
+
+    def run(self, fn: Callable[[], T], timeout: float | None = None) -> tuple[str, T]:
+        """Run `fn` exactly once; return who did it and what came out.
+
+        Raises:
+            BaseException: whatever `fn` raised.
+        """
+        turn = Turn(fn, self._native)
+        wake = waker(self._native.main_ident)
+        if timeout is None:
+            timeout = WITHOUT_LOOP_S if wake is None else WITH_LOOP_S
+        if wake is not None:
+            call, via = wake
+            attempt(lambda: call(lambda: turn.take(via)))
+        attempt(lambda: self._add_pending_call(lambda: turn.take("pending")))
+        if not turn.done.acquire(True, timeout):
+            turn.take("agent")
+            turn.done.acquire()
+        if turn.error is not None:
+            raise turn.error
+        return turn.via, turn.value
+
+
+class Turn:
+    """One call that several may take and one runs.
+
+    A fork in between leaves takers behind in the child, whose asker does not exist
+    there: they look at the pid and let it be.
+    """
+
+    def __init__(self, fn: Callable[[], Any], native: Native) -> None:
+        self._fn = fn
+        self._pid = os.getpid()
+        self._once = native.lock()
+        self.done = native.lock()
+        self.done.acquire()
+        self.via = ""
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def take(self, via: str) -> None:
+        """Run it unless somebody else has."""
+        if os.getpid() != self._pid or not self._once.acquire(False):
+            return
+        try:
+            self.via, self.value = via, self._fn()
+        except BaseException as exc:
+            self.error = exc
+        finally:
+            self.done.release()
+
+
+def waker(main_ident: int) -> tuple[Callable[[Callable[[], None]], Any], str] | None:
+    """Return how to reach the main thread's loop, and its name, if it runs one."""
+    frame = sys._current_frames().get(main_ident)
+    call = gevent.find_waker(main_ident, frame)
+    if call is not None:
+        return call, "hub"
+    call = asyncio_loop.find_waker(frame)
+    return (call, "loop") if call is not None else None
+
+
+def attempt(step: Callable[[], Any]) -> None:
+    """One way that fails leaves the others."""
+    try:
+        step()
+    except Exception:
+        return

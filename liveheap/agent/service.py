@@ -1,0 +1,311 @@
+"""The agent: puts the rooms together and owns what lives as long as the process.
+
+Life of an agent. `start()` makes it on the main thread, with everything imported;
+it publishes its name, binds its socket and starts one raw thread, which sleeps. A
+fork takes it into the child as dead state: `after_fork_in_child` closes the parent's
+descriptors there, makes new locks and a new instance, and a raw thread binds the
+child's own name after a moment, so that a fork that execs leaves no trace. `close`
+undoes all.
+
+What is shared between threads is either replaced as a whole, or a dict or set changed
+by single operations under the GIL.
+"""
+
+from __future__ import annotations
+
+import _socket
+import gc
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from liveheap import memory, registry, tokens
+from liveheap.agent.audit import Audit
+from liveheap.agent.codecs import Codecs
+from liveheap.agent.config import Config
+from liveheap.agent.context import AgentContext
+from liveheap.agent.heavy import Heavy
+from liveheap.agent.identity import Identity, command_line, program
+from liveheap.agent.listener import Listener, open_tcp, open_unix
+from liveheap.agent.lobby import Visitor
+from liveheap.agent.mainthread import MainThread
+from liveheap.agent.native import Native, native_id
+from liveheap.agent.session import Session
+from liveheap.agent.stream import Stream
+from liveheap.commands.context import Heap
+from liveheap.hosts import frameworks, gevent
+from liveheap.protocol.auth import VERSION, Agreed, Ident
+
+MAX_SESSIONS = 4
+STRANGERS_EVERY_S = 60.0
+QUIET_WITHIN_S = 2.0
+QUIET_LOOK_S = 0.002
+COUNT_GREENLETS_BELOW_RSS = 96 << 20
+
+
+class Agent:
+    """The agent of one process."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        native: Native,
+        heap: Heap,
+        codecs: Codecs,
+        environ: Mapping[str, str],
+        version: str,
+    ) -> None:
+        self.config = config
+        self.native = native
+        self.heap = heap
+        self.codecs = codecs
+        self.environ = environ
+        self.version = version
+        self.failures = 0
+        self._generation = 0
+        self._listener: Listener | None = None
+        self._entry: registry.Entry | None = None
+        self._published: dict[str, Any] = {}
+        self._forked = False
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Set what is never shared between a parent and its child."""
+        self.sessions: set[Session] = set()
+        self.heavy = Heavy(self.native)
+        self.main_thread = MainThread(self.native, self.heap.add_pending_call)
+        self._closing = False
+        self._threads: set[int] = set()
+        self._strangers = 0
+        self._strangers_said = 0.0
+        pid = os.getpid()
+        self.identity = Identity(
+            pid=pid,
+            start_time=registry.start_time(pid) or 0,
+            instance=os.urandom(4).hex(),
+            hostname=os.uname().nodename,
+            program=program(command_line()),
+            kind="child" if self._generation else "app",
+            generation=self._generation,
+            started=time.time(),
+        )
+        self.audit = Audit(self.identity.instance)
+
+    # Coming up and going down.
+
+    def come_up(self) -> None:
+        """Publish this process's name and bind its sockets; OSError if that fails."""
+        directory = registry.run_directory(self.environ, create=True)
+        tokens.ensure_token(self.environ, directory)
+        self.audit.path = str(directory / "audit.log")
+        self._published = self._public_facts()
+        entry = registry.publish(
+            directory, self.identity.pid, self.identity.start_time, self._published
+        )
+        sockets = []
+        try:
+            with registry.connect_path(entry) as path:
+                sockets.append(open_unix(path))
+            if self.config.tcp is not None and self._generation == 0:
+                sockets.append(open_tcp(self.config.tcp))
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            registry.withdraw(entry)
+            raise
+        self._entry, self._listener = entry, Listener(self, sockets)
+
+    def run_listener(self) -> None:
+        """The listener's thread."""
+        me, listener = native_id(), self._listener
+        self._threads.add(me)
+        try:
+            if listener is not None:
+                listener.serve()
+        finally:
+            self._threads.discard(me)
+
+    def come_up_later(self) -> None:
+        """The first thread of a forked child: wait, bind, listen. Raises nothing."""
+        try:
+            self.native.sleep(self.config.fork_delay)
+            if self._closing or registry.disabled(self.environ):
+                return
+            self.come_up()
+            self.run_listener()
+        except BaseException:
+            self.failures += 1
+
+    def close(self) -> None:
+        """Withdraw the name, end listener and sessions. From any thread."""
+        self._closing = True
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            registry.withdraw(entry)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.stop()
+        for session in list(self.sessions):
+            session.stream.hang_up()
+
+    def wait_until_quiet(self) -> None:
+        """After `close`: wait until our threads have ended, a moment at most."""
+        deadline = time.monotonic() + QUIET_WITHIN_S
+        while self._threads and time.monotonic() < deadline:
+            self.native.sleep(QUIET_LOOK_S)
+
+    # The fork hook's two halves.
+
+    def after_fork_in_parent(self) -> None:
+        """Note that this process is a master; the listener's thread republishes."""
+        if not self._forked and self._listener is not None:
+            self._forked = True
+            self._listener.wake()
+
+    def after_fork_in_child(self) -> None:
+        """Let go of everything that is the parent's, and come up under our own name."""
+        listener, self._listener, self._entry = self._listener, None, None
+        if listener is not None:
+            listener.close()
+        for session in self.sessions:
+            session.abandon()
+        was_closing = self._closing
+        self._generation += 1
+        self._forked = False
+        self._begin_anew()
+        if self.config.children and not was_closing:
+            self.native.start_thread(self.come_up_later, ())
+        else:
+            self._closing = True
+
+    # What the listener asks.
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further session would be one too many."""
+        return len(self.sessions) >= MAX_SESSIONS
+
+    @property
+    def ident(self) -> Ident:
+        """Who answers, for the handshake."""
+        me = self.identity
+        return Ident(me.hostname, me.pid, me.start_time, me.instance)
+
+    def read_token(self) -> bytes:
+        """Read the token, for one handshake."""
+        entry = self._entry
+        return tokens.find_token(self.environ, entry.socket.parent if entry else None)
+
+    def begin_session(self, visitor: Visitor) -> None:
+        """Start the thread of a new session, or hang up if there are too many."""
+        session = Session(visitor.stream, visitor.handshake.result, self, visitor.peer)
+        if self.is_full or self._closing:
+            visitor.leave()
+            return
+        self.sessions.add(session)
+        try:
+            self.native.start_thread(
+                self._run_session, (session, visitor.handshake.trailing)
+            )
+        except RuntimeError:
+            self.sessions.discard(session)
+            visitor.leave()
+
+    def serve_here(self, sock: _socket.socket, agreed: Agreed) -> None:
+        """Serve one connected socket on the calling thread: for tests."""
+        session = Session(
+            Stream(sock, self.native), agreed, self, {"transport": "memory"}
+        )
+        self.sessions.add(session)
+        self._run_session(session, b"")
+
+    def _run_session(self, session: Session, trailing: bytes) -> None:
+        session.native_id = native_id()
+        self._threads.add(session.native_id)
+        try:
+            session.serve(trailing)
+        finally:
+            self.sessions.discard(session)
+            self._threads.discard(session.native_id)
+
+    def count_strangers(self, count: int) -> None:
+        """Count refused connections; say so in the audit log once a minute at most."""
+        self._strangers += count
+        now = time.monotonic()
+        if now - self._strangers_said >= STRANGERS_EVERY_S or not self._strangers_said:
+            self.audit.write("strangers", refused=self._strangers)
+            self._strangers, self._strangers_said = 0, now
+
+    def republish(self) -> None:
+        """Write the public facts again if they have changed since."""
+        facts = self._public_facts()
+        entry = self._entry
+        if entry is not None and not self._closing and facts != self._published:
+            self._published = facts
+            self._entry = registry.publish(
+                entry.socket.parent, entry.pid, entry.start_time, facts
+            )
+
+    # What commands ask.
+
+    def lend_context(self, session: Session) -> AgentContext:
+        """Return what a command of this session may reach."""
+        return AgentContext(self, session)
+
+    def own_threads(self) -> tuple[int, ...]:
+        """Return the native ids of our threads."""
+        return tuple(self._threads)
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the worker right now, for `status`."""
+        me, rss = self.identity, memory.rss()
+        return {
+            **self._public_facts(),
+            "pid": me.pid,
+            "start_time": me.start_time,
+            "hostname": me.hostname,
+            "instance": me.instance,
+            "rss": rss,
+            "uptime": memory.uptime(me.start_time),
+            "threads": memory.threads(),
+            "greenlets": (
+                gevent.count_greenlets() if rss < COUNT_GREENLETS_BELOW_RSS else None
+            ),
+            "gc_counts": list(gc.get_count()),
+            "gc_enabled": gc.isenabled(),
+            "fds": memory.descriptors(),
+            "sessions": len(self.sessions),
+            "heavy": self.heavy.command,
+            "engine": self.heap.unsupported or "ok",
+            "scope_ceiling": self.config.allow.label,
+            "lost_audit_lines": self.audit.lost or None,
+        }
+
+    def _public_facts(self) -> dict[str, Any]:
+        """What stands beside the socket for every process of this user to read."""
+        me = self.identity
+        return {
+            "program": me.program,
+            "name": self.config.name,
+            "kind": "master" if self._forked else me.kind,
+            "framework": frameworks.framework(),
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "implementation": sys.implementation.name,
+            "version": self.version,
+            "protocol": VERSION,
+            "generation": me.generation,
+            "started": me.started,
+            "ppid": os.getppid(),
+            "cwd": current_directory(),
+        }
+
+
+def current_directory() -> str | None:
+    """Return the working directory, if it still exists and may be known."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None

@@ -1,0 +1,212 @@
+"""One authenticated conversation: requests in, answers out, one command at a time.
+
+A session runs in a raw thread of its own. While a command runs, the socket is looked
+at between two steps: a `Cancel` is thrown into the command, a client that vanished
+closes it, a second request is told `busy`. Either way the command's cleanup runs, so
+what a session started ends with it.
+
+Nothing a command does may hurt the worker: an expected no (`CommandError`) and a bug
+(any other exception, by type and place only, for its text may hold values) both
+become a `Failure`, and the session goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from liveheap.agent.stream import PeerGone, Stream
+from liveheap.commands import COMMANDS, Command, Piece, Step
+from liveheap.errors import CommandError, ProtocolError
+from liveheap.protocol.auth import Agreed
+from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
+from liveheap.protocol.messages import (
+    Cancel,
+    Chunk,
+    Failure,
+    Progress,
+    Request,
+    Result,
+    Role,
+)
+
+if TYPE_CHECKING:
+    from liveheap.agent.service import Agent
+
+IDLE_S = 3 * 3600.0
+STALL_S = 60.0
+BY_NAME: Mapping[str, Command] = {command.name: command for command in COMMANDS}
+
+
+class Session:
+    """A client's session, from the handshake's end to the socket's."""
+
+    def __init__(
+        self, stream: Stream, agreed: Agreed, agent: Agent, peer: Mapping[str, Any]
+    ) -> None:
+        self.stream = stream
+        self.agreed = agreed
+        self.peer = peer
+        self.native_id = 0
+        self.context = agent.lend_context(self)
+        self.cancelled = False
+        self._agent = agent
+        self._connection = Connection(Role.AGENT, agreed=agreed)
+        self._running: int | None = None
+
+    def serve(self, trailing: bytes) -> None:
+        """Answer until the client is gone. Raises nothing."""
+        why = "closed"
+        try:
+            self._agent.audit.write("session", self, event="start")
+            if trailing:
+                self._connection.receive_data(trailing)
+            while True:
+                self._answer(self._next_request())
+        except PeerGone as exc:
+            why = str(exc)
+        except ProtocolError as exc:
+            why = f"protocol error: {exc}"[:200]
+        except BaseException as exc:
+            why = f"internal: {type(exc).__name__}"
+        self.stream.close()
+        self._agent.audit.write(
+            "session", self, event="end", reason=why, bytes_out=self.stream.sent
+        )
+
+    def abandon(self) -> None:
+        """In a forked child: close what the parent's session had open, end nothing."""
+        self.stream.close()
+        self.context.heap.forget()
+
+    def _next_request(self) -> Request:
+        """Wait for the client's next request."""
+        while True:
+            event = self._connection.next_event()
+            if isinstance(event, Request):
+                return event
+            if event is CLOSED:
+                raise PeerGone("closed by the client")
+            if event is NEED_DATA:
+                if not self.stream.wait(IDLE_S):
+                    raise PeerGone("idle for too long")
+                data = self.stream.receive()
+                if data is not None:
+                    self._connection.receive_data(data)
+
+    def _answer(self, request: Request) -> None:
+        """Run one command and send exactly one Result or Failure."""
+        began, sent, outcome = time.monotonic(), self.stream.sent, "ok"
+        command = BY_NAME.get(request.command)
+        self._running, self.cancelled = request.id, False
+        try:
+            if command is None:
+                raise CommandError(
+                    "unknown-command",
+                    f"this agent has no command {request.command[:64]!r}",
+                    hint=f"it has: {', '.join(BY_NAME)}",
+                )
+            shape = self._run(command, command.check(request.args))
+            self._send(Result(request.id, shape))
+        except CommandError as exc:
+            outcome = exc.code
+            self._send(Failure.of(request.id, exc))
+        except (PeerGone, ProtocolError):
+            outcome = "gone"
+            raise
+        except BaseException as exc:
+            outcome = "internal"
+            self._send(
+                Failure(request.id, "internal", describe_bug(exc, command), None, {})
+            )
+        finally:
+            self._running = None
+            if command is not None and (command.heavy or command.scope > 1):
+                self._agent.audit.write(
+                    command.name,
+                    self,
+                    args=dict(request.args) if outcome != "bad-argument" else {},
+                    result=outcome,
+                    bytes_out=self.stream.sent - sent,
+                    seconds=round(time.monotonic() - began, 3),
+                )
+
+    def _run(self, command: Command, args: dict[str, object]) -> Any:
+        """Run a command's generator to its end; return the shape."""
+        if command.scope > self.agreed.scope:
+            raise CommandError(
+                "scope",
+                f"{command.name} needs scope {command.scope.label}, "
+                f"this session has {self.agreed.scope.label}",
+            )
+        if not command.heavy:
+            return self._drive(command.run(self.context, **args))
+        with self._agent.heavy.hold(command.name, self):
+            return self._drive(command.run(self.context, **args))
+
+    def _drive(self, run: Generator[Step | Piece, None, Any]) -> Any:
+        try:
+            while True:
+                self._look()
+                if self.cancelled:
+                    item = run.throw(CommandError("cancelled", "cancelled"))
+                else:
+                    item = next(run)
+                self._pass_on(item)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            run.close()
+
+    def _pass_on(self, item: Step | Piece) -> None:
+        """Send what a command yielded."""
+        running = self._running or 0
+        if isinstance(item, Piece):
+            self._send(
+                Chunk(running, item.offset, item.raw_length, item.codec, item.data)
+            )
+        else:
+            self._agent.heavy.note(self, item)
+            self._send(
+                Progress(running, item.phase, item.done, item.total, dict(item.detail))
+            )
+
+    def _look(self) -> None:
+        """Take what the client sent meanwhile, without waiting."""
+        data = self.stream.receive()
+        if data is None:
+            return
+        self._connection.receive_data(data)
+        while True:
+            event = self._connection.next_event()
+            if event is NEED_DATA:
+                return
+            if event is CLOSED:
+                raise PeerGone("closed by the client")
+            if isinstance(event, Cancel):
+                self.cancelled = self.cancelled or event.id == self._running
+            elif isinstance(event, Request):
+                self._send(
+                    Failure(
+                        event.id,
+                        "busy",
+                        "this session is answering another request",
+                        "open another session",
+                        {},
+                    )
+                )
+
+    def _send(self, message: Any) -> None:
+        self.stream.send(self._connection.send(message), stall_s=STALL_S)
+
+
+def describe_bug(exc: BaseException, command: Command | None) -> str:
+    """Name an unexpected exception without its text, which may hold values."""
+    place, trace = "", exc.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f" at {code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    name = command.name if command is not None else "the request"
+    return f"a bug of liveheap in {name}: {type(exc).__name__}{place}"

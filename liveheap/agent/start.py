@@ -1,0 +1,104 @@
+"""Start and stop the agent of this process. The only code that runs in the host's own
+thread, at the host's own time: so nothing gets out of here.
+
+A fork hook can be registered and not withdrawn. It is registered once per process,
+and looks here for an agent that may or may not be.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+
+from liveheap import registry
+from liveheap.agent import config, native
+from liveheap.agent.codecs import Codecs
+from liveheap.agent.service import Agent
+from liveheap.errors import LiveheapError
+from liveheap.heap import Heap
+from liveheap.hosts import gevent
+
+
+class Current:
+    """The agent of this process, and whether the fork hook is in place."""
+
+    agent: Agent | None = None
+    hooked = False
+
+
+def start(version: str, overrides: Mapping[str, object]) -> None:
+    """Start the agent unless it runs or is switched off.
+
+    Raises:
+        LiveheapError, OSError: it cannot be started.
+        TypeError: an override that is not a setting.
+    """
+    if Current.agent is not None:
+        return
+    settings = config.read(os.environ, overrides)
+    environ = dict(os.environ)
+    if settings.dir is not None:
+        environ["LIVEHEAP_DIR"] = settings.dir
+    if not settings.enabled or registry.disabled(environ):
+        return
+    for complaint in settings.complaints:
+        say(complaint)
+    agent = Agent(
+        config=settings,
+        native=native.find(),
+        heap=Heap(),
+        codecs=Codecs(),
+        environ=environ,
+        version=version,
+    )
+    gevent.remember_hub()
+    if settings.master:
+        agent.come_up()
+        agent.native.start_thread(agent.run_listener, ())
+    Current.agent = agent
+    atexit.register(at_exit)
+    if not Current.hooked:
+        os.register_at_fork(
+            after_in_parent=after_fork_in_parent, after_in_child=after_fork_in_child
+        )
+        Current.hooked = True
+
+
+def stop() -> None:
+    """End the agent and undo what it did. Does nothing if there is none."""
+    agent, Current.agent = Current.agent, None
+    atexit.unregister(at_exit)
+    if agent is not None:
+        agent.close()
+        agent.wait_until_quiet()
+
+
+def at_exit() -> None:
+    """Withdraw the socket; the threads end with the process."""
+    with suppress(BaseException):
+        if Current.agent is not None:
+            Current.agent.close()
+
+
+def after_fork_in_parent() -> None:
+    """The fork hook of the parent's side."""
+    with suppress(BaseException):
+        if Current.agent is not None:
+            Current.agent.after_fork_in_parent()
+
+
+def after_fork_in_child() -> None:
+    """The fork hook of the child's side."""
+    with suppress(BaseException):
+        if Current.agent is not None:
+            Current.agent.after_fork_in_child()
+
+
+def say(what: object) -> None:
+    """One line on stderr, if there is one."""
+    hint = what.hint if isinstance(what, LiveheapError) else None
+    with suppress(Exception):
+        sys.stderr.write(f"liveheap: {what}\n" + (f"  hint: {hint}\n" if hint else ""))

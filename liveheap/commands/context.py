@@ -1,0 +1,152 @@
+"""What a command may reach: its context, and the heap's door as a command sees it.
+
+These are protocols, so that commands run in tests over a fake heap, and so that this
+room needs neither the engine nor the agent. The agent's `Context` and
+`liveheap.heap.Heap` fit them; mypy says so where the agent puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class TypeCount(Protocol):
+    """One row of a histogram."""
+
+    @property
+    def module(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+class Histogram(Protocol):
+    """Objects and bytes by type, and what the count cost."""
+
+    @property
+    def rows(self) -> Sequence[TypeCount]: ...
+    @property
+    def pause_ns(self) -> int: ...
+    @property
+    def walk_ns(self) -> int: ...
+    @property
+    def in_process(self) -> bool: ...
+    @property
+    def flags(self) -> Sequence[str]: ...
+
+
+class Progress(Protocol):
+    """How far a walk is."""
+
+    @property
+    def phase(self) -> str: ...
+    @property
+    def nodes(self) -> int: ...
+    @property
+    def raw_bytes(self) -> int: ...
+
+
+class Outcome(Protocol):
+    """How a walk ended."""
+
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def flags(self) -> Sequence[str]: ...
+    @property
+    def nodes(self) -> int: ...
+    @property
+    def edges(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def raw_length(self) -> int: ...
+    @property
+    def walk_ns(self) -> int: ...
+
+
+class Walk(Protocol):
+    """A child that walks, and the spool it writes. Leaving it kills and reaps."""
+
+    @property
+    def pause_ns(self) -> int: ...
+    def progress(self) -> Progress: ...
+    def wait(self, timeout: float) -> bool: ...
+    def read(self, offset: int, length: int) -> bytes: ...
+    def outcome(self) -> Outcome: ...
+    def close(self) -> None: ...
+    def forget(self) -> None:
+        """In a forked process: close what is the parent's, and end nothing."""
+        ...
+
+
+class Heap(Protocol):
+    """The heap of this process."""
+
+    @property
+    def unsupported(self) -> str | None: ...
+    def snapshot(
+        self,
+        *,
+        spool_directory: str | None = ...,
+        max_pause_ms: float = ...,
+        force: bool = ...,
+        timeout_s: float = ...,
+        own_threads: Sequence[int] = ...,
+    ) -> Walk: ...
+    def histogram(self, *, own_threads: Sequence[int] = ...) -> Histogram: ...
+    def add_pending_call(self, fn: Callable[[], Any], /) -> bool:
+        """Have the interpreter call `fn` on the main thread between instructions."""
+        ...
+
+
+class Context(Protocol):
+    """What the agent lends a command for one run."""
+
+    @property
+    def heap(self) -> Heap: ...
+    @property
+    def own_threads(self) -> tuple[int, ...]:
+        """Native ids of the agent's threads: their frames are not the worker's."""
+        ...
+
+    @property
+    def environ(self) -> Mapping[str, str]: ...
+    @property
+    def spool_directory(self) -> str | None: ...
+
+    def facts(self) -> Mapping[str, Any]:
+        """What is known of the worker right now: see `commands/status.py`."""
+        ...
+
+    def compressor(self) -> Callable[[bytes], bytes]:
+        """Return a function that packs bytes as one zstd frame, off the GIL."""
+        ...
+
+    def sha256(self) -> Hash: ...
+    def on_main(
+        self, fn: Callable[[], T], timeout: float | None = ...
+    ) -> tuple[str, T]:
+        """Run `fn` once, on the main thread if it can be had.
+
+        Returns:
+            Who ran it (`hub`, `loop`, `pending` or `agent`), and what it returned.
+        """
+        ...
+
+    def cancelled(self) -> bool: ...
+
+
+class Hash(Protocol):
+    """A running hash, as of hashlib."""
+
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...

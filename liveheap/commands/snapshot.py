@@ -1,0 +1,153 @@
+"""`snapshot`: the heap's graph, as a stream.
+
+The child writes raw records into its spool and ends; nothing here keeps it waiting.
+Ranges of 1 MiB are read back, compressed off the GIL as one zstd frame each, and
+handed out at the client's pace. A range goes out as soon as it is whole, so a large
+heap is half sent when its walk is done. The hash is over raw bytes: a reader may
+verify what it decoded, whatever the frames were.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from liveheap.commands.base import Command, Param, Piece, Step
+from liveheap.commands.collect import collect
+from liveheap.commands.context import Context, Outcome, Walk
+from liveheap.errors import CommandError
+from liveheap.protocol.auth import Scope
+from liveheap.protocol.results import Blob
+
+RANGE = 1 << 20
+CODEC_ZSTD = 1
+LOOK_EVERY_S = 0.05
+HEADER_FACTS = (
+    "python",
+    "implementation",
+    "pid",
+    "start_time",
+    "hostname",
+    "instance",
+    "program",
+    "rss",
+)
+
+
+def run(
+    ctx: Context, *, max_pause_ms: float, force: bool, timeout_s: float, gc: bool
+) -> Generator[Step | Piece, None, Blob]:
+    """Take a snapshot of the heap's graph into a file.
+
+    The worker stops for as long as one fork takes, some milliseconds; a child walks
+    the frozen copy. Refused if the stop would exceed --max-pause-ms or memory is
+    short, unless --force is given. No values are read: names and sizes only.
+    """
+    if gc:
+        yield Step("gc")
+        ctx.on_main(collect)
+    header = describe(ctx.facts())
+    walk = ctx.heap.snapshot(
+        spool_directory=ctx.spool_directory,
+        max_pause_ms=max_pause_ms,
+        force=force,
+        timeout_s=timeout_s,
+        own_threads=ctx.own_threads,
+    )
+    try:
+        yield Step("header", detail={"header": header})
+        sent, digest = yield from stream(ctx, walk)
+        outcome = walk.outcome()
+    finally:
+        walk.close()
+    if not sent:
+        raise CommandError("failed", outcome.reason or "the walk wrote nothing")
+    return Blob(
+        header, conclude(outcome, sent, digest, walk.pause_ns, ctx.facts()["rss"])
+    )
+
+
+def describe(facts: Mapping[str, Any]) -> dict[str, object]:
+    """The file's header: FORMAT.md, section 1."""
+    return {
+        "tool": f"liveheap {facts['version']}",
+        **{name: facts[name] for name in HEADER_FACTS},
+        "created": time.time(),
+        "monotonic": time.monotonic(),
+        "scope": "graph",
+        "word": 8,
+    }
+
+
+def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int, str]]:
+    """Hand out the spool, range by range, until the walk is over and all is sent."""
+    pack, digest, sent, over = ctx.compressor(), ctx.sha256(), 0, False
+    while True:
+        progress = walk.progress()
+        written = walk.outcome().raw_length if over else progress.raw_bytes
+        while written - sent >= RANGE or (over and written > sent):
+            raw = walk.read(sent, min(RANGE, written - sent))
+            if not raw:
+                raise CommandError("failed", f"the spool ends at {sent} of {written}")
+            digest.update(raw)
+            yield Piece(sent, len(raw), CODEC_ZSTD, pack(raw))
+            sent += len(raw)
+        if over:
+            return sent, digest.hexdigest()
+        yield Step(
+            "walk",
+            done=progress.nodes,
+            detail={"raw_bytes": progress.raw_bytes, "part": progress.phase},
+        )
+        over = walk.wait(LOOK_EVERY_S)
+
+
+def conclude(
+    outcome: Outcome, sent: int, digest: str, pause_ns: int, rss: int
+) -> dict[str, object]:
+    """The file's trailer: FORMAT.md, section 1."""
+    return {
+        "complete": outcome.complete,
+        "reason": outcome.reason,
+        "flags": list(outcome.flags),
+        "nodes": outcome.nodes,
+        "edges": outcome.edges,
+        "bytes": outcome.bytes,
+        "raw_length": sent,
+        "raw_sha256": digest,
+        "pause_ns": pause_ns,
+        "walk_ns": outcome.walk_ns,
+        "rss_after": rss,
+    }
+
+
+SNAPSHOT = Command(
+    name="snapshot",
+    scope=Scope.GRAPH,
+    heavy=True,
+    help=run.__doc__ or "",
+    params=(
+        Param(
+            "max_pause_ms",
+            float,
+            100.0,
+            "refuse if the predicted stop is longer",
+            "MS",
+            minimum=0,
+            maximum=60_000,
+        ),
+        Param("force", bool, False, "take it even if memory or the stop forbid it"),
+        Param(
+            "timeout_s",
+            float,
+            60.0,
+            "kill the walk after this time",
+            "S",
+            minimum=1,
+            maximum=3600,
+        ),
+        Param("gc", bool, False, "collect garbage first, on the main thread"),
+    ),
+    run=run,
+)

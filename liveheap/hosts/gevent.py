@@ -1,0 +1,78 @@
+"""gevent, as seen from a native thread: the main thread's hub, and how many greenlets.
+
+Nothing is imported: a host without gevent has none in `sys.modules`. The hub of
+another thread is in a thread-local, out of reach; but an idle hub *is* the frame in
+which the main thread sleeps, and a busy main thread is reached by a pending call. So
+the frames of the main thread are looked at, and what was found is kept by a weak
+reference.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+_known: list[weakref.ref[Any]] = []
+
+
+def remember_hub() -> None:
+    """Note the calling thread's hub, if gevent runs in it. For the main thread."""
+    hubs = sys.modules.get("gevent._hub_local")
+    get_hub = getattr(hubs, "get_hub_if_exists", None)
+    hub = get_hub() if get_hub is not None else None
+    if hub is not None:
+        _known[:] = [weakref.ref(hub)]
+
+
+def find_waker(
+    main_ident: int, frame: FrameType | None
+) -> Callable[[Callable[[], None]], Any] | None:
+    """Return a function that makes the main thread's hub call something soon."""
+    hub = find_hub(main_ident, frame)
+    return getattr(getattr(hub, "loop", None), "run_callback_threadsafe", None)
+
+
+def find_hub(main_ident: int, frame: FrameType | None) -> Any:
+    """Return the main thread's hub, or None."""
+    module = sys.modules.get("gevent.hub")
+    hub_type = getattr(module, "Hub", None)
+    if hub_type is None:
+        return None
+    known = _known[0]() if _known else None
+    if known is not None and usable(known, main_ident):
+        return known
+    while frame is not None:
+        hub = frame.f_locals.get("self") if frame.f_code.co_name == "run" else None
+        if issubclass(type(hub), hub_type) and usable(hub, main_ident):
+            _known[:] = [weakref.ref(hub)]
+            return hub
+        frame = frame.f_back
+    return None
+
+
+def usable(hub: Any, main_ident: int) -> bool:
+    """Whether the hub belongs to the main thread and has a live loop."""
+    return hub.loop is not None and hub.thread_ident == main_ident
+
+
+def count_greenlets() -> int | None:
+    """Count the greenlets the collector knows; None if the host has no greenlet.
+
+    One call into C from end to end: were the GIL let go while the list of all objects
+    is alive, the last reference to one of them might be dropped here, and the host's
+    finalizer would run on our thread. So this stops the worker for about 60 ns per
+    object; the caller asks only of a small one.
+    """
+    base = getattr(sys.modules.get("greenlet"), "greenlet", None)
+    if base is None:
+        return None
+    kinds, todo = {base}, [base]
+    while todo:
+        fresh = set(type.__subclasses__(todo.pop())) - kinds
+        kinds |= fresh
+        todo.extend(fresh)
+    return sum(map(kinds.__contains__, map(type, gc.get_objects())))
