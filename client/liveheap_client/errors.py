@@ -36,6 +36,10 @@ class ConnectionLost(TransportError):
     """The stream ended in the middle of a session."""
 
 
+class WorkerGone(TransportError):
+    """The process that answered before has ended; another may be in its place."""
+
+
 class TimedOut(TransportError):
     """The other side did not answer in time."""
 

@@ -54,7 +54,9 @@ class CommandTransport(Transport):
                 f"cannot run {self._name}: {reason}",
                 hint="the command must be on your PATH",
             ) from exc
-        assert self._process.stdin and self._process.stdout and self._process.stderr
+        assert self._process.stdin
+        assert self._process.stdout
+        assert self._process.stderr
         self._stdin = self._process.stdin.fileno()
         self._stdout = self._process.stdout.fileno()
         self._stderr = self._process.stderr.fileno()

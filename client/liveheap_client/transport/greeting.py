@@ -43,7 +43,7 @@ class GreetingReader:
 
     def _look_for_magic(self) -> None:
         start = self._buffer.find(MAGIC)
-        noise_bytes = start if start >= 0 else len(self._buffer)
+        noise_bytes = start if start >= 0 else len(self._buffer) - len(MAGIC) + 1
         if noise_bytes > NOISE_LIMIT:
             raise ConnectError(
                 f"more than {NOISE_LIMIT >> 10} KiB came before any word of liveheap:\n"

@@ -48,6 +48,10 @@ class SocketTransport(Transport):
     def close(self) -> None:
         self._socket.close()
 
+    def detach(self) -> socket.socket:
+        """Hand over the socket, for a caller that relays and reads nothing."""
+        return self._socket
+
     def _translate(self, exc: OSError) -> NoReturn:
         if isinstance(exc, TimeoutError):
             raise TimedOut(f"{self._peer} does not answer") from exc

@@ -17,7 +17,6 @@ stand as they are; nothing here weakens them. Options of ours, and why:
 The remote command is one string which a remote shell reads: every word is quoted.
 """
 
-import contextlib
 import os
 import shlex
 import stat
@@ -30,6 +29,7 @@ from liveheap_client.transport.command import Explain, last_lines
 
 _CONTROL_PERSIST_S = 120
 _ASK_TIMEOUT_S = 5.0
+_LONGEST_DIRECTORY = 46
 
 _SSH_FAILED = 255
 _NOT_FOUND = 127
@@ -95,7 +95,7 @@ def explain(host: str) -> Explain:
             return SSHError("\n".join([f"ssh to {host} failed", *said]), hint=hint)
         if code == _NOT_FOUND:
             return SSHError(
-                "\n".join([f"no liveheap on the PATH of {host}", *lines]),
+                "\n".join([f"no `liveheap` on the PATH of {host}", *lines]),
                 hint="name it: --remote-command /path/to/venv/bin/liveheap",
             )
         if code == _NOT_EXECUTABLE:
@@ -166,19 +166,27 @@ def _user_multiplexes(program: Sequence[str], host: str) -> bool:
 def control_directory(environ: Mapping[str, str]) -> Path | None:
     """Return our 0700 directory for control sockets; None if there can be none.
 
-    ssh adds 44 characters to it and a socket's path has at most 107; where the home
-    directory is too deep, the connection is simply not shared.
+    A socket's path has at most 107 characters, and ssh binds `cm-`, a hash of 40 and
+    a suffix of 17 in it first: that leaves 46 for the directory.
     """
-    home = environ.get("HOME")
-    if not home:
-        return None
-    directory = Path(home, ".cache", "liveheap")
-    if len(str(directory)) > 60:
-        return None
-    with contextlib.suppress(OSError):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = os.lstat(directory)
-        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-        if ours and not stat.S_IMODE(found.st_mode) & 0o077:
+    user = os.geteuid()
+    homes = [Path(environ["HOME"], ".cache/liveheap")] if environ.get("HOME") else []
+    for directory in [
+        *homes,
+        Path(f"/run/user/{user}/liveheap"),
+        Path(f"/tmp/liveheap-{user}"),
+    ]:
+        if len(str(directory)) <= _LONGEST_DIRECTORY and _is_private(directory):
             return directory
     return None
+
+
+def _is_private(directory: Path) -> bool:
+    """Make the directory if need be; return whether only we can enter it."""
+    try:
+        directory.mkdir(mode=0o700, parents=directory.parts[1] != "run", exist_ok=True)
+        found = os.lstat(directory)
+    except OSError:
+        return False
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    return ours and not stat.S_IMODE(found.st_mode) & 0o077

@@ -1,0 +1,192 @@
+"""The command line: verbs, their options, their help. Needs the extra `cli`.
+
+A verb is described once, as a Verb. From it come the command of the shell's prompt
+(`liveheap VERB`) and the one inside `liveheap attach`, which lacks the options that say
+how to connect. Commands of the agent that no verb here overrides become verbs by
+themselves: ask, and show what comes.
+
+Nothing here prints an error or exits: `__main__` does, for all verbs alike.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from liveheap.commands import COMMANDS
+from liveheap_client import bare
+from liveheap_client.caller import Caller
+from liveheap_client.desk import Desk
+from liveheap_client.dial import CONNECT_TIMEOUT_S, DialOptions, choose
+from liveheap_client.errors import OK, UsageError
+from liveheap_client.patience import TIMEOUT_S, Patience
+from liveheap_client.target import FORMS, via
+from liveheap_client.terminal import Terminal
+from liveheap_client.verbs import VERBS, Verb, asking
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
+
+_CONNECTING = (
+    click.Option(
+        ["--timeout"],
+        type=click.FloatRange(min=0.1),
+        default=TIMEOUT_S,
+        show_default=True,
+        metavar="S",
+        help="Give up after this long without a word from the worker.",
+    ),
+    click.Option(
+        ["--connect-timeout"],
+        type=click.FloatRange(min=0.1),
+        default=CONNECT_TIMEOUT_S,
+        show_default=True,
+        metavar="S",
+        help="Give up if no connection stands after this long.",
+    ),
+    click.Option(["--via"], metavar="CMD", help="Talk over the stdio of CMD."),
+    click.Option(["--no-mux"], is_flag=True, help="Share no ssh connection."),
+    click.Option(
+        ["--remote-command"], metavar="CMD", help="What liveheap is called on HOST."
+    ),
+)
+
+
+def verbs() -> tuple[Verb, ...]:
+    """Return all verbs that ask a worker: ours, and those the agent describes."""
+    ours = {verb.name for verb in VERBS}
+    asked = tuple(asking(command) for command in COMMANDS if command.name not in ours)
+    return (*asked, *VERBS)
+
+
+def command_line() -> click.Group:
+    """Return `liveheap` as click knows it."""
+    group = click.Group(
+        "liveheap",
+        help=(
+            "Ask a running Python worker what it holds, who holds it, and what grows."
+            f"\n\nA TARGET is one of: {FORMS}. Without one: $LIVEHEAP_TARGET, or the "
+            "only worker here."
+        ),
+        context_settings=_SETTINGS,
+        no_args_is_help=True,
+    )
+    for verb in verbs():
+        group.add_command(_outside(verb))
+    for name, summary in bare.SUMMARIES.items():
+        group.add_command(_bare(name, summary))
+    return group
+
+
+def shell_commands(desk: Desk) -> dict[str, click.Command]:
+    """Return the verbs of a shell, all working at one desk."""
+    return {verb.name: _inside(verb, desk) for verb in verbs() if verb.in_shell}
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line; return its exit code. Errors pass through."""
+    try:
+        outcome = command_line().main(
+            args=list(words), prog_name="liveheap", standalone_mode=False
+        )
+    except click.UsageError as exc:
+        raise UsageError(exc.format_message(), hint=_help_of(exc)) from exc
+    except click.exceptions.Abort:
+        raise KeyboardInterrupt from None
+    return outcome if isinstance(outcome, int) else OK
+
+
+def _help_of(exc: click.UsageError) -> str:
+    where = exc.ctx.command_path if exc.ctx else "liveheap"
+    return f"{where} --help"
+
+
+def _outside(verb: Verb) -> click.Command:
+    """Return a verb that makes its own desk from the words on the command line."""
+
+    def callback(**given: Any) -> int:
+        terminal = Terminal.standard()
+        if not verb.connects:
+            return verb.perform(Desk(terminal, _nobody), **given)
+        options = {
+            name: given.pop(name)
+            for name in (
+                "timeout",
+                "connect_timeout",
+                "via",
+                "no_mux",
+                "remote_command",
+            )
+        }
+        desk = Desk(
+            terminal,
+            lambda target: _caller(target, options, terminal),
+            shell_commands=shell_commands,
+        )
+        return verb.perform(desk, **given)
+
+    params = [*verb.params, *verb.target_params]
+    if verb.connects:
+        params += _CONNECTING
+    return click.Command(
+        verb.name,
+        params=list(params),
+        help=verb.help,
+        short_help=verb.summary,
+        callback=callback,
+        context_settings=_SETTINGS,
+    )
+
+
+def _inside(verb: Verb, desk: Desk) -> click.Command:
+    """Return a verb that works at the shell's desk."""
+
+    def callback(**given: Any) -> int:
+        return verb.perform(desk, **given)
+
+    return click.Command(
+        verb.name,
+        params=[*verb.params, *verb.shell_params],
+        help=verb.help,
+        short_help=verb.summary,
+        callback=callback,
+        context_settings=_SETTINGS,
+    )
+
+
+def _bare(name: str, summary: str) -> click.Command:
+    """Return a verb that argparse handles, so that it stands in the help."""
+
+    def callback(words: Sequence[str]) -> int:
+        return bare.main(name, list(words))
+
+    return click.Command(
+        name,
+        params=[click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
+        help=summary,
+        callback=callback,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True},
+    )
+
+
+def _caller(
+    target: str | None, options: Mapping[str, Any], terminal: Terminal
+) -> Caller:
+    if options["via"] and target:
+        raise UsageError(
+            f"--via and the target {target!r} exclude each other",
+            hint="the command behind --via says which worker",
+        )
+    dialling = DialOptions(
+        connect_timeout_s=options["connect_timeout"],
+        patience=Patience(timeout_s=options["timeout"], say=terminal.say),
+        multiplex=not options["no_mux"],
+        remote_command=options["remote_command"],
+    )
+    place = via(options["via"]) if options["via"] else choose(target, os.environ)
+    return Caller.to(place, dialling)
+
+
+def _nobody(_target: str | None) -> Caller:
+    raise UsageError("this verb asks no worker")

@@ -1,0 +1,124 @@
+"""The rounds of a live diff: a snapshot, a wait, the next snapshot.
+
+A hunt may take hours, so no session is held while it waits: an agent may end idle ones
+and links drop. Every round calls anew if it must, a few times with growing delays, and
+the caller makes sure that the same process answers.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from liveheap.protocol.auth import Scope
+from liveheap.protocol.results import Blob
+from liveheap_client.caller import Caller
+from liveheap_client.commands.fetch import SUFFIX, OnFetched, fetch
+from liveheap_client.errors import (
+    ConnectError,
+    TransportError,
+    UsageError,
+    WorkerGone,
+)
+
+LONGEST_KEPT_SESSION_S = 60.0
+RETRY_DELAYS_S = (1.0, 5.0, 15.0, 60.0)
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: its number from 1, its file, and what stands in the file's frame."""
+
+    number: int
+    path: Path
+    taken: float
+    header: dict[str, Any]
+    trailer: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a hunt tells while it goes on; all may be called often."""
+
+    on_fetch: OnFetched
+    on_wait: Callable[[float, float], None]
+    on_trouble: Callable[[str], None]
+
+
+def seconds(text: str) -> float:
+    """Return a span like `600`, `30s`, `10m`, `1h30m` in seconds."""
+    total, rest = 0.0, text.strip()
+    while rest:
+        digits = len(rest) - len(rest.lstrip("0123456789."))
+        number, tail = rest[:digits], rest[digits:]
+        letters = len(tail) - len(tail.lstrip("smhd"))
+        unit, rest = tail[: min(letters, 1)], tail[min(letters, 1) :]
+        try:
+            total += float(number) * _UNITS[unit]
+        except ValueError:
+            raise UsageError(
+                f"not a span of time: {text!r}", hint="600, 30s, 10m, 1h30m"
+            ) from None
+        if not unit and rest:
+            raise UsageError(
+                f"not a span of time: {text!r}", hint="600, 30s, 10m, 1h30m"
+            )
+    if not 0 < total < 30 * 86400:
+        raise UsageError(f"not a useful interval: {text!r}", hint="600, 30s, 10m")
+    return total
+
+
+def iter_rounds(
+    caller: Caller,
+    directory: Path,
+    *,
+    interval_s: float,
+    rounds: int,
+    args: dict[str, Any],
+    watch: Watch,
+) -> Iterator[Round]:
+    """Take the snapshots of a hunt; yield each as soon as its file is whole.
+
+    The interval counts from start to start, so that a slow fetch shifts nothing.
+    """
+    begun = time.monotonic()
+    for number in range(1, rounds + 1):
+        _wait_until(begun + (number - 1) * interval_s, interval_s, watch)
+        path = directory / f"round-{number:03d}{SUFFIX}"
+        taken = time.time()
+        blob = _fetch_stubbornly(caller, path, args, watch)
+        yield Round(number, path, taken, blob.header, blob.trailer)
+        if interval_s > LONGEST_KEPT_SESSION_S:
+            caller.hang_up()
+
+
+def _wait_until(moment: float, interval_s: float, watch: Watch) -> None:
+    """Wait; Ctrl-C ends it at once."""
+    nobody = threading.Event()
+    while (left := moment - time.monotonic()) > 0:
+        watch.on_wait(interval_s - left, interval_s)
+        nobody.wait(min(left, 0.2))
+
+
+def _fetch_stubbornly(
+    caller: Caller, path: Path, args: dict[str, Any], watch: Watch
+) -> Blob:
+    """Fetch one snapshot, calling again if the link fails. The last failure counts."""
+    for delay_s in RETRY_DELAYS_S:
+        try:
+            return fetch(
+                caller.session(Scope.GRAPH), path, args=args, on_progress=watch.on_fetch
+            )
+        except TransportError as exc:
+            if isinstance(exc, ConnectError | WorkerGone) or not caller.has_answered:
+                raise
+            watch.on_trouble(f"{exc}; trying again in {delay_s:g} s")
+            caller.hang_up()
+            threading.Event().wait(delay_s)
+    return fetch(
+        caller.session(Scope.GRAPH), path, args=args, on_progress=watch.on_fetch
+    )

@@ -1,0 +1,222 @@
+"""From a target to a link: the one place that knows every way to an agent.
+
+Local targets shake hands here. For all others a bridge at the far end has done so, on
+the machine where the token lies; its greeting says who answers and what was agreed,
+and ssh, or the command behind --via, vouches for it.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from liveheap.errors import AuthenticationError, LiveheapError
+from liveheap.protocol.auth import MIN_VERSION, VERSION, Agreed, Ident, Scope
+from liveheap_client import patience as waiting
+from liveheap_client import reach, workers
+from liveheap_client import target as targets
+from liveheap_client.errors import ConnectError, TimedOut, UsageError
+from liveheap_client.patience import Patience
+from liveheap_client.reach import Reach
+from liveheap_client.target import Kind, Target
+from liveheap_client.transport import ssh
+from liveheap_client.transport.base import Transport
+from liveheap_client.transport.command import CommandTransport
+from liveheap_client.transport.greeting import GreetingReader
+
+CONNECT_TIMEOUT_S = 15.0
+_PASSWORD_TIMEOUT_S = 120.0
+
+
+def _has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+@dataclass(frozen=True, slots=True)
+class DialOptions:
+    """How to connect, apart from where."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    patience: Patience = field(default_factory=Patience)
+    multiplex: bool = True
+    remote_command: str | None = None
+    has_terminal: bool = field(default_factory=_has_terminal)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A stream to a proven agent. `local_pid`: the worker's, if it runs here."""
+
+    transport: Transport
+    agreed: Agreed
+    trailing: bytes
+    local_pid: int | None
+
+
+def choose(text: str | None, environ: Mapping[str, str]) -> Target:
+    """Return the target that was typed, or `$LIVEHEAP_TARGET`, or the only worker."""
+    text = text or environ.get("LIVEHEAP_TARGET") or None
+    if text is not None:
+        return targets.parse(text)
+    worker = workers.only(workers.local(environ))
+    return targets.parse(str(worker.pid))
+
+
+def dial(target: Target, *, scope: Scope, options: DialOptions) -> Link:
+    """Connect to the agent a target names, with a session of that scope."""
+    if target.kind in (Kind.SSH, Kind.VIA) or _is_far_port(target):
+        return _through_bridge(target, scope, options)
+    how = Reach(
+        environ=options.environ,
+        scope=scope,
+        connect_timeout_s=options.connect_timeout_s,
+        patience=options.patience,
+    )
+    if target.kind is Kind.LOCAL:
+        assert target.pid is not None
+        found = workers.by_pid(workers.local(options.environ), target.pid)
+        local = reach.worker(found, how)
+    elif target.kind is Kind.UNIX:
+        assert target.path is not None
+        local = reach.path(target.path, how)
+    else:
+        assert target.host is not None
+        assert target.port is not None
+        local = reach.port(target.host, target.port, how)
+    pid = target.pid if target.kind is Kind.LOCAL else None
+    return Link(local.transport, local.agreed, local.trailing, pid)
+
+
+def remote_workers(target: Target, options: DialOptions) -> list[dict[str, Any]]:
+    """Return what a bridge lists: the workers of a machine reached through ssh."""
+    transport = _open_bridge(target, ["--list"], options)
+    try:
+        fields, _ = _greeting(transport, target, options)
+    finally:
+        transport.close()
+    listed = fields.get("workers")
+    if not isinstance(listed, list):
+        raise ConnectError(f"{target} did not list its workers")
+    return [worker for worker in listed if isinstance(worker, dict)]
+
+
+def _is_far_port(target: Target) -> bool:
+    return (
+        target.kind is Kind.PORT
+        and target.host is not None
+        and not targets.is_this_machine(target.host)
+    )
+
+
+def _through_bridge(target: Target, scope: Scope, options: DialOptions) -> Link:
+    words = ["--scope", scope.label, "--protocol", str(VERSION)]
+    if target.pid is not None:
+        words += ["--pid", str(target.pid)]
+    if target.name is not None:
+        words += ["--name", target.name]
+    if target.port is not None:
+        words += ["--port", str(target.port)]
+    transport = _open_bridge(target, words, options)
+    try:
+        fields, trailing = _greeting(transport, target, options)
+        agreed = _agreed(fields, target, scope)
+    except BaseException:
+        transport.close()
+        raise
+    return Link(transport, agreed, trailing, None)
+
+
+def _open_bridge(
+    target: Target, words: Sequence[str], options: DialOptions
+) -> CommandTransport:
+    if target.kind is Kind.VIA:
+        return CommandTransport(target.command)
+    assert target.host is not None
+    argv = ssh.command_line(
+        target.host,
+        ssh.remote_command(words, program=options.remote_command),
+        environ=options.environ,
+        connect_timeout_s=options.connect_timeout_s,
+        has_terminal=options.has_terminal,
+        multiplex=options.multiplex,
+    )
+    return CommandTransport(argv, explain=ssh.explain(target.host))
+
+
+def _greeting(
+    transport: Transport, target: Target, options: DialOptions
+) -> tuple[dict[str, Any], bytes]:
+    """Read until the greeting is complete; return its fields and what follows."""
+    timeout_s = options.connect_timeout_s
+    if options.has_terminal:
+        timeout_s = max(timeout_s, _PASSWORD_TIMEOUT_S)
+    limits = Patience(timeout_s=timeout_s, quiet_s=timeout_s)
+    reader = GreetingReader()
+    while reader.fields is None:
+        try:
+            data = waiting.receive(transport, limits, pid=None)
+        except TimedOut as exc:
+            raise TimedOut(
+                f"{target} did not greet within {timeout_s:g} s\n{reader.noise}",
+                hint="wait longer: --connect-timeout SECONDS",
+            ) from exc
+        if not data:
+            raise _ended_early(transport, reader)
+        reader.receive(data)
+    return reader.fields, reader.trailing
+
+
+def _ended_early(transport: Transport, reader: GreetingReader) -> Exception:
+    error = transport.why_ended()
+    if isinstance(error, LiveheapError) and reader.noise:
+        return type(error)(f"{error}\nit said: {reader.noise}", hint=error.hint)
+    return error
+
+
+def _agreed(fields: Mapping[str, Any], target: Target, scope: Scope) -> Agreed:
+    """Return what the bridge agreed on with the agent, or raise its error."""
+    if "error" in fields:
+        raise _bridge_error(fields, target)
+    try:
+        agreed = Agreed(
+            scope=Scope(fields["scope"]),
+            version=int(fields["version"]),
+            ident=str(fields["ident"]),
+            session_id=bytes.fromhex(fields["session"]),
+        )
+        ident = Ident.parse(agreed.ident)
+    except (KeyError, TypeError, ValueError, LiveheapError) as exc:
+        raise ConnectError(
+            f"the greeting from {target} lacks something: {exc}"
+        ) from exc
+    if not MIN_VERSION <= agreed.version <= VERSION:
+        raise ConnectError(
+            f"{target} speaks protocol {agreed.version}, this client "
+            f"{MIN_VERSION} to {VERSION}",
+            hint="update the older one of the two: pip install -U liveheap",
+        )
+    if agreed.scope < scope:
+        raise AuthenticationError(f"{target} grants {agreed.scope.label} only")
+    if target.pid is not None and ident.pid != target.pid:
+        raise AuthenticationError(
+            f"asked for process {target.pid}, {ident.pid} answered",
+            hint="liveheap ps HOST lists the workers there",
+        )
+    return agreed
+
+
+def _bridge_error(fields: Mapping[str, Any], target: Target) -> LiveheapError:
+    kinds: dict[str, type[LiveheapError]] = {
+        "authentication": AuthenticationError,
+        "choose": UsageError,
+        "not-answering": TimedOut,
+        "connect": ConnectError,
+    }
+    kind = kinds.get(str(fields["error"]), ConnectError)
+    hint = fields.get("hint")
+    if kind is UsageError and target.host and target.kind is Kind.SSH:
+        hint = f"name one of them as the target: {target.host}/PID"
+    message = str(fields.get("message") or fields["error"])
+    return kind(f"{target}: {message}", hint=None if hint is None else str(hint))

@@ -1,0 +1,67 @@
+"""How long the client waits for an agent, and what it says meanwhile.
+
+An agent that is silent is mostly one whose process holds the GIL in a long C call, or
+is stopped by a signal. So silence is first told to the person, with what /proc knows,
+and only after a longer time an error. The clock starts anew with every byte.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from liveheap_client.errors import TimedOut
+from liveheap_client.transport.base import Transport
+
+QUIET_S = 3.0
+TIMEOUT_S = 60.0
+
+
+def _say_nothing(_message: str) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When to say that nothing comes, to whom, and when to give up."""
+
+    timeout_s: float = TIMEOUT_S
+    quiet_s: float = QUIET_S
+    say: Callable[[str], None] = _say_nothing
+
+
+def receive(transport: Transport, patience: Patience, *, pid: int | None) -> bytes:
+    """Return the next bytes of a transport. `pid`: a worker of this machine.
+
+    Raises TimedOut if nothing came within the patience's timeout.
+    """
+    began = time.monotonic()
+    while True:
+        left = patience.timeout_s - (time.monotonic() - began)
+        if left <= 0:
+            raise TimedOut(
+                f"{reason(pid)} (waited {patience.timeout_s:g} s)",
+                hint="wait longer: --timeout SECONDS",
+            )
+        try:
+            return transport.receive(timeout=min(left, patience.quiet_s))
+        except TimedOut:
+            waited = time.monotonic() - began
+            if waited < patience.timeout_s:
+                patience.say(f"{reason(pid)}; waiting ({waited:.0f} s)")
+
+
+def reason(pid: int | None) -> str:
+    """Say why a worker may be silent."""
+    if pid is not None and state(pid) in ("T", "t"):
+        return f"not answering: process {pid} is stopped (SIGSTOP or a debugger)"
+    return "not answering: the GIL may be held by a long call"
+
+
+def state(pid: int) -> str | None:
+    """Return the one-letter state of a process of this machine; None if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[0]

@@ -1,0 +1,32 @@
+"""Make text from a worker harmless before a terminal sees it.
+
+Names of types and attributes are chosen by whoever wrote the worker's code, or by its
+data. An escape sequence, a newline or a bidi mark in one of them must be seen, not
+obeyed; and no name may fill the screen.
+"""
+
+LONGEST = 256
+
+
+def visible(text: object, *, longest: int = LONGEST) -> str:
+    """Return text with every character that is not plainly printable spelled out."""
+    raw = str(text)
+    if len(raw) > longest:
+        raw = raw[: longest - 1] + "…"
+    if raw.isprintable():
+        return raw
+    return "".join(map(_spelled, raw))
+
+
+def visible_block(text: object) -> list[str]:
+    """Return the lines of a text of several lines, each made harmless."""
+    return [visible(line) for line in str(text).split("\n")]
+
+
+def _spelled(mark: str) -> str:
+    if mark.isprintable():
+        return mark
+    code = ord(mark)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,186 @@
+"""One authenticated conversation with an agent.
+
+A session sends one request at a time and hands out what comes: progress, chunks, and
+at last the result. It is used by one thread. Leaving a stream early, by Ctrl-C or by
+closing it, sends Cancel and waits shortly for the agent's last word on that request,
+so that the session is clean for the next one; if that word does not come, the session
+is closed, which ends the request at the agent as well.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+from liveheap.errors import CommandError, LiveheapError, ProtocolError
+from liveheap.protocol.auth import VERSION, Agreed, Ident, Scope
+from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection, Role
+from liveheap.protocol.messages import (
+    Cancel,
+    Chunk,
+    Failure,
+    Progress,
+    Request,
+    Result,
+)
+from liveheap.protocol.results import Blob, Record, Table, Tree
+from liveheap_client import patience as waiting
+from liveheap_client.dial import DialOptions, dial
+from liveheap_client.errors import ConnectionLost, TransportError
+from liveheap_client.patience import Patience
+from liveheap_client.target import Target
+from liveheap_client.transport.base import Transport
+
+Shape = Record | Table | Tree | Blob
+Event = Progress | Chunk | Result
+
+_CANCEL_WAIT_S = 3.0
+
+
+class Session:
+    """A conversation with one worker, of one scope."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        agreed: Agreed,
+        *,
+        trailing: bytes = b"",
+        patience: Patience | None = None,
+        local_pid: int | None = None,
+    ) -> None:
+        self._transport = transport
+        self._connection = Connection(Role.CLIENT, agreed=agreed)
+        if trailing:
+            self._connection.receive_data(trailing)
+        self._patience = patience or Patience()
+        self._local_pid = local_pid
+        self._last_id = 0
+        self.agreed = agreed
+        self.ident = Ident.parse(agreed.ident)
+        self.closed = False
+
+    @classmethod
+    def open(
+        cls, target: Target, *, scope: Scope, options: DialOptions | None = None
+    ) -> "Session":
+        """Connect, prove who is who, and return the session."""
+        options = options or DialOptions()
+        link = dial(target, scope=scope, options=options)
+        if link.agreed.version < VERSION:
+            options.patience.say(
+                f"{target} speaks protocol {link.agreed.version}; this client would "
+                f"speak {VERSION}: some answers may lack something"
+            )
+        return cls(
+            link.transport,
+            link.agreed,
+            trailing=link.trailing,
+            patience=options.patience,
+            local_pid=link.local_pid,
+        )
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session; what it started in the worker ends with it."""
+        self.closed = True
+        self._transport.close()
+
+    def request(
+        self,
+        command: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Shape:
+        """Return the result of a command that sends no chunks."""
+        with contextlib.closing(self.stream(command, args)) as events:
+            for event in events:
+                if isinstance(event, Result):
+                    return event.shape
+                if isinstance(event, Progress) and on_progress:
+                    on_progress(event)
+        raise ConnectionLost(f"{command} ended without a result")
+
+    def stream(
+        self, command: str, args: Mapping[str, Any] | None = None
+    ) -> Generator[Event, None, None]:
+        """Yield what an agent answers; the last event is the Result.
+
+        Raises CommandError if the agent says no.
+        """
+        self._last_id += 1
+        number = self._last_id
+        self._send(Request(id=number, command=command, args=dict(args or {})))
+        finished = False
+        try:
+            while not finished:
+                event = self._next(number)
+                finished = isinstance(event, Result | Failure)
+                if isinstance(event, Failure):
+                    raise _no(event)
+                yield event
+        except (TransportError, ProtocolError):
+            finished = True
+            self.close()
+            raise
+        finally:
+            if not finished:
+                self._cancel(number)
+
+    def _next(self, number: int) -> Event | Failure:
+        """Return the next event of a request, however long the agent is silent."""
+        while True:
+            event = self._connection.next_event()
+            if event is NEED_DATA:
+                self._receive(self._patience)
+            elif event is CLOSED:
+                raise self._transport.why_ended()
+            elif isinstance(event, Request | Cancel):
+                continue
+            elif event.id == number:
+                return event
+
+    def _receive(self, patience: Patience) -> None:
+        data = waiting.receive(self._transport, patience, pid=self._local_pid)
+        if not data:
+            raise self._transport.why_ended()
+        self._connection.receive_data(data)
+
+    def _send(self, message: Request | Cancel) -> None:
+        try:
+            self._transport.send(self._connection.send(message))
+        except TransportError:
+            self.close()
+            raise
+
+    def _cancel(self, number: int) -> None:
+        """Cancel a request and read its remains; close the session if they hang."""
+        deadline = time.monotonic() + _CANCEL_WAIT_S
+        try:
+            self._send(Cancel(id=number))
+            while (left := deadline - time.monotonic()) > 0:
+                event = self._connection.next_event()
+                if event is NEED_DATA:
+                    self._receive(Patience(timeout_s=left, quiet_s=left))
+                elif event is CLOSED or (
+                    isinstance(event, Result | Failure) and event.id == number
+                ):
+                    return
+            self.close()
+        except (LiveheapError, KeyboardInterrupt):
+            self.close()
+
+
+def _no(failure: Failure) -> CommandError:
+    return CommandError(
+        failure.code,
+        failure.message,
+        hint=failure.hint,
+        detail=dict(failure.detail or {}),
+    )

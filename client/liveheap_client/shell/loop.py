@@ -1,0 +1,88 @@
+"""The shell of `attach`: the same verbs, one worker, until Ctrl-D.
+
+With a terminal: a prompt with history and completion, Ctrl-C cancels what runs. Without
+one: lines from stdin, so that `echo status | liveheap attach 4711` works; then a
+failing line does not stop the next one, and the first failure is the exit code.
+"""
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+
+import click
+
+from liveheap.errors import LiveheapError
+from liveheap_client.desk import Desk
+from liveheap_client.errors import INTERRUPTED, OK, UsageError, exit_code
+from liveheap_client.render import failure
+from liveheap_client.shell.prompt import prompted
+
+_LEAVE = frozenset({"exit", "quit"})
+_HELP = frozenset({"help", "?"})
+
+Commands = Mapping[str, click.Command]
+
+
+def loop(desk: Desk, commands: Commands, *, title: str) -> int:
+    """Read lines and run them until the end; return the first failure's code."""
+    worst = OK
+    for line in _lines(desk, commands, title):
+        try:
+            if line.strip() in _LEAVE:
+                break
+            code = run_line(desk, commands, line)
+        except LiveheapError as error:
+            code = exit_code(error)
+            for text in failure.lines(error, prefix=""):
+                desk.terminal.say(text)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+            desk.terminal.say("cancelled")
+        worst = worst or code
+    return OK if _is_interactive() else worst
+
+
+def run_line(desk: Desk, commands: Commands, line: str) -> int:
+    """Run one line of the shell; return its exit code."""
+    try:
+        words = shlex.split(line, comments=True)
+    except ValueError as exc:
+        raise UsageError(f"cannot read that line: {exc}") from exc
+    if not words:
+        return OK
+    if words[0] in _HELP:
+        words = [*words[1:2], "--help"] if len(words) > 1 else []
+    if not words:
+        desk.terminal.show(help_lines(commands))
+        return OK
+    command = commands.get(words[0])
+    if command is None:
+        raise UsageError(
+            f"no verb {words[0]!r}", hint=f"one of: {', '.join(sorted(commands))}, exit"
+        )
+    try:
+        outcome = command.main(words[1:], prog_name=words[0], standalone_mode=False)
+    except click.UsageError as exc:
+        raise UsageError(exc.format_message(), hint=f"help {words[0]}") from exc
+    except click.exceptions.Abort:
+        raise KeyboardInterrupt from None
+    return outcome if isinstance(outcome, int) else OK
+
+
+def help_lines(commands: Commands) -> Iterator[str]:
+    """Yield one line for every verb."""
+    for name in sorted(commands):
+        yield f"{name:12} {commands[name].get_short_help_str(66)}"
+    yield f"{'help VERB':12} Show the options of a verb."
+    yield f"{'exit':12} Leave, as Ctrl-D does."
+
+
+def _lines(desk: Desk, commands: Commands, title: str) -> Iterator[str]:
+    if _is_interactive():
+        yield from prompted(desk, commands, f"{title}> ")
+    else:
+        yield from sys.stdin
+
+
+def _is_interactive() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()

@@ -1,0 +1,122 @@
+"""Ask and show: the verbs that are nothing but a command of the agent."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from liveheap.commands import Command, Param
+from liveheap.protocol.messages import Progress
+from liveheap.protocol.results import Table
+from liveheap_client.desk import Desk
+from liveheap_client.progress import Bar, bar
+from liveheap_client.render import shapes
+from liveheap_client.render.units import human_seconds
+from liveheap_client.verbs.base import Verb, json_option, target_argument
+
+_OTHER_NAMES = {"top": ("--limit", "-n"), "max_pause_ms": ("--max-pause",)}
+
+
+def asking(command: Command) -> Verb:
+    """Return the verb of a command that no verb of ours overrides."""
+
+    def perform(
+        desk: Desk, *, as_json: bool, target: str | None = None, **args: Any
+    ) -> int:
+        return ask(desk, command, target, args, as_json=as_json)
+
+    return Verb(
+        name=command.name,
+        help=help_text(command),
+        perform=perform,
+        params=(*map(option, command.params), json_option()),
+        target_params=(target_argument(),),
+    )
+
+
+def ask(
+    desk: Desk,
+    command: Command,
+    target: str | None,
+    args: dict[str, Any],
+    *,
+    as_json: bool,
+) -> int:
+    """Send one request and show its result."""
+    notes: list[Progress] = []
+    with desk.caller(target) as caller, bar(desk.terminal) as progress:
+        session = caller.session(command.scope)
+        shape = session.request(
+            command.name, args, on_progress=_teller(command.name, progress, notes)
+        )
+    if as_json:
+        desk.terminal.show_json(shapes.as_json(shape))
+        return 0
+    desk.terminal.show(shapes.lines(shape, look=desk.terminal.look))
+    if isinstance(shape, Table):
+        desk.names.update(str(row[0]) for row in shape.rows if row)
+    if desk.terminal.talk_is_watched:
+        for note in notes:
+            desk.terminal.say(cost_line(note))
+    return 0
+
+
+def option(param: Param) -> click.Option:
+    """Return the option of a command's parameter."""
+    flag = f"--{param.name.replace('_', '-')}"
+    names = [param.name, flag, *_OTHER_NAMES.get(param.name, ())]
+    if param.type is bool:
+        return click.Option(
+            names, is_flag=True, default=bool(param.default), help=_sentence(param.help)
+        )
+    return click.Option(
+        names,
+        type=_kind(param),
+        default=param.default,
+        show_default=param.default is not None,
+        metavar=param.metavar or None,
+        help=_sentence(param.help),
+    )
+
+
+def help_text(command: Command) -> str:
+    """Return a command's help, as the agent's author wrote it."""
+    return "\n".join(line.strip() for line in command.help.strip().splitlines())
+
+
+def cost_line(note: Progress) -> str:
+    """Say what a walk of the heap cost the worker."""
+    parts = []
+    if isinstance(pause_ns := note.detail.get("pause_ns"), int | float):
+        parts.append(f"the worker stopped for {human_seconds(pause_ns / 1e9)}")
+    if note.detail.get("in_process"):
+        parts.append("no fork could be made: counted in the worker itself")
+    flags = note.detail.get("flags")
+    if isinstance(flags, list) and flags:
+        parts.append(", ".join(map(str, flags)))
+    return "; ".join(parts)
+
+
+def _teller(
+    title: str, progress: Bar, notes: list[Progress]
+) -> Callable[[Progress], None]:
+    def tell(event: Progress) -> None:
+        progress.update(f"{title}: {event.phase}", done=event.done, total=event.total)
+        if "pause_ns" in event.detail:
+            notes.append(event)
+
+    return tell
+
+
+def _kind(param: Param) -> Any:
+    if param.type is int:
+        low = None if param.minimum is None else int(param.minimum)
+        high = None if param.maximum is None else int(param.maximum)
+        return click.IntRange(low, high)
+    if param.type is float:
+        return click.FloatRange(param.minimum, param.maximum)
+    return click.STRING
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "."

@@ -1,0 +1,112 @@
+"""`snapshot`: the heap's graph of a worker, into a file."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from liveheap.commands.snapshot import SNAPSHOT
+from liveheap.protocol.auth import Scope
+from liveheap.protocol.results import Blob
+from liveheap_client.commands.fetch import (
+    Fetched,
+    OnFetched,
+    default_path,
+    fetch,
+    refuse_overwrite,
+)
+from liveheap_client.desk import Desk
+from liveheap_client.progress import Bar, bar
+from liveheap_client.render.units import human_bytes, human_count, human_seconds
+from liveheap_client.verbs.ask import help_text, option
+from liveheap_client.verbs.base import Verb, json_option, target_argument
+
+SNAPSHOT_OPTIONS = tuple(map(option, SNAPSHOT.params))
+
+
+def perform(
+    desk: Desk,
+    *,
+    as_json: bool,
+    output: str | None,
+    force_overwrite: bool,
+    target: str | None = None,
+    **args: Any,
+) -> int:
+    """Take one snapshot and say what it is."""
+    path = None if output is None else Path(output)
+    if path is not None and not force_overwrite:
+        refuse_overwrite(path)
+    with desk.caller(target) as caller, bar(desk.terminal) as progress:
+        session = caller.session(Scope.GRAPH)
+        if path is None:
+            path = default_path(session.ident.pid)
+            refuse_overwrite(path)
+        blob = fetch(session, path, args=args, on_progress=teller(progress))
+    desk.newest = path
+    if as_json:
+        desk.terminal.show_json(
+            {"path": str(path), "header": blob.header, "trailer": blob.trailer}
+        )
+        return 0
+    desk.terminal.show([str(path)])
+    desk.terminal.say(summary(blob, os.path.getsize(path)))
+    return 0
+
+
+def teller(progress: Bar, title: str = "snapshot") -> OnFetched:
+    """Return what keeps a bar up to date while a snapshot comes in."""
+
+    def tell(so_far: Fetched) -> None:
+        text = (
+            f"{title}: {human_count(so_far.nodes)} objects, "
+            f"{human_bytes(so_far.stored_bytes)} received"
+        )
+        progress.update(text if so_far.phase == "snapshot" else so_far.phase)
+
+    return tell
+
+
+def summary(blob: Blob, stored_bytes: int) -> str:
+    """Say what a snapshot holds and what it cost."""
+    trailer = blob.trailer
+    parts = [
+        f"{_count(trailer, 'nodes')} objects, {_count(trailer, 'edges')} references, "
+        f"{human_bytes(stored_bytes)}",
+        f"the worker stopped for {human_seconds(_number(trailer, 'pause_ns') / 1e9)}",
+    ]
+    if trailer.get("complete") is not True:
+        parts.append(f"TRUNCATED: {trailer.get('reason') or 'the walk did not end'}")
+    if flags := trailer.get("flags"):
+        parts.append(", ".join(map(str, flags)))
+    return "; ".join(parts)
+
+
+def _number(trailer: dict[str, Any], name: str) -> float:
+    value = trailer.get(name)
+    return value if isinstance(value, int | float) else 0
+
+
+def _count(trailer: dict[str, Any], name: str) -> str:
+    return human_count(int(_number(trailer, name)))
+
+
+VERB = Verb(
+    name="snapshot",
+    help=help_text(SNAPSHOT),
+    perform=perform,
+    params=(
+        click.Option(
+            ["output", "-o", "--output"],
+            metavar="FILE",
+            help="Write it here (default: PID-TIME.liveheap).",
+        ),
+        click.Option(
+            ["--force-overwrite"], is_flag=True, help="Replace a file of that name."
+        ),
+        *SNAPSHOT_OPTIONS,
+        json_option(),
+    ),
+    target_params=(target_argument(),),
+)
