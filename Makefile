@@ -7,7 +7,9 @@ PYTHON ?= python3
 VENVS := build/venvs
 TEST := $(VENVS)/test
 STEP := .ci/step
-DEBIAN_PACKAGES := openssh-server openssh-client
+# What is missing is installed as root: headers for the build, servers for the tests.
+HEADERS := $(shell $(PYTHON) .ci/headers.py)
+SERVERS := openssh-server openssh-client
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
@@ -15,6 +17,7 @@ ALREADY_TESTED ?=
 .NOTPARALLEL:
 
 demo:
+	@.ci/system.sh $(HEADERS)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
 	.venv/bin/python -m pip install --quiet '.[cli,gevent]'
@@ -24,7 +27,7 @@ test: lint pytest alone sanitize
 	@$(PYTHON) .ci/totals.py build/reports
 
 $(TEST)/.installed: FORCE
-	@$(STEP) 'system packages' .ci/system.sh $(DEBIAN_PACKAGES)
+	@$(STEP) 'system packages' .ci/system.sh $(HEADERS) $(SERVERS)
 	@$(STEP) 'install' .ci/venv.sh $(TEST) $(PYTHON) strict \
 	    'WHEEL[cli,gevent]' --group test --group hosts --group lint
 	@touch $@
@@ -37,11 +40,11 @@ lint: $(TEST)/.installed
 pytest: $(TEST)/.installed
 	@$(STEP) 'tests' .ci/pytest.sh $(TEST) all tests
 
-alone:
+alone: $(TEST)/.installed
 	@$(STEP) 'agent alone: install' .ci/venv.sh $(VENVS)/alone $(PYTHON) strict WHEEL
 	@$(STEP) 'agent alone' .ci/alone.sh $(VENVS)/alone
 
-sanitize:
+sanitize: $(TEST)/.installed
 	@$(STEP) 'install with sanitizers' .ci/venv.sh $(VENVS)/sanitize $(PYTHON) sanitize \
 	    'WHEEL[cli,gevent]' --group test
 	@$(STEP) 'C under sanitizers' .ci/sanitize.sh $(VENVS)/sanitize sanitize \
