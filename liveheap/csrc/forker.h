@@ -9,10 +9,6 @@
  * let the thread that calls snapshot_start live for as long as the request does. Should
  * it end all the same, the child is killed early (an incomplete walk, said so), and
  * where the kernel does not do that, the watchdog ends the child.
- *
- * A Child may be used by several threads at once; its fields are guarded by the GIL.
- * In a process forked from the worker a Child is dead weight: it neither kills nor
- * reaps, since the walking process is not that process's child.
  */
 #ifndef LIVEHEAP_FORKER_H
 #define LIVEHEAP_FORKER_H

@@ -1,0 +1,388 @@
+"""The one door to the engine, `liveheap._heap`.
+
+Everything about the heap is asked here; nobody else imports the extension. Where it
+is missing or does not fit the interpreter (free-threaded, unknown minor version, a
+self-test that finds other structures than expected), `unsupported` says why, every
+question is refused with that reason, and the rest of the agent works.
+
+A snapshot and a histogram are walks of a clone of the worker: admitted first
+(admission.py), then cloned, then walked by a child that needs neither the GIL nor the
+network (forker.h). What each clone really cost teaches the forecast of the next one,
+and each walk how many objects a megabyte holds here.
+
+Where no clone may be made, a histogram can be counted in the worker itself with the
+GIL held: 65 to 80 ms per million objects against some milliseconds. For a heap so
+small that this takes no longer than a clone and its surroundings it is the normal way.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from liveheap import admission, hugepages, limits
+from liveheap.counts import TypeCount, read_counts
+from liveheap.errors import CommandError
+from liveheap.hugepages import PrepareResult
+from liveheap.limits import ProcessMemory
+from liveheap.spool import Spool, directories
+from liveheap.walk import KILL_GRACE_S, Child, HeapWalk, WalkOutcome, walk_flags
+
+_import_error: str | None = None
+try:
+    from liveheap import _heap
+except Exception as exc:  # a broken build must not break the worker
+    _import_error = f"the engine cannot be loaded: {exc}"
+
+FIRST_BYTES_PER_OBJECT = 75.0
+SMALL_HEAP_OBJECTS = 300_000
+IN_PROCESS_NS_PER_OBJECT = 80
+CHILD_MEMORY = 64 * admission.MB
+HISTOGRAM_SPOOL = 8 * admission.MB
+
+
+@dataclass(frozen=True, slots=True)
+class HeapFacts:
+    """What a snapshot would cost now; bytes, and milliseconds of stop."""
+
+    rss: int
+    anonymous: int
+    page_tables: int
+    headroom: int
+    headroom_limit: str
+    needed: int
+    predicted_pause_ms: float
+    ms_per_gb: float
+    estimated_objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramResult:
+    """Objects and bytes by type, and what counting them cost."""
+
+    rows: list[TypeCount]
+    nodes: int
+    bytes: int
+    pause_ns: int
+    walk_ns: int
+    in_process: bool
+    flags: tuple[str, ...]
+
+
+class Heap:
+    """The heap of this process.
+
+    `run_directory` is the last place a spool may go; `root` is where /proc and /sys
+    are looked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str] | None = None,
+        run_directory: str | None = None,
+        root: str = "/",
+    ) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._run_directory = run_directory
+        self._root = root
+        self._predictor = admission.PausePredictor()
+        self._bytes_per_object = FIRST_BYTES_PER_OBJECT
+        self._crashing_type = 0
+        self._verdict: str | None = None
+        self._was_tested = False
+
+    @property
+    def unsupported(self) -> str | None:
+        """Why the engine cannot be used here; None if it works. Tested once."""
+        if _import_error is not None:
+            return _import_error
+        if not self._was_tested:
+            try:
+                _heap.selftest()
+            except Exception as exc:  # whatever it is: engine off
+                self._verdict = f"the engine's self-test failed: {exc}"
+            self._was_tested = True
+        return self._verdict
+
+    def facts(self) -> HeapFacts:
+        """Look at /proc: cheap, needs no engine, stops nobody."""
+        memory = limits.process_memory(self._root)
+        expected = self._forecast(memory, None, None, 0)
+        return HeapFacts(
+            rss=memory.rss,
+            anonymous=memory.anonymous,
+            page_tables=memory.page_tables,
+            headroom=expected.headroom.room,
+            headroom_limit=expected.headroom.name,
+            needed=expected.need,
+            predicted_pause_ms=expected.pause_ms,
+            ms_per_gb=self._predictor.ms_per_gb,
+            estimated_objects=self._estimated_objects(memory),
+        )
+
+    def snapshot(
+        self,
+        *,
+        spool_directory: str | None = None,
+        max_pause_ms: float = 100,
+        force: bool = False,
+        timeout_s: float = 60,
+        own_threads: Sequence[int] = (),
+        hold: str | None = None,
+    ) -> HeapWalk:
+        """Clone the worker and let the clone write its graph into a spool.
+
+        `hold` is for tests: see _heap.snapshot_start.
+
+        Raises:
+            CommandError: "unsupported", or "refused" with the limit that forbids it.
+        """
+        memory = limits.process_memory(self._root)
+        return self._walk(
+            "graph",
+            memory,
+            spool_bytes=admission.spool_need(self._estimated_objects(memory)),
+            spool_directory=spool_directory,
+            max_pause_ms=max_pause_ms,
+            force=force,
+            timeout_s=timeout_s,
+            options={"own_threads": list(own_threads), "hold": hold},
+        )
+
+    def histogram(
+        self,
+        *,
+        own_threads: Sequence[int] = (),
+        in_process: bool | None = None,
+        max_pause_ms: float = 100,
+        force: bool = False,
+        timeout_s: float = 60,
+        spool_directory: str | None = None,
+    ) -> HistogramResult:
+        """Count objects and bytes by type.
+
+        In a clone, or with `in_process` in the worker itself, which stops for the whole
+        count. None decides: in the worker if the heap is small, or if no clone may be
+        made and the count would stop it no longer than `max_pause_ms`.
+
+        Raises:
+            CommandError: "unsupported", "refused", or "failed" with the reason.
+        """
+        self._must_work()
+        memory = limits.process_memory(self._root)
+        options = {"own_threads": list(own_threads)}
+        n_objects = self._estimated_objects(memory)
+        if in_process or (in_process is None and n_objects < SMALL_HEAP_OBJECTS):
+            return self._count_here(options, spool_directory)
+        try:
+            walk = self._walk(
+                "histogram",
+                memory,
+                spool_bytes=HISTOGRAM_SPOOL,
+                spool_directory=spool_directory,
+                max_pause_ms=max_pause_ms,
+                force=force,
+                timeout_s=timeout_s,
+                options=options,
+            )
+        except CommandError as refusal:
+            stop_ms = n_objects * IN_PROCESS_NS_PER_OBJECT / 1e6
+            affordable = force or stop_ms <= max_pause_ms
+            if in_process is None and refusal.code == "refused" and affordable:
+                return self._count_here(options, spool_directory)
+            raise
+        with walk:
+            return _count_in_child(walk, timeout_s)
+
+    def prepare(
+        self,
+        *,
+        rest_s: float = 0.002,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> PrepareResult:
+        """Gather the worker's small pages into huge ones, so that a fork stops it less.
+
+        Opt-in: about 3.5 s of another core per GB, RSS +1 to 3 %; the fork afterwards
+        takes a thirtieth. Runs without the GIL, rests between chunks, and ends when
+        memory gets short or the kernel (6.1 or later) cannot do it.
+        """
+        self._must_work()
+        return hugepages.prepare(
+            _heap.collapse, rest_s=rest_s, cancelled=cancelled, root=self._root
+        )
+
+    def add_pending_call(self, fn: Callable[[], object]) -> bool:
+        """Have the main thread call `fn` soon; False if its queue is full."""
+        if _import_error is not None:
+            return False
+        return bool(_heap.add_pending_call(fn))
+
+    def _must_work(self) -> None:
+        reason = self.unsupported
+        if reason is not None:
+            raise CommandError("unsupported", reason)
+
+    def _estimated_objects(self, memory: ProcessMemory) -> int:
+        return int(memory.anonymous / self._bytes_per_object)
+
+    def _forecast(
+        self,
+        memory: ProcessMemory,
+        huge: int | None,
+        place: admission.SpoolPlace | None,
+        spool_bytes: int,
+    ) -> admission.Forecast:
+        return admission.forecast(
+            memory,
+            pause_ms=self._predictor.predict_ms(memory, huge),
+            spool=place,
+            spool_bytes=spool_bytes,
+            root=self._root,
+        )
+
+    def _walk(
+        self,
+        kind: str,
+        memory: ProcessMemory,
+        *,
+        spool_bytes: int,
+        spool_directory: str | None,
+        max_pause_ms: float,
+        force: bool,
+        timeout_s: float,
+        options: dict[str, Any],
+    ) -> HeapWalk:
+        """Admit, open the spool, clone."""
+        self._must_work()
+        huge = None
+        if self._predictor.upper_bound_ms(memory) > max_pause_ms:
+            huge = limits.huge_pages(self._root)
+        tried = directories(self._environ, spool_directory, self._run_directory)
+        place = admission.spool_place(tried, need=spool_bytes, root=self._root)
+        if place is None or not force:
+            admission.admit_spool(place, need=spool_bytes, looked_at=tried)
+        assert place is not None
+        expected = self._forecast(memory, huge, place, spool_bytes)
+        if not force:
+            admission.admit(expected, max_pause_ms=max_pause_ms, root=self._root)
+        options |= {
+            "timeout_s": timeout_s,
+            "cpu_s": int(timeout_s) + 2,
+            "memory_bytes": CHILD_MEMORY + memory.rss // 4,
+            "spool_bytes": _spool_limit(place, spool_bytes),
+        }
+
+        def start(spool: Spool, without_type: int) -> Child:
+            child = _start(spool, kind, options | {"opaque_type": without_type})
+            self._predictor.learn(child.pause_ns, memory, huge)
+            return child
+
+        def learn(walk: HeapWalk, outcome: WalkOutcome) -> None:
+            self._learn(outcome, memory)
+
+        return HeapWalk(
+            start,
+            _open_spool(place.directory),
+            timeout_s=timeout_s,
+            without_type=self._crashing_type,
+            oom_kills=lambda: limits.oom_kills(self._root),
+            on_end=learn,
+        )
+
+    def _learn(self, outcome: WalkOutcome, memory: ProcessMemory) -> None:
+        if outcome.crashed_address:
+            self._crashing_type = outcome.crashed_address
+        if outcome.complete and outcome.nodes > 0:
+            self._bytes_per_object = max(memory.anonymous / outcome.nodes, 20.0)
+
+    def _count_here(
+        self, options: dict[str, Any], spool_directory: str | None
+    ) -> HistogramResult:
+        """Count with the GIL held: the pause is the whole call."""
+        tried = directories(self._environ, spool_directory, self._run_directory)
+        place = admission.spool_place(tried, need=HISTOGRAM_SPOOL, root=self._root)
+        admission.admit_spool(place, need=HISTOGRAM_SPOOL, looked_at=tried)
+        assert place is not None
+        spool = _open_spool(place.directory)
+        try:
+            started = time.monotonic_ns()
+            status = _heap.histogram_here(spool.fd, options)
+            pause_ns = time.monotonic_ns() - started
+            counts = read_counts(spool.read(0, spool.size()))
+        finally:
+            spool.close()
+        if not counts.complete:
+            raise CommandError("failed", "the count was cut short")
+        return HistogramResult(
+            rows=counts.rows,
+            nodes=counts.nodes,
+            bytes=counts.bytes,
+            pause_ns=pause_ns,
+            walk_ns=pause_ns,
+            in_process=True,
+            flags=walk_flags(status["flags"]),
+        )
+
+
+def _count_in_child(walk: HeapWalk, timeout_s: float) -> HistogramResult:
+    walk.wait(timeout_s + 2 * KILL_GRACE_S)
+    outcome = walk.outcome()
+    if not outcome.complete:
+        raise CommandError("failed", outcome.reason or "the count was cut short")
+    counts = read_counts(walk.read(0, outcome.raw_length))
+    return HistogramResult(
+        rows=counts.rows,
+        nodes=counts.nodes,
+        bytes=counts.bytes,
+        pause_ns=outcome.pause_ns,
+        walk_ns=outcome.walk_ns,
+        in_process=False,
+        flags=outcome.flags,
+    )
+
+
+def _start(spool: Spool, kind: str, options: dict[str, Any]) -> Child:
+    """Clone, and say what forbade it if the kernel would not."""
+    try:
+        child: Child = _heap.snapshot_start(spool.fd, kind, options)
+    except OSError as exc:
+        limit = _CLONE_ERRORS.get(exc.errno or 0, "the kernel")
+        raise CommandError(
+            "refused",
+            f"no clone of the worker could be made: {os.strerror(exc.errno or 0)} "
+            f"({limit})",
+            hint="ask for `histogram`, which can be counted in the worker itself",
+        ) from exc
+    return child
+
+
+_CLONE_ERRORS = {
+    errno.EAGAIN: "RLIMIT_NPROC or a pids limit",
+    errno.ENOMEM: "a memory limit, or vm.overcommit_memory",
+    errno.EPERM: "a seccomp filter",
+    errno.ENOSYS: "a seccomp filter",
+}
+
+
+def _open_spool(directory: str) -> Spool:
+    try:
+        return Spool(directory)
+    except OSError as exc:
+        raise CommandError(
+            "refused",
+            f"no spool can be made in {directory}: {exc.strerror}",
+            hint="name a directory on a disk with LIVEHEAP_SPOOL",
+        ) from exc
+
+
+def _spool_limit(place: admission.SpoolPlace, planned: int) -> int:
+    """Where the child's spool ends at the latest.
+
+    On a disk the estimate of objects may be far off; in memory the plan is what was
+    admitted. Neither may fill the file system to its end.
+    """
+    generous = planned if place.in_memory else 4 * planned + 64 * admission.MB
+    return max(min(generous, place.free * 9 // 10), 1)
