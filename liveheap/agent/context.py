@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from liveheap.commands.context import Hash, Heap, Histogram, Walk
+from liveheap.commands.context import Hash, Heap
 
 if TYPE_CHECKING:
     from liveheap.agent.service import Agent
@@ -20,7 +20,11 @@ class AgentContext:
     def __init__(self, agent: Agent, session: Session) -> None:
         self._agent = agent
         self._session = session
-        self.heap = LentHeap(agent.heap)
+
+    @property
+    def heap(self) -> Heap:
+        """The heap of this process."""
+        return self._agent.heap
 
     @property
     def own_threads(self) -> tuple[int, ...]:
@@ -59,39 +63,3 @@ class AgentContext:
     def cancelled(self) -> bool:
         """Whether the client has cancelled."""
         return self._session.cancelled
-
-
-class LentHeap:
-    """The heap of this process, lent to one session: knows the walk it started.
-
-    A forked child inherits the descriptors of a walk that is not its own; `forget`
-    closes them there.
-    """
-
-    def __init__(self, heap: Heap) -> None:
-        self._heap = heap
-        self._walk: Walk | None = None
-
-    @property
-    def unsupported(self) -> str | None:
-        """Why the engine does not work here, if so."""
-        return self._heap.unsupported
-
-    def snapshot(self, **options: Any) -> Walk:
-        """Start a walk; see `liveheap.heap.Heap.snapshot`."""
-        self._walk = self._heap.snapshot(**options)
-        return self._walk
-
-    def histogram(self, **options: Any) -> Histogram:
-        """Count by type; see `liveheap.heap.Heap.histogram`."""
-        return self._heap.histogram(**options)
-
-    def add_pending_call(self, fn: Callable[[], Any], /) -> bool:
-        """Have the interpreter call `fn` on the main thread between instructions."""
-        return self._heap.add_pending_call(fn)
-
-    def forget(self) -> None:
-        """In a forked child: close what belongs to the parent's walk."""
-        walk, self._walk = self._walk, None
-        if walk is not None:
-            walk.forget()

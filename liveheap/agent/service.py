@@ -27,7 +27,7 @@ from liveheap.agent.codecs import Codecs
 from liveheap.agent.config import Config
 from liveheap.agent.context import AgentContext
 from liveheap.agent.heavy import Heavy
-from liveheap.agent.identity import Identity, command_line, program
+from liveheap.agent.identity import Identity
 from liveheap.agent.listener import Listener, open_tcp, open_unix
 from liveheap.agent.lobby import Visitor
 from liveheap.agent.mainthread import MainThread
@@ -35,7 +35,7 @@ from liveheap.agent.native import Native, native_id
 from liveheap.agent.session import Session
 from liveheap.agent.stream import Stream
 from liveheap.commands.context import Heap
-from liveheap.hosts import frameworks, gevent
+from liveheap.hosts import command_line, frameworks, gevent
 from liveheap.protocol.auth import VERSION, Agreed, Ident
 
 MAX_SESSIONS = 4
@@ -87,7 +87,7 @@ class Agent:
             start_time=registry.start_time(pid) or 0,
             instance=os.urandom(4).hex(),
             hostname=os.uname().nodename,
-            program=program(command_line()),
+            program=command_line.program(command_line.read()),
             kind="child" if self._generation else "app",
             generation=self._generation,
             started=time.time(),
@@ -171,7 +171,7 @@ class Agent:
         if listener is not None:
             listener.close()
         for session in self.sessions:
-            session.abandon()
+            session.stream.close()
         was_closing = self._closing
         self._generation += 1
         self._forked = False

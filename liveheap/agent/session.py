@@ -75,11 +75,6 @@ class Session:
             "session", self, event="end", reason=why, bytes_out=self.stream.sent
         )
 
-    def abandon(self) -> None:
-        """In a forked child: close what the parent's session had open, end nothing."""
-        self.stream.close()
-        self.context.heap.forget()
-
     def _next_request(self) -> Request:
         """Wait for the client's next request."""
         while True:

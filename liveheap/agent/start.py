@@ -49,7 +49,7 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
     agent = Agent(
         config=settings,
         native=native.find(),
-        heap=Heap(),
+        heap=Heap(environ=environ),
         codecs=Codecs(),
         environ=environ,
         version=version,

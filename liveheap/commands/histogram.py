@@ -20,7 +20,9 @@ def run(ctx: Context, *, top: int) -> Generator[Step | Piece, None, Table]:
     may be made, for the whole count.
     """
     yield Step("walk")
-    counted = ctx.heap.histogram(own_threads=ctx.own_threads)
+    counted = ctx.heap.histogram(
+        spool_directory=ctx.spool_directory, own_threads=ctx.own_threads
+    )
     rows = sorted(counted.rows, key=lambda row: (-row.bytes, row.module, row.name))
     yield Step(
         "done",

@@ -63,7 +63,6 @@ class FakeWalk:
     reason: str | None = None
     pause_ns: int = 2_000_000
     closed: threading.Event = field(default_factory=threading.Event)
-    forgotten: bool = False
 
     def progress(self) -> FakeProgress:
         return FakeProgress("sweep", 10, self.written, self.over.is_set())
@@ -82,9 +81,6 @@ class FakeWalk:
 
     def close(self) -> None:
         self.closed.set()
-
-    def forget(self) -> None:
-        self.forgotten = True
 
 
 class FakeHeap:
