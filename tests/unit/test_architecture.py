@@ -21,19 +21,24 @@ WINGS = {
 
 MAY_IMPORT = """
     errors           :
-    tokens           : errors
-    registry         : errors
     protocol         : errors
+    registry         : errors
+    tokens           : errors protocol registry
     snapshot         : errors
     memory           : errors
     _heap            :
-    admission        : errors
-    heap             : errors admission _heap
+    limits           :
+    spool            :
+    counts           : errors
+    walk             : errors spool
+    admission        : errors limits
+    hugepages        : errors limits admission
+    heap             : errors _heap limits spool counts walk admission hugepages
     commands         : errors protocol snapshot memory
     hosts            : errors
     agent            : errors tokens registry protocol commands hosts memory heap
     liveheap         : *
-    boot             : liveheap
+    boot             : liveheap hosts
 
     client.errors    : errors
     client.target    : client.errors
@@ -46,19 +51,23 @@ MAY_IMPORT = """
     client.dial      : client.patience client.workers client.reach
     client.session   : errors protocol client.errors client.target client.transport
     client.session   : client.patience client.dial
+    client.caller    : protocol client.errors client.target client.dial client.session
     client._graph    :
     client.analysis  : errors protocol snapshot client._graph
     client.render    : protocol client.analysis
     client.terminal  : client.errors client.render
-    client.commands  : errors protocol snapshot commands client.errors client.target
-    client.commands  : client.session client.analysis client.workers
+    client.progress  : client.render client.terminal
+    client.commands  : errors protocol snapshot commands client.errors
+    client.commands  : client.session client.caller client.analysis
+    client.desk      : client.errors client.terminal client.caller
     client           :
     client.bridge    : errors protocol client.errors client.transport client.patience
     client.bridge    : client.workers client.reach
     client.launch    : client.errors
     client.bare      : *
-    client.shell     : *
     client.demo      : *
+    client.shell     : *
+    client.verbs     : *
     client.cli       : *
     client.__main__  : *
 """
