@@ -190,7 +190,7 @@ def _cgroup_room(directory: str) -> int | None:
 def _soft_limit(root: str, name: str) -> int | None:
     for line in read_text(root, "proc/self/limits").splitlines():
         if line.startswith(name):
-            return _number(line[len(name) :].split()[0])
+            return _number(line[len(name) :].strip().partition(" ")[0])
     return None
 
 
