@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from fake_heap import FakeHeap
-from minimal_client import MinimalClient
+from contract.fake_heap import FakeHeap
+from contract.minimal_client import MinimalClient
 
 from liveheap.agent import config, native
 from liveheap.agent.codecs import Codecs

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agent_under_test import make_agent, session_of
-from fake_heap import FakeHeap
-from minimal_client import MinimalClient
+from contract.agent_under_test import make_agent, session_of
+from contract.fake_heap import FakeHeap
+from contract.minimal_client import MinimalClient
 
 from liveheap.agent.service import Agent
 

@@ -8,9 +8,9 @@ import socket
 
 import pytest
 import zstandard
-from agent_under_test import session_of
-from fake_heap import FakeCount, FakeHeap
-from minimal_client import MinimalClient
+from contract.agent_under_test import session_of
+from contract.fake_heap import FakeCount, FakeHeap
+from contract.minimal_client import MinimalClient
 
 from liveheap.agent.service import Agent
 from liveheap.commands import COMMANDS, Command
@@ -232,7 +232,8 @@ def test_snapshot_whose_client_vanishes_in_the_middle_ends_the_child(agent, heap
 def test_snapshot_sent_to_a_half_closed_client_ends_too(agent, heap):
     heap.raw(b"", written=0)
     with session_of(agent) as client:
-        client.ask("snapshot")
+        request = client.ask("snapshot")
+        next(each for each in client.answers(request) if isinstance(each, Progress))
         client.socket.shutdown(socket.SHUT_WR)
         assert heap.walk.closed.wait(5)
 

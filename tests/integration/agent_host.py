@@ -1,0 +1,129 @@
+"""Tests of the agent in real hosts: start one, tell it what to do, talk to its agent.
+
+The worker is workers/agent_host.py; `Host.do` runs Python on its main thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from contract.minimal_client import MinimalClient, connect
+from spawn import Stage, Worker, eventually
+
+from liveheap.protocol.auth import Scope
+
+
+class Host:
+    """One running host."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.pid = worker.pid
+
+    def do(self, code: str) -> Any:
+        """Run Python on the host's main thread; return what it put into `answer`."""
+        self.worker.say(json.dumps(code))
+        return json.loads(self.worker.said.decode().rpartition(" ready")[0])
+
+    def connect(
+        self, pid: int | None = None, scope: Scope = Scope.GRAPH
+    ) -> MinimalClient:
+        """Open a session with the agent of the host, or of a child of it."""
+        return connect(self.worker.wait_for_socket(pid), scope=scope)
+
+    def request(self, command: str, **args: Any) -> Any:
+        """Run one command in a session of its own."""
+        with self.connect() as client:
+            return client.request(command, **args)
+
+    def status(self) -> dict[str, Any]:
+        """Ask the host's status."""
+        facts: dict[str, Any] = self.request("status").as_dict()
+        return facts
+
+    def threads(self) -> int:
+        """Count the host's native threads."""
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+
+    def descriptors(self) -> int:
+        """Count the host's open files."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def has_quiet_agent(self) -> bool:
+        """Whether no session is left but that of the asker."""
+        return self.status()["sessions"] == 1
+
+    @contextmanager
+    def unharmed(self) -> Iterator[None]:
+        """Assert that what happens inside leaves the host as it was."""
+        before = (self.threads(), self.descriptors())
+        yield
+        eventually(self.has_quiet_agent, what="sessions end")
+        eventually(
+            lambda: (self.threads(), self.descriptors()) == before,
+            what=f"threads and files are {before} again",
+        )
+        assert self.do("answer = 6 * 7") == 42
+        assert self.worker.stderr == ""
+
+
+def start_host(stage: Stage, kind: str, **options: Any) -> Host:
+    """Start a host of a kind and wait until its agent listens."""
+    worker = stage.spawn("agent_host", kind, **options)
+    host = Host(worker)
+    if options.get("agent", True):
+        worker.wait_for_socket()
+    return host
+
+
+def latencies_ms(client: MinimalClient, rounds: int) -> list[float]:
+    """Measure round trips of the smallest request there is, sorted."""
+    found = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        list(client.answers(client.ask("ping-that-nobody-knows")))
+        found.append((time.perf_counter() - began) * 1000)
+    return sorted(found)
+
+
+def cpu_ticks(pid: int) -> int:
+    """Return the CPU time of a process, in clock ticks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def wakeups(pid: int) -> int:
+    """Return how often the threads of a process have gone to sleep."""
+    total = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/status"):
+        for line in path.read_text().splitlines():
+            if "ctxt_switches" in line:
+                total += int(line.split()[1])
+    return total
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+__all__ = [
+    "Host",
+    "connect",
+    "cpu_ticks",
+    "is_alive",
+    "latencies_ms",
+    "os",
+    "start_host",
+    "wakeups",
+]

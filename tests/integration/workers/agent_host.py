@@ -1,0 +1,94 @@
+"""A host of a chosen kind (first argument) whose main thread does what the test says.
+
+Each line of its input is a JSON text of Python, run on the main thread; the value of
+the name `answer` goes back as JSON before `ready`. Kinds: plain, asyncio, gevent
+(patched, then started), gevent-late (started, then patched), eventlet.
+"""
+
+import json
+import os
+import sys
+import time
+
+KIND = sys.argv[1]
+
+if KIND == "gevent":
+    from gevent import monkey
+
+    monkey.patch_all()
+if KIND == "eventlet":
+    import eventlet
+
+    eventlet.monkey_patch()
+
+import stage  # noqa: E402  after patching
+
+stage.start_agent()
+
+if KIND == "gevent-late":
+    from gevent import monkey
+
+    monkey.patch_all()
+
+
+def spin(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+WORLD: dict = {"spin": spin, "os": os, "sys": sys, "time": time}
+
+
+def run(line: bytes) -> bool:
+    """Run one line; False at the end of the input."""
+    if line:
+        WORLD["answer"] = None
+        exec(json.loads(line), WORLD)
+        stage.ready(json.dumps(WORLD["answer"]))
+    return bool(line)
+
+
+def next_line() -> bytes:
+    return sys.stdin.buffer.readline()
+
+
+def serve_asyncio() -> None:
+    import asyncio
+
+    async def serve() -> None:
+        loop = WORLD["loop"] = asyncio.get_running_loop()
+        while run(await loop.run_in_executor(None, next_line)):
+            pass
+
+    asyncio.run(serve())
+
+
+def serve_gevent() -> None:
+    import gevent
+
+    pool = WORLD["pool"] = gevent.get_hub().threadpool
+    while run(pool.spawn(next_line).get()):
+        pass
+
+
+def serve_eventlet() -> None:
+    from eventlet import tpool
+
+    while run(tpool.execute(next_line)):
+        pass
+
+
+def serve_plain() -> None:
+    while run(next_line()):
+        pass
+
+
+stage.ready()
+{
+    "asyncio": serve_asyncio,
+    "gevent": serve_gevent,
+    "gevent-late": serve_gevent,
+    "eventlet": serve_eventlet,
+    "plain": serve_plain,
+}[KIND]()
