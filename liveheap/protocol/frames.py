@@ -110,11 +110,8 @@ class FrameBuffer:
         return fields
 
 
-def _map_without_surprises(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+def _map_without_surprises(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Build a map; msgpack hands the pairs over before they can shadow each other."""
-    for key, _ in pairs:
-        if type(key) is not str:
-            raise RemoteProtocolError("a map's keys are text")
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise RemoteProtocolError("a map has a key twice")
@@ -153,7 +150,7 @@ _FOLLOWS = _what_follows()
 class _Scan:
     """One walk over a body, which raises or finds it within the limits."""
 
-    __slots__ = ("_body", "_culprit", "_limits")
+    __slots__ = ("_body", "_culprit", "_is_map", "_items", "_left", "_limits")
 
     def __init__(
         self,
@@ -164,48 +161,60 @@ class _Scan:
         self._body = body
         self._limits = limits
         self._culprit = culprit
+        self._items = 0
+        self._left = [1]  # items to come, per open container; the frame is the first
+        self._is_map = [False]
 
     def run(self) -> None:
-        body, end, limits = self._body, len(self._body), self._limits
+        body, end = self._body, len(self._body)
+        left, is_map = self._left, self._is_map
         if not end or _FOLLOWS[body[0]][0] != _MAP:
             self._refuse("a frame is one map")
-        position, items, open_items = 0, 0, [1]
-        while open_items:
-            if not open_items[-1]:
-                open_items.pop()
+        position = 0
+        while left:
+            if not left[-1]:
+                left.pop()
+                is_map.pop()
                 continue
-            open_items[-1] -= 1
             if position >= end:
                 self._refuse("a frame's map is cut short")
             what, width, length = _FOLLOWS[body[position]]
+            if what != _TEXT and is_map[-1] and left[-1] % 2 == 0:
+                self._refuse("a map's keys are text")
+            left[-1] -= 1
             position += 1
             if width:
                 length = int.from_bytes(body[position : position + width], "big")
                 position += width
             if what in (_ARRAY, _MAP):
-                children = length if what == _ARRAY else 2 * length
-                items += children
-                if items > limits.items:
-                    self._refuse_size(f"more than {limits.items} items in a frame")
-                if len(open_items) > limits.depth:
-                    self._refuse_size(f"a frame deeper than {limits.depth}")
-                open_items.append(children)
+                self._open(what, length)
                 continue
-            if what == _REFUSED:
-                self._refuse("an extension type or reserved byte in a frame")
-            if what == _TEXT and length > limits.text:
-                self._refuse_size(f"text longer than {limits.text} bytes")
-            if what == _FLOAT:
-                self._check_finite(body[position : position + length])
+            if what != _SCALAR:
+                self._check(what, position, length)
             position += length
         if position != end:
             self._refuse("a frame's length and its map disagree")
 
-    def _check_finite(self, encoded: bytes | bytearray | memoryview) -> None:
-        """Refuse infinities and NaN: every bit of the exponent is set."""
-        exponent = 0x7F80 if len(encoded) == 4 else 0x7FF0
-        if int.from_bytes(encoded[:2], "big") & exponent == exponent:
-            self._refuse("a float that is not finite")
+    def _open(self, what: int, length: int) -> None:
+        items = length if what == _ARRAY else 2 * length
+        self._items += items
+        if self._items > self._limits.items:
+            self._refuse_size(f"more than {self._limits.items} items in a frame")
+        if len(self._left) > self._limits.depth:
+            self._refuse_size(f"a frame deeper than {self._limits.depth}")
+        self._left.append(items)
+        self._is_map.append(what == _MAP)
+
+    def _check(self, what: int, position: int, length: int) -> None:
+        if what == _REFUSED:
+            self._refuse("an extension type or reserved byte in a frame")
+        if what == _TEXT and length > self._limits.text:
+            self._refuse_size(f"text longer than {self._limits.text} bytes")
+        if what == _FLOAT:
+            exponent = 0x7F80 if length == 4 else 0x7FF0
+            first = int.from_bytes(self._body[position : position + 2], "big")
+            if first & exponent == exponent:
+                self._refuse("a float that is not finite")
 
     def _refuse(self, message: str) -> NoReturn:
         raise self._culprit(message)
