@@ -113,7 +113,6 @@ class Target:
 
     def engine(self) -> dict[str, Any]:
         """A snapshot into the spool through Heap: no agent, no client."""
-        self.child_cpu_s = children_cpu_s()
         with (
             self.measured() as figures,
             self.heap.snapshot(force=True) as walk,
@@ -129,7 +128,7 @@ class Target:
             edges=outcome.edges,
             raw_length=outcome.raw_length,
             walk_s=outcome.walk_ns / 1e9,
-            child_cpu_s=children_cpu_s() - self.child_cpu_s,
+            child_cpu_s=outcome.cpu_s,
         )
         return figures
 
