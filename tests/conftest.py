@@ -1,19 +1,22 @@
 """Fixtures every floor shares; what they do stands in spawn.py."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 from spawn import Stage, Worker, worker_pythons
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the standard error of a failed test's workers in its report."""
-    report = (yield).get_result()
+    report = yield
     stage = getattr(item, "funcargs", {}).get("stage")
     if report.failed and stage is not None:
         report.sections.extend(stage.report())
+    return report
 
 
 @pytest.fixture

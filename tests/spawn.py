@@ -71,6 +71,8 @@ class Worker:
     @property
     def stderr(self) -> str:
         """Return what the worker has written to its standard error up to now."""
+        if not self.stderr_path.exists():
+            return ""
         return self.stderr_path.read_text(encoding="utf-8", errors="replace")
 
     def sockets(self, pid: int | None = None) -> list[Path]:
