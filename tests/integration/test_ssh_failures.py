@@ -122,7 +122,7 @@ def test_host_without_liveheap_gets_a_hint_how_to_name_it(
 
     done = liveheap("status", "box", env=desk, expect=CANNOT_CONNECT)
 
-    assert "no liveheap on the PATH" in done.stderr
+    assert "on the PATH of box" in done.stderr
     assert "--remote-command" in done.stderr
 
 
