@@ -55,9 +55,10 @@ def _run(words: Sequence[str]) -> int:
         return _version()
     try:
         from liveheap_client import cli  # noqa: PLC0415 - a bare server has no click
+
+        return cli.run(words)
     except ModuleNotFoundError as exc:
         return _without_extra(words, exc)
-    return cli.run(words)
 
 
 def _bare(verb: str, words: Sequence[str]) -> int:

@@ -56,18 +56,21 @@ def _parser(verb: str, usage: str | None = None) -> _Parser:
 
 
 def _run(words: Sequence[str]) -> int:
-    parser = _parser("run", "liveheap run [-h] [--] CMD [ARG ...]")
+    parser = _parser("run", "liveheap run [-h] [--name NAME] [--] CMD [ARG ...]")
+    parser.add_argument("--name", help="what ps calls the worker: LIVEHEAP_NAME")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
-    command = parser.parse_args(words).command
+    given = parser.parse_args(words)
+    command = given.command
     if command[:1] == ["--"]:
         command = command[1:]
     if not command:
         raise UsageError("run needs a command", hint="liveheap run -- python app.py")
-    return launch.replace_process(command, os.environ)
+    settings = {"LIVEHEAP_NAME": given.name} if given.name else {}
+    return launch.replace_process(command, {**os.environ, **settings})
 
 
 def _bridge(words: Sequence[str]) -> int:
-    parser = _parser("bridge")
+    parser = _parser("bridge", "liveheap bridge [-h] [OPTION ...]")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--pid", type=int, help="the worker of this process id")
     which.add_argument("--name", help="the worker of this name or program")
@@ -87,7 +90,13 @@ def _bridge(words: Sequence[str]) -> int:
         metavar="N",
         help="the highest protocol the client speaks",
     )
-    parser.add_argument("--timeout", type=float, default=TIMEOUT_S, metavar="S")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_S,
+        metavar="S",
+        help="give up after this long without a word from the agent",
+    )
     given = parser.parse_args(words)
     if given.list:
         return bridge.list_workers(os.environ)

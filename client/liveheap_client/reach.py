@@ -58,11 +58,11 @@ def worker(found: Worker, reach: Reach) -> LocalLink:
 
 def path(name: str, reach: Reach) -> LocalLink:
     """Reach whoever listens on a socket's path and holds our token."""
+    peer = f"unix:{name}"
+    unix.check(name, peer)
     handshake = _anybody(reach, Path(name).parent)
     with registry.socket_path(Path(name)) as short:
-        transport = unix.connect(
-            short, timeout=reach.connect_timeout_s, peer=f"unix:{name}"
-        )
+        transport = unix.connect(short, timeout=reach.connect_timeout_s, peer=peer)
     return _shake(transport, handshake, reach, pid=None)
 
 

@@ -45,6 +45,10 @@ class FakeAgent:
         self._thread.join(10)
         assert not self._thread.is_alive()
 
+    def answer(self, command: str, how: Answer) -> None:
+        """Set how a command is answered, for answers that need the agent itself."""
+        self._answers[command] = how
+
     @property
     def end(self) -> MemoryTransport:
         """The agent's own end, for tests that send what no Connection would."""

@@ -7,7 +7,7 @@ the caller makes sure that the same process answers.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,11 @@ def seconds(text: str) -> float:
     return total
 
 
+def round_path(directory: Path, number: int) -> Path:
+    """Return the name of a round's file; they sort in order."""
+    return directory / f"round-{number:03d}{SUFFIX}"
+
+
 def iter_rounds(
     caller: Caller,
     directory: Path,
@@ -80,7 +85,7 @@ def iter_rounds(
     rounds: int,
     args: dict[str, Any],
     watch: Watch,
-) -> Iterator[Round]:
+) -> Generator[Round, None, None]:
     """Take the snapshots of a hunt; yield each as soon as its file is whole.
 
     The interval counts from start to start, so that a slow fetch shifts nothing.
@@ -88,7 +93,7 @@ def iter_rounds(
     begun = time.monotonic()
     for number in range(1, rounds + 1):
         _wait_until(begun + (number - 1) * interval_s, interval_s, watch)
-        path = directory / f"round-{number:03d}{SUFFIX}"
+        path = round_path(directory, number)
         taken = time.time()
         blob = _fetch_stubbornly(caller, path, args, watch)
         yield Round(number, path, taken, blob.header, blob.trailer)

@@ -80,8 +80,9 @@ def help_lines(commands: Commands) -> Iterator[str]:
 def _lines(desk: Desk, commands: Commands, title: str) -> Iterator[str]:
     if _is_interactive():
         yield from prompted(desk, commands, f"{title}> ")
-    else:
-        yield from sys.stdin
+        return
+    for line in sys.stdin:  # noqa: UP028 - `yield from` would close stdin with us
+        yield line
 
 
 def _is_interactive() -> bool:

@@ -11,7 +11,7 @@ from liveheap_client.transport.sockets import SocketTransport
 def connect(path: str, *, timeout: float, peer: str | None = None) -> SocketTransport:
     """Connect to the socket at `path`, which must be ours or root's."""
     peer = peer or f"unix:{path}"
-    _check_owner(path, peer)
+    check(path, peer)
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connected.settimeout(timeout)
     try:
@@ -31,7 +31,8 @@ def connect(path: str, *, timeout: float, peer: str | None = None) -> SocketTran
     return SocketTransport(connected, peer=peer)
 
 
-def _check_owner(path: str, peer: str) -> None:
+def check(path: str, peer: str) -> None:
+    """Raise ConnectError unless a socket of ours, or of root's, is at `path`."""
     try:
         found = os.stat(path)
     except (OSError, ValueError) as exc:

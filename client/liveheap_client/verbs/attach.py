@@ -27,9 +27,8 @@ _BANNER_FACTS = (
     ("rss", "RSS"),
     ("threads", "threads"),
     ("greenlets", "greenlets"),
-    ("sessions", "sessions"),
 )
-_AMOUNT_FIRST = frozenset({"threads", "greenlets", "sessions"})
+_AMOUNT_FIRST = frozenset({"threads", "greenlets"})
 
 
 def perform(desk: Desk, *, target: str | None) -> int:

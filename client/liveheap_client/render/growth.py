@@ -1,0 +1,155 @@
+"""The growth report as text: suspects first, then types, then the process.
+
+Works on the report's JSON form, so it needs no numpy and shows what `--json` shows.
+"""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from liveheap.protocol.results import Column
+from liveheap_client.render.escape import visible
+from liveheap_client.render.table import Look, table
+from liveheap_client.render.units import (
+    human_bytes,
+    human_count,
+    human_seconds,
+    signed,
+)
+
+ENOUGH_ROUNDS = 4
+_MOST_SUSPECTS = 10
+_MOST_TYPES = 10
+_MOST_ROUNDS_SHOWN = 6
+_WIDTH = 80
+_LONGEST_PATH = 2000
+
+Report = Mapping[str, Any]
+
+
+def round_line(
+    number: int,
+    rounds: int,
+    *,
+    clock: str,
+    header: Mapping[str, Any],
+    trailer: Mapping[str, Any],
+) -> str:
+    """Return the one line that tells of a round as soon as it is there."""
+    pause = human_seconds(_number(trailer, "pause_ns") / 1e9)
+    line = (
+        f"round {number}/{rounds}  {clock}  "
+        f"{human_count(int(_number(trailer, 'nodes')))} objects  "
+        f"{human_bytes(_number(trailer, 'bytes'))}  "
+        f"RSS {human_bytes(_number(header, 'rss'))}  pause {pause}"
+    )
+    return line if trailer.get("complete") is True else f"{line}  TRUNCATED"
+
+
+def lines(report: Report, *, look: Look) -> Iterator[str]:
+    """Yield the whole report."""
+    rounds = len(report["rounds"])
+    yield from _heading(report, rounds)
+    suspects = report["suspects"]
+    if not suspects:
+        yield ""
+        yield "No suspect: no path gained objects in every round."
+    for place, suspect in enumerate(suspects[:_MOST_SUSPECTS], 1):
+        yield ""
+        yield from _suspect(place, suspect, look)
+    if len(suspects) > _MOST_SUSPECTS:
+        yield ""
+        yield f"... and {len(suspects) - _MOST_SUSPECTS} more: --json has all of them"
+    grown = [row for row in report["types"] if _gain(row["counts"]) > 0]
+    if grown:
+        yield ""
+        yield from _types(grown[:_MOST_TYPES], look)
+
+
+def _heading(report: Report, rounds: int) -> Iterator[str]:
+    yield ""
+    rss = [size for size in report["rss"] if size is not None]
+    if len(rss) > 1:
+        yield (
+            f"RSS {human_bytes(rss[0])} -> {human_bytes(rss[-1])} "
+            f"({signed(human_bytes(rss[-1] - rss[0]))}) over {rounds} rounds"
+        )
+    if rounds < ENOUGH_ROUNDS:
+        yield (
+            f"{rounds} rounds are a comparison, not a verdict: "
+            f"--rounds {ENOUGH_ROUNDS} tells growth from chance"
+        )
+
+
+def _suspect(place: int, suspect: Mapping[str, Any], look: Look) -> Iterator[str]:
+    rate = suspect["growth_per_round"]
+    gain = signed(human_count(round(rate, 1) if rate % 1 else int(rate)))
+    size = signed(human_bytes(_gain(suspect["bytes"]) / (len(suspect["bytes"]) - 1)))
+    yield look.strong(f"{place}. {gain} {visible(suspect['type'])} a round, {size}")
+    yield from _wrapped(visible(suspect["path"], longest=_LONGEST_PATH), look)
+    yield f"   counts  {_series(suspect['counts'], human_count)}"
+    yield f"   bytes   {_series(suspect['bytes'], human_bytes)}"
+    retaining = suspect.get("retaining_path") or []
+    if isinstance(retaining, str):
+        retaining = [retaining]
+    for depth, step in enumerate(retaining):
+        yield f"   {'held by ' if not depth else '        '}{_step(step)}"
+
+
+def _step(step: object) -> str:
+    if isinstance(step, Mapping):
+        return " ".join(visible(value) for value in step.values() if value)
+    return visible(step)
+
+
+def _types(rows: Sequence[Mapping[str, Any]], look: Look) -> list[str]:
+    columns = (
+        Column("type", "text"),
+        Column("first", "count"),
+        Column("last", "count"),
+        Column("gained", "count"),
+        Column("bytes gained", "bytes"),
+    )
+    cells = [
+        [
+            row["type"],
+            row["counts"][0],
+            row["counts"][-1],
+            _gain(row["counts"]),
+            _gain(row["bytes"]),
+        ]
+        for row in rows
+    ]
+    return table(columns, cells, look=look)
+
+
+def _wrapped(path: str, look: Look) -> list[str]:
+    """Break a long path where its steps meet, if a person looks."""
+    if look.width is None:
+        return [f"   {path}"]
+    return textwrap.wrap(
+        path,
+        max(look.width, 40),
+        initial_indent="   ",
+        subsequent_indent="     ",
+        break_long_words=True,
+        break_on_hyphens=False,
+    )
+
+
+def _series(values: Sequence[float], form: Any) -> str:
+    """Return `1 -> 2 -> 3`, with the middle left out if there are many."""
+    shown = [form(value) for value in values]
+    if len(shown) > _MOST_ROUNDS_SHOWN:
+        half = _MOST_ROUNDS_SHOWN // 2
+        shown = [*shown[:half], "...", *shown[-half:]]
+    return " -> ".join(shown)
+
+
+def _gain(values: Sequence[float]) -> float:
+    return values[-1] - values[0]
+
+
+def _number(facts: Mapping[str, Any], name: str) -> float:
+    value = facts.get(name)
+    return value if isinstance(value, int | float) else 0

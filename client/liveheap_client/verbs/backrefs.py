@@ -1,0 +1,97 @@
+"""`backrefs TYPE`: who refers to the objects of a type, up to the roots."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from liveheap.protocol.auth import Scope
+from liveheap_client.commands.fetch import fetch
+from liveheap_client.desk import Desk, is_snapshot
+from liveheap_client.progress import bar
+from liveheap_client.render import backrefs as backrefs_text
+from liveheap_client.verbs.base import Verb, json_option
+from liveheap_client.verbs.diff import load
+from liveheap_client.verbs.snapshot import teller
+
+if TYPE_CHECKING:
+    from liveheap_client.analysis.graph import HeapGraph
+
+_HELP = """Show who refers to the objects of a type, merged, up to the roots.
+
+Reads a snapshot file, or takes a snapshot of TARGET first, which stops the worker as
+long as one fork takes. In a shell the newest snapshot is used.
+"""
+
+
+def perform(
+    desk: Desk,
+    *,
+    type_name: str,
+    place: str | None,
+    depth: int,
+    limit: int,
+    dot: bool,
+    as_json: bool,
+) -> int:
+    """Find the graph, build the tree, show it."""
+    from liveheap_client.analysis import backrefs  # noqa: PLC0415 - numpy is slow
+
+    graph = _graph(desk, place)
+    tree = backrefs.tree(graph, type_name, depth=depth, limit=limit)
+    if dot:
+        desk.terminal.show(tree.to_dot().splitlines())
+    elif as_json:
+        desk.terminal.show_json(tree.to_json())
+    else:
+        desk.terminal.show(backrefs_text.lines(tree, look=desk.terminal.look))
+    return 0
+
+
+def _graph(desk: Desk, place: str | None) -> "HeapGraph":
+    if place is not None and is_snapshot(place):
+        return load(Path(place))
+    if place is None and desk.newest is not None:
+        desk.terminal.say(f"from {desk.newest.name}; `snapshot` takes a newer one")
+        return load(desk.newest)
+    with (
+        desk.caller(place) as caller,
+        desk.scratch() as directory,
+        bar(desk.terminal) as progress,
+    ):
+        path = directory / "backrefs.liveheap"
+        fetch(caller.session(Scope.GRAPH), path, on_progress=teller(progress))
+        if desk.in_shell:
+            desk.newest = path
+        return load(path)
+
+
+VERB = Verb(
+    name="backrefs",
+    help=_HELP,
+    perform=perform,
+    params=(
+        click.Argument(["type_name"], metavar="TYPE"),
+        click.Argument(
+            ["place"], required=False, metavar="[TARGET|FILE]", type=click.Path()
+        ),
+        click.Option(
+            ["--depth"],
+            type=click.IntRange(1, 100),
+            default=8,
+            show_default=True,
+            metavar="N",
+            help="Go this many references up.",
+        ),
+        click.Option(
+            ["--limit"],
+            type=click.IntRange(1, 1000),
+            default=10,
+            show_default=True,
+            metavar="N",
+            help="Show this many referrers of each node.",
+        ),
+        click.Option(["--dot"], is_flag=True, help="Print the picture's source."),
+        json_option(),
+    ),
+)

@@ -1,0 +1,108 @@
+"""Run `liveheap ...` as a user does: as another process, with or without a terminal."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+MODULE = [sys.executable, "-m", "liveheap_client"]
+FAKE_SSH = Path(__file__).with_name("fake_ssh.py")
+
+
+def liveheap(
+    *words: object, env: dict[str, str], stdin: str = "", expect: int = 0
+) -> "subprocess.CompletedProcess[str]":
+    """Run one command in pipes, and check its exit code."""
+    done = subprocess.run(
+        [*MODULE, *map(str, words)],
+        env=env,
+        input=stdin,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    told = f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == expect, told
+    assert "Traceback" not in done.stderr, told
+    assert "\x1b" not in done.stdout + done.stderr, told
+    return done
+
+
+def without(*modules: str) -> list[str]:
+    """Return the start of a command line in which modules cannot be imported."""
+    blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in modules)
+    code = (
+        f"import sys; {blocked}; "
+        "from liveheap_client.__main__ import main; sys.exit(main())"
+    )
+    return [sys.executable, "-c", code]
+
+
+class Screen:
+    """A child on a pseudo terminal of 80 columns."""
+
+    def __init__(self, master: int, process: "subprocess.Popen[bytes]") -> None:
+        self._master = master
+        self.process = process
+        self.seen = ""
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def wait_for(self, text: str) -> str:
+        """Read until `text` is on the screen; return what came since the last call."""
+        start = len(self.seen)
+        while text not in self.seen[start:]:
+            data = self._read()
+            assert data, f"ended before {text!r}:\n{self.seen}"
+            self.seen += data
+        return self.seen[start:]
+
+    def end(self) -> int:
+        """Read to the end and return the exit code."""
+        while data := self._read():
+            self.seen += data
+        return self.process.wait(30)
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._master, 65536).decode("utf-8", "replace")
+        except OSError as exc:
+            if exc.errno == errno.EIO:
+                return ""
+            raise
+
+
+@contextlib.contextmanager
+def on_a_screen(*words: object, env: dict[str, str]) -> Iterator[Screen]:
+    """Run `liveheap ...` on a terminal; Ctrl-C is `type("\\x03")`."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [*MODULE, *map(str, words)],
+        env={**env, "TERM": "xterm"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=_take_terminal,  # noqa: PLW1509 - one thread here
+    )
+    os.close(slave)
+    try:
+        yield Screen(master, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -1,0 +1,103 @@
+"""The rounds of a hunt: spans of time, and links that drop between two rounds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_agent import AGREED, FakeAgent
+from test_client_fetch import snapshot
+
+from liveheap.protocol.auth import Scope
+from liveheap.protocol.messages import Message, Request
+from liveheap_client.caller import Caller
+from liveheap_client.commands import rounds as module
+from liveheap_client.commands.rounds import Watch, iter_rounds, seconds
+from liveheap_client.errors import SSHError, UsageError
+from liveheap_client.session import Session
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("600", 600),
+        ("30s", 30),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("1.5", 1.5),
+        ("0.2s", 0.2),
+        ("1d", 86400),
+    ],
+)
+def test_spans_of_time(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-5", "soon", "10x", "m", "1.2.3", "5 m", "99d", "10mm", "1e3"]
+)
+def test_what_is_no_span_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError):
+        seconds(text)
+
+
+def watch(troubles: list[str]) -> Watch:
+    return Watch(
+        on_fetch=lambda _so_far: None,
+        on_wait=lambda _waited, _interval: None,
+        on_trouble=troubles.append,
+    )
+
+
+def take(caller: Caller, directory: Path, troubles: list[str], **how: Any) -> list[str]:
+    taken = iter_rounds(
+        caller,
+        directory,
+        args={},
+        watch=watch(troubles),
+        **{"interval_s": 0.01, "rounds": 2, **how},
+    )
+    return [round_.path.name for round_ in taken]
+
+
+def test_every_round_has_a_file(tmp_path: Path) -> None:
+    with FakeAgent(snapshot=snapshot) as agent:
+        caller = Caller(lambda _scope: Session(agent.transport, AGREED))
+        names = take(caller, tmp_path, [])
+
+    assert names == ["round-001.liveheap", "round-002.liveheap"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_a_round_whose_link_drops_calls_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_DELAYS_S", (0.0,))
+    troubles: list[str] = []
+    with FakeAgent() as first, FakeAgent(snapshot=snapshot) as second:
+
+        def drop(_request: Request) -> Iterator[Message]:
+            first.end.close()
+            yield from ()
+
+        first.answer("snapshot", drop)
+        agents = iter([first, second])
+        caller = Caller(lambda _scope: Session(next(agents).transport, AGREED))
+        names = take(caller, tmp_path, troubles, rounds=2)
+
+    assert len(names) == 2
+    assert len(troubles) == 1
+    assert "trying again" in troubles[0]
+
+
+def test_a_host_that_never_answered_is_not_called_again(tmp_path: Path) -> None:
+    calls: list[Scope] = []
+
+    def refuse(scope: Scope) -> Session:
+        calls.append(scope)
+        raise SSHError("host key")
+
+    with pytest.raises(SSHError):
+        take(Caller(refuse), tmp_path, [])
+
+    assert calls == [Scope.GRAPH]
