@@ -1,6 +1,6 @@
 """From the last byte of the second snapshot to the first suspects on the screen.
 
-Measured as a user sees it: `liveheap diff PID --interval 1 --save DIR` runs, the file
+Measured as a user sees it: `liveheap diff PID --interval 1 --keep DIR` runs, the file
 of the second round gets its final name when its last byte is verified, and the clock
 stops when a line with the first suspect's path has come out of the command.
 """
@@ -47,7 +47,7 @@ def live_diff(target: Target) -> tuple[float, list[Path]]:
     target.do("grow", records=GROWN_RECORDS)
     words = ["diff", str(target.pid), "--interval", "3", "--rounds", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "liveheap_client", *words, "--save", str(kept)],
+        [sys.executable, "-m", "liveheap_client", *words, "--keep", str(kept)],
         env={**target.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -60,7 +60,7 @@ def live_diff(target: Target) -> tuple[float, list[Path]]:
         assert process.stdout is not None
         seen_at = 0.0
         for line in process.stdout:
-            if not seen_at and "more" in line:
+            if not seen_at and line.startswith("1. "):
                 seen_at = time.time()
     files = sorted(kept.glob("*.liveheap"))
     if process.returncode or len(files) != 2 or not seen_at:

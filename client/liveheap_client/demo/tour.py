@@ -10,21 +10,18 @@ on this machine nor their owner's settings have a part in it.
 """
 
 import importlib.util
-import os
 import shlex
-import signal
-import subprocess
 import sys
 import tempfile
 import textwrap
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
+from liveheap_client.demo import processes
+from liveheap_client.demo.processes import DemoFailed
 from liveheap_client.demo.verdict import Finding, judge
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -32,10 +29,6 @@ WIDTH = 80
 INTERVAL_S = 4
 ROUNDS = 4
 DEADLINE_S = 58.0
-
-
-class DemoFailed(Exception):
-    """The tour cannot go on; the message says at what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("hint: pip install 'liveheap[cli,gevent]'", file=sys.stderr)
         return 1
     try:
-        with ended_by_sigterm(), ExitStack() as cleanup:
+        with processes.ended_by_sigterm(), ExitStack() as cleanup:
             return Tour(cleanup).run()
     except DemoFailed as failure:
         print(f"liveheap: the demo failed: {failure}", file=sys.stderr)
@@ -78,8 +71,10 @@ class Tour:
         self.directory = Path(
             cleanup.enter_context(tempfile.TemporaryDirectory(prefix="liveheap-demo-"))
         )
-        self.environ = private_environ(self.directory)
-        self.worker = cleanup.enter_context(running_worker(self.environ, self.deadline))
+        self.environ = processes.private_environ(self.directory, width=WIDTH)
+        self.worker = cleanup.enter_context(
+            processes.running_worker(WORKER, self.environ, until=self.deadline)
+        )
 
     def run(self) -> int:
         """Make every stop, then say whether the leak was found."""
@@ -94,8 +89,7 @@ class Tour:
         self.stop(ask_it(pid))
         growth = self.stop(hunt(pid, rounds))
         holders = self.stop(who_holds(rounds))
-        report = self.output_of(("diff", "--json", *map(str, round_files(rounds))))
-        findings = judge(report=report, growth=growth, holders=holders)
+        findings = judge(report=self.report(rounds), growth=growth, holders=holders)
         conclude(findings)
         if self.worker.poll() is not None:
             raise DemoFailed(f"its worker ended with code {self.worker.returncode}")
@@ -113,23 +107,22 @@ class Tour:
         say(stop.look_at, bullet="-> ")
         return "".join(lines)
 
-    def output_of(self, command: Sequence[str]) -> str:
-        return "".join(self.lines_of(command))
+    def report(self, rounds: Path) -> str:
+        """Return what the machine is told of the rounds that the person saw."""
+        words = ("diff", "--json", *map(str, round_files(rounds)))
+        return "".join(self.lines_of(words, as_terminal=False))
 
-    def lines_of(self, command: Sequence[str]) -> Iterator[str]:
+    def lines_of(
+        self, command: Sequence[str], *, as_terminal: bool = True
+    ) -> Iterator[str]:
         """Run a liveheap command and yield its output as it comes."""
-        left_s = self.deadline - time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "liveheap_client", *command],
-            env=self.environ,
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
+        process = processes.Command(
+            command,
+            environ=self.environ,
+            directory=self.directory,
+            as_terminal=as_terminal,
         )
-        with process, killed_after(process, left_s):
-            assert process.stdout is not None
-            yield from process.stdout
+        yield from process.lines(until=self.deadline)
         if process.returncode:
             raise DemoFailed(
                 f"`liveheap {as_typed(command)}` ended with code {process.returncode}"
@@ -156,7 +149,7 @@ def hunt(pid: str, rounds: Path) -> Stop:
     interval, count, place = str(INTERVAL_S), str(ROUNDS), rounds.name
     return Stop(
         "what grows?",
-        ("diff", pid, "--interval", interval, "--rounds", count, "--save", place),
+        ("diff", pid, "--interval", interval, "--rounds", count, "--keep", place),
         f"{ROUNDS} snapshots, {INTERVAL_S} s apart. The worker stood still for the "
         "pause in each round's line only. The first suspect is the path that gained "
         "most in every round: module, attribute, container, type. Thumbnails are "
@@ -193,79 +186,6 @@ def conclude(findings: Sequence[Finding]) -> None:
         "On your own worker: `import liveheap; liveheap.start()`, then "
         "`liveheap diff HOST/NAME --interval 600` from your desk, over ssh."
     )
-
-
-def private_environ(directory: Path) -> dict[str, str]:
-    """Return an environment in which nothing of ours but this demo exists."""
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("LIVEHEAP")
-    }
-    environ["LIVEHEAP_DIR"] = str(directory / "run")
-    environ["COLUMNS"] = str(WIDTH)
-    environ["NO_COLOR"] = "1"
-    environ["PYTHONUNBUFFERED"] = "1"
-    (directory / "run").mkdir(mode=0o700)
-    return environ
-
-
-@contextmanager
-def running_worker(
-    environ: dict[str, str], deadline: float
-) -> Iterator["subprocess.Popen[str]"]:
-    """Start the worker, wait until it serves, and end it at the exit."""
-    worker = subprocess.Popen(
-        [sys.executable, str(WORKER)],
-        env=environ,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert worker.stdout is not None
-        with killed_after(worker, deadline - time.monotonic()):
-            said = worker.stdout.readline()
-        if said != "ready\n":
-            raise DemoFailed("its worker did not start")
-        yield worker
-    finally:
-        worker.kill()
-        worker.communicate()
-
-
-@contextmanager
-def killed_after(process: "subprocess.Popen[str]", seconds: float) -> Iterator[None]:
-    """Kill a process that is not through in time, or that we leave by an error."""
-    timer = threading.Timer(max(seconds, 0.1), process.kill)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except BaseException:
-        process.kill()
-        raise
-    finally:
-        timer.cancel()
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP leave the way Ctrl-C does, through every clean-up."""
-
-    def leave(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, leave)
-        for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def as_typed(command: Sequence[str]) -> str:

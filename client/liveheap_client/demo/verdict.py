@@ -45,7 +45,7 @@ def first_suspect(suspects: list[dict[str, object]], growth: str) -> Finding:
     named = all(name in path for name in LEAK)
     return Finding(
         "the first suspect is the cache that nobody empties",
-        named and ".".join(LEAK) in growth,
+        named and ".".join(LEAK) in "".join(growth.split()),
         path,
     )
 
