@@ -1,6 +1,11 @@
-"""Whatever a peer sends, only our own errors come out, within bounded memory."""
+"""Whatever a peer sends, only our own errors come out.
+
+The same examples on every run; with LIVEHEAP_FUZZ=n it is n times as many, and new
+ones each time.
+"""
 
 import math
+import os
 from contextlib import suppress
 
 import msgpack
@@ -29,6 +34,19 @@ FRAMES_OF = {
     who: [data for name, data in RECORDED[4:] if name == who]
     for who in ("client", "agent")
 }
+
+FUZZ = int(os.environ.get("LIVEHEAP_FUZZ", "1"))
+
+
+def examples(count):
+    """How often to run a test."""
+    return settings(
+        max_examples=count * FUZZ,
+        deadline=None,
+        derandomize=FUZZ == 1,
+        database=None,
+    )
+
 
 plain = st.recursive(
     st.none()
@@ -103,7 +121,7 @@ def both_ends():
     return client, agent
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=300))
 def test_any_bytes_as_a_handshake(data):
     for side in (client_side(), agent_side()):
@@ -114,7 +132,7 @@ def test_any_bytes_as_a_handshake(data):
         assert len(side.data_to_send()) in (0, 44, 95)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(300)
 @given(changes)
 def test_a_recorded_handshake_with_bytes_changed(edits):
     for side, who in ((agent_side(), "client"), (client_side(), "agent")):
@@ -126,7 +144,7 @@ def test_a_recorded_handshake_with_bytes_changed(edits):
             assert changed.startswith(HANDSHAKE_OF[who])
 
 
-@settings(max_examples=500, deadline=None)
+@examples(300)
 @given(st.binary(max_size=400))
 def test_any_bytes_as_a_frames_body(data):
     for limits in (frames.CLIENT_FIRST, frames.AGENT):
@@ -135,7 +153,7 @@ def test_any_bytes_as_a_frames_body(data):
                 assert isinstance(frames.decode(body, limits), dict)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=400))
 def test_any_bytes_as_a_stream(data):
     for end in both_ends():
@@ -144,7 +162,7 @@ def test_any_bytes_as_a_stream(data):
         hear_all(both_ends()[0], framed)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(300)
 @given(st.integers(0, 100), changes)
 def test_recorded_frames_with_bytes_changed(which, edits):
     for end, who in zip(both_ends(), ("agent", "client"), strict=True):
@@ -154,7 +172,7 @@ def test_recorded_frames_with_bytes_changed(which, edits):
         hear_all(end, len(changed).to_bytes(4, "little") + changed + data)
 
 
-@settings(max_examples=800, deadline=None)
+@examples(100)
 @given(messages_like)
 def test_any_map_as_a_message(wire):
     with suppress(RemoteProtocolError):
@@ -164,7 +182,7 @@ def test_any_map_as_a_message(wire):
         hear_all(end, len(data).to_bytes(4, "little") + data)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(100)
 @given(st.dictionaries(st.text(max_size=8), plain, max_size=8))
 def test_what_can_be_encoded_can_be_decoded_to_the_same(fields):
     try:
@@ -175,7 +193,7 @@ def test_what_can_be_encoded_can_be_decoded_to_the_same(fields):
         assert frames.decode(data[4:], frames.AGENT) == fields
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=60))
 def test_a_conversation_in_any_pieces_is_the_same_conversation(sizes):
     client, agent = client_side(), agent_side()
