@@ -9,7 +9,9 @@ Three takers race for one lock, so exactly one of them runs it:
 - the calling thread itself, when the time is over.
 
 Where there is no loop, a main thread that sleeps in C will not come, and finalizers
-do not care who runs them: so the time is short there.
+do not care who runs them: so the time is short there. Under gevent it is long even if
+no hub was found: beside a CPU-bound greenlet the hub is not to be seen, and the pending
+call has to share the interpreter.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class MainThread:
         turn = Turn(fn, self._native)
         wake = waker(self._native.main_ident)
         if timeout is None:
-            timeout = WITHOUT_LOOP_S if wake is None else WITH_LOOP_S
+            has_loop = wake is not None or gevent.is_loaded()
+            timeout = WITH_LOOP_S if has_loop else WITHOUT_LOOP_S
         if wake is not None:
             call, via = wake
             attempt(lambda: call(lambda: turn.take(via)))

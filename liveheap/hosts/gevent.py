@@ -19,6 +19,11 @@ from typing import Any
 _known: list[weakref.ref[Any]] = []
 
 
+def is_loaded() -> bool:
+    """Whether the host has gevent's hub in it."""
+    return "gevent.hub" in sys.modules
+
+
 def remember_hub() -> None:
     """Note the calling thread's hub, if gevent runs in it. For the main thread."""
     hubs = sys.modules.get("gevent._hub_local")

@@ -1,4 +1,4 @@
-"""The agent in gevent, eventlet, asyncio and plain hosts: HOSTS.md, sections 2 and 3."""
+"""The agent in gevent, eventlet, asyncio and plain hosts: threads, pings, gc."""
 
 from __future__ import annotations
 
@@ -66,16 +66,14 @@ def test_beside_cpu_bound_code_a_ping_takes_milliseconds(kind, stage):
     host = start_host(stage, kind)
     with host.connect() as client:
         latencies_ms(client, 5)
-        host.do(SPIN_IN_BACKGROUND[kind])
-        time.sleep(0.05)
+        host.keep_busy(SPIN_IN_BACKGROUND[kind])
         found = latencies_ms(client, 50)
     assert found[25] < 10.0, f"p50 {found[25]:.2f} ms"
     assert found[-1] < 100.0, f"max {found[-1]:.2f} ms"
 
 
 def test_a_new_session_opens_beside_a_spinning_greenlet(gevent_host):
-    gevent_host.do(SPIN_IN_BACKGROUND["gevent"])
-    time.sleep(0.05)
+    gevent_host.keep_busy(SPIN_IN_BACKGROUND["gevent"])
     began = time.monotonic()
     assert gevent_host.status()["pid"] == gevent_host.pid
     assert time.monotonic() - began < 1.0
@@ -126,7 +124,9 @@ def test_status_names_the_host(host):
 
 
 def test_status_counts_the_greenlets_of_a_small_host(gevent_host):
-    gevent_host.do("import gevent; MORE = [gevent.spawn(gevent.sleep, 60) for _ in '1234567']")
+    gevent_host.do(
+        "import gevent; MORE = [gevent.spawn(gevent.sleep, 60) for _ in '1234567']"
+    )
     before = gevent_host.status()
     assert before["framework"] == "gevent"
     assert before["greenlets"] >= 7
@@ -152,8 +152,7 @@ def test_gc_on_an_idle_host_is_quick_and_says_who_did_it(kind, stage):
 def test_gc_beside_cpu_bound_code_runs_soon_on_the_main_thread(kind, stage):
     host = start_host(stage, kind)
     with host.connect() as client:
-        host.do(SPIN_IN_BACKGROUND[kind])
-        time.sleep(0.05)
+        host.keep_busy(SPIN_IN_BACKGROUND[kind])
         facts = client.request("gc").as_dict()
     if kind != "plain":
         assert facts["via"] == "pending"
@@ -192,6 +191,5 @@ def test_eventlet_is_a_host_too(stage):
     host = start_host(stage, "eventlet", env={"PYTHONWARNINGS": "ignore"})
     with host.connect() as client:
         assert latencies_ms(client, 50)[25] < 5.0
-    host.do("import eventlet; eventlet.spawn_after(0.01, spin, 1.5)")
-    time.sleep(0.05)
+    host.keep_busy("import eventlet; eventlet.spawn_after(0.01, spin, 1.5)")
     assert host.status()["framework"] == "eventlet"
