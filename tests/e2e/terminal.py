@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MODULE = [sys.executable, "-m", "liveheap_client"]
+DEADLINE_S = 20.0
 FAKE_SSH = Path(__file__).with_name("fake_ssh.py")
 
 
@@ -73,6 +75,8 @@ class Screen:
         return self.process.wait(30)
 
     def _read(self) -> str:
+        ready, _, _ = select.select([self._master], [], [], DEADLINE_S)
+        assert ready, f"nothing new on the screen:\n{self.seen}"
         try:
             return os.read(self._master, 65536).decode("utf-8", "replace")
         except OSError as exc:
