@@ -73,18 +73,25 @@ reap(Child *self, int options)
     return 1;
 }
 
+/* The number must not be closed under a thread that is about to poll it. */
+static void
+close_pidfd_if_done(Child *self)
+{
+    if (self->reaped && self->n_waiting == 0 && self->pidfd >= 0) {
+        close(self->pidfd);
+        self->pidfd = -1;
+    }
+}
+
 /* As subprocess.returncode: the exit code, or minus the signal. */
-static PyObject *
-return_code(const Child *self)
+static long
+end_code(const Child *self)
 {
     int status = self->wait_status;
     if (status < 0) {
-        return PyLong_FromLong(-SIGKILL);
+        return -SIGKILL;
     }
-    if (WIFSIGNALED(status)) {
-        return PyLong_FromLong(-WTERMSIG(status));
-    }
-    return PyLong_FromLong(WEXITSTATUS(status));
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 static PyObject *
@@ -98,7 +105,8 @@ child_poll(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (!reap(self, WNOHANG)) {
         Py_RETURN_NONE;
     }
-    return return_code(self);
+    close_pidfd_if_done(self);
+    return PyLong_FromLong(end_code(self));
 }
 
 /* One wait without the GIL, no longer than `span_ns`. */
@@ -137,14 +145,18 @@ child_wait(PyObject *op, PyObject *args)
         if (now >= deadline) {
             Py_RETURN_NONE;
         }
+        self->n_waiting++;
+        int pidfd = self->pidfd;
         Py_BEGIN_ALLOW_THREADS
-        wait_a_while(self->pidfd, deadline - now, &step_ns);
+        wait_a_while(pidfd, deadline - now, &step_ns);
         Py_END_ALLOW_THREADS
+        self->n_waiting--;
         if (PyErr_CheckSignals() < 0) {
             return NULL;
         }
     }
-    return return_code(self);
+    close_pidfd_if_done(self);
+    return PyLong_FromLong(end_code(self));
 }
 
 static PyObject *
@@ -159,7 +171,8 @@ child_forget(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Child *self = (Child *)op;
     if (self->owner == getpid() && !self->reaped) {
-        PyErr_SetString(PyExc_RuntimeError, "only a process forked meanwhile may forget");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "only a process forked meanwhile may forget");
         return NULL;
     }
     if (self->pidfd >= 0) {
@@ -174,22 +187,20 @@ name_of(const char *const *names, size_t n_names, uint32_t index)
 {
     return index < n_names ? names[index] : "unknown";
 }
-#define NAME_OF(names, index) name_of((names), sizeof(names) / sizeof(*(names)), (index))
+#define NAME_OF(names, index) \
+    name_of((names), sizeof(names) / sizeof(*(names)), (index))
 
 static const char *
 end_of(const Child *self)
 {
-    int status = self->wait_status;
     if (!self->reaped) {
         return "running";
     }
-    if (status < 0 || WIFSIGNALED(status)) {
-        return "signal";
+    long code = end_code(self);
+    if (code <= 0) {
+        return code < 0 ? "signal" : "done";
     }
-    if (WEXITSTATUS(status) == CHILD_DONE) {
-        return "done";
-    }
-    return NAME_OF(child_exit_names, (uint32_t)(WEXITSTATUS(status) - CHILD_ORPHAN));
+    return NAME_OF(child_exit_names, (uint32_t)(code - CHILD_ORPHAN));
 }
 
 /* Steals `value`. */
@@ -229,7 +240,8 @@ put_counts(PyObject *dict, const struct walk_status *walk)
         {"type_address", walk->type_address},
     };
     for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
-        if (put(dict, counts[i].key, PyLong_FromUnsignedLongLong(counts[i].value)) < 0) {
+        if (put(dict, counts[i].key, PyLong_FromUnsignedLongLong(counts[i].value)) <
+            0) {
             return -1;
         }
     }
@@ -242,11 +254,9 @@ put_end(PyObject *dict, const Child *self)
     const struct rusage *usage = &self->usage;
     double cpu_s = (double)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) +
                    (double)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1e6;
-    int by_signal = self->reaped && self->wait_status >= 0 &&
-                    WIFSIGNALED(self->wait_status);
+    long code = self->reaped ? end_code(self) : 0;
     if (put(dict, "end", PyUnicode_FromString(end_of(self))) < 0 ||
-        put(dict, "signal",
-            PyLong_FromLong(by_signal ? WTERMSIG(self->wait_status) : 0)) < 0 ||
+        put(dict, "signal", PyLong_FromLong(code < 0 ? -code : 0)) < 0 ||
         put(dict, "cpu_s", PyFloat_FromDouble(cpu_s)) < 0 ||
         put(dict, "minor_faults", PyLong_FromLong(usage->ru_minflt)) < 0) {
         return -1;
@@ -266,16 +276,16 @@ child_status(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (dict == NULL) {
         return NULL;
     }
-    if (put(dict, "stage",
-            PyUnicode_FromString(NAME_OF(stage_names, page->stage))) < 0 ||
+    if (put(dict, "stage", PyUnicode_FromString(NAME_OF(stage_names, page->stage))) <
+            0 ||
         put(dict, "phase",
             PyUnicode_FromString(NAME_OF(phase_names, page->walk.phase))) < 0 ||
-        put(dict, "code",
-            PyUnicode_FromString(NAME_OF(code_names, page->walk.code))) < 0 ||
+        put(dict, "code", PyUnicode_FromString(NAME_OF(code_names, page->walk.code))) <
+            0 ||
         put(dict, "missing_fences", PyLong_FromUnsignedLong(page->missing)) < 0 ||
         put(dict, "type_name",
-            PyUnicode_DecodeUTF8(type_name, (Py_ssize_t)strlen(type_name),
-                                 "replace")) < 0 ||
+            PyUnicode_DecodeUTF8(type_name, (Py_ssize_t)strlen(type_name), "replace")) <
+            0 ||
         put_counts(dict, &page->walk) < 0 || put_end(dict, self) < 0) {
         Py_DECREF(dict);
         return NULL;

@@ -19,7 +19,12 @@
 
 #include "walker.h"
 
-enum child_stage { STAGE_BORN = 0, STAGE_FENCED = 1, STAGE_WALKING = 2, STAGE_ENDED = 3 };
+enum child_stage {
+    STAGE_BORN = 0,
+    STAGE_FENCED = 1,
+    STAGE_WALKING = 2,
+    STAGE_ENDED = 3
+};
 
 /* Shared with the child. The child writes, the parent reads, nobody locks. */
 struct fork_page {
@@ -31,8 +36,9 @@ struct fork_page {
 typedef struct {
     PyObject_HEAD
     pid_t pid;
-    pid_t owner; /* the process whose child it is */
-    int pidfd;   /* -1 where the kernel has none */
+    pid_t owner;   /* the process whose child it is */
+    int pidfd;     /* -1 where the kernel has none, and once reaped */
+    int n_waiting; /* threads that use pidfd without the GIL */
     int reaped;
     int wait_status; /* valid once reaped; -1 if somebody else reaped it */
     struct rusage usage;

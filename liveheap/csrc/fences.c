@@ -190,8 +190,8 @@ default_signals(void)
         if (signal_number == SIGKILL || signal_number == SIGSTOP) {
             continue;
         }
-        if (syscall(SYS_rt_sigaction, signal_number, zeroed, NULL,
-                    SIGNAL_SET_BYTES) < 0) {
+        if (syscall(SYS_rt_sigaction, signal_number, zeroed, NULL, SIGNAL_SET_BYTES) <
+            0) {
             return -1;
         }
     }

@@ -16,10 +16,10 @@
  * The names stand in forker.c's table child_exit_names, in this order. */
 enum child_exit {
     CHILD_DONE = 0,
-    CHILD_ORPHAN = 40,     /* the worker was gone before the first fence stood */
-    CHILD_FILES_OPEN,      /* inherited files could not be closed */
-    CHILD_SIGNALS_OPEN,    /* signals could not be put to default */
-    CHILD_NO_WATCHDOG,     /* no timer: a hung walk would live for ever */
+    CHILD_ORPHAN = 40,  /* the worker was gone before the first fence stood */
+    CHILD_FILES_OPEN,   /* inherited files could not be closed */
+    CHILD_SIGNALS_OPEN, /* signals could not be put to default */
+    CHILD_NO_WATCHDOG,  /* no timer: a hung walk would live for ever */
     CHILD_EXIT_END
 };
 
@@ -32,12 +32,12 @@ enum fence_missing {
 };
 
 struct fence_plan {
-    pid_t parent;           /* the worker, noted before the clone */
-    int spool_fd;           /* the one file kept */
-    uint64_t timeout_us;    /* own watchdog: SIGALRM after so long; 0 means none */
-    uint64_t cpu_s;         /* RLIMIT_CPU; 0 means none */
-    uint64_t memory_bytes;  /* RLIMIT_AS over the size at birth; 0 means none */
-    uint64_t spool_bytes;   /* RLIMIT_FSIZE: a bigger spool ends as EFBIG; 0: none */
+    pid_t parent;          /* the worker, noted before the clone */
+    int spool_fd;          /* the one file kept */
+    uint64_t timeout_us;   /* own watchdog: SIGALRM after so long; 0 means none */
+    uint64_t cpu_s;        /* RLIMIT_CPU; 0 means none */
+    uint64_t memory_bytes; /* RLIMIT_AS over the size at birth; 0 means none */
+    uint64_t spool_bytes;  /* RLIMIT_FSIZE: a bigger spool ends as EFBIG; 0: none */
 };
 
 /* Raise all fences, in the order that leaves no window. Returns CHILD_DONE or the code
