@@ -11,7 +11,7 @@
 #ifndef LIVEHEAP_CHILD_H
 #define LIVEHEAP_CHILD_H
 
-#include <Python.h>
+#include "compat.h"
 
 #include <stdint.h>
 #include <sys/resource.h>

@@ -13,7 +13,7 @@
 #ifndef LIVEHEAP_FORKER_H
 #define LIVEHEAP_FORKER_H
 
-#include <Python.h>
+#include "compat.h"
 
 /* snapshot_start, collapse, bare_clone; for module.c. */
 extern PyMethodDef forker_methods[];
