@@ -24,7 +24,7 @@ def start(*, strict: bool = False, **settings: object) -> None:
     except BaseException as exc:
         if strict or not isinstance(exc, Exception):
             raise
-        _say(f"liveheap: no agent in this process: {exc}\n")
+        _say(exc)
 
 
 def stop() -> None:
@@ -34,8 +34,12 @@ def stop() -> None:
     agent.stop()
 
 
-def _say(line: str) -> None:
+def _say(exc: Exception) -> None:
     import sys  # noqa: PLC0415 (on demand)
 
     if sys.stderr is not None:
-        sys.stderr.write(line)
+        hint = getattr(exc, "hint", None)
+        sys.stderr.write(
+            f"liveheap: no agent in this process: {exc or type(exc).__name__}"
+            + (f"; hint: {hint}\n" if hint else "\n")
+        )

@@ -64,6 +64,7 @@ class Agent:
         self.codecs = codecs
         self.environ = environ
         self.version = version
+        self.complaints = list(config.complaints)
         self.failures = 0
         self._generation = 0
         self._listener: Listener | None = None
@@ -105,18 +106,29 @@ class Agent:
         entry = registry.publish(
             directory, self.identity.pid, self.identity.start_time, self._published
         )
-        sockets = []
+        sockets: list[_socket.socket] = []
         try:
             with registry.connect_path(entry) as path:
                 sockets.append(open_unix(path))
-            if self.config.tcp is not None and self._generation == 0:
-                sockets.append(open_tcp(self.config.tcp))
+            sockets.extend(self._open_tcp())
+            self._listener = Listener(self, sockets)
         except BaseException:
             for sock in sockets:
                 sock.close()
             registry.withdraw(entry)
             raise
-        self._entry, self._listener = entry, Listener(self, sockets)
+        self._entry = entry
+
+    def _open_tcp(self) -> list[_socket.socket]:
+        """Bind the port, in the first process alone; without it there is still ssh."""
+        address = self.config.tcp
+        if address is None or self._generation:
+            return []
+        try:
+            return [open_tcp(address)]
+        except OSError as exc:
+            self.complaints.append(f"LIVEHEAP_TCP={address[0]}:{address[1]}: {exc}")
+            return []
 
     def run_listener(self) -> None:
         """The listener's thread."""

@@ -1,8 +1,8 @@
 """Start and stop the agent of this process. The only code that runs in the host's own
 thread, at the host's own time: so nothing gets out of here.
 
-A fork hook can be registered and not withdrawn. It is registered once per process,
-and looks here for an agent that may or may not be.
+A fork hook cannot be withdrawn, and an atexit hook leaves its slot behind. So each is
+registered once per process, and looks here for an agent that may or may not be.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from liveheap import registry
 from liveheap.agent import config, native
 from liveheap.agent.codecs import Codecs
 from liveheap.agent.service import Agent
-from liveheap.errors import LiveheapError
 from liveheap.heap import Heap
 from liveheap.hosts import gevent
 
 
 class Current:
-    """The agent of this process, and whether the fork hook is in place."""
+    """The agent of this process, and whether the hooks are in place."""
 
     agent: Agent | None = None
     hooked = False
@@ -44,8 +43,6 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
         environ["LIVEHEAP_DIR"] = settings.dir
     if not settings.enabled or registry.disabled(environ):
         return
-    for complaint in settings.complaints:
-        say(complaint)
     agent = Agent(
         config=settings,
         native=native.find(),
@@ -57,10 +54,16 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
     gevent.remember_hub()
     if settings.master:
         agent.come_up()
-        agent.native.start_thread(agent.run_listener, ())
+        try:
+            agent.native.start_thread(agent.run_listener, ())
+        except BaseException:
+            agent.close()
+            raise
+    for complaint in agent.complaints:
+        say(complaint)
     Current.agent = agent
-    atexit.register(at_exit)
     if not Current.hooked:
+        atexit.register(at_exit)
         os.register_at_fork(
             after_in_parent=after_fork_in_parent, after_in_child=after_fork_in_child
         )
@@ -70,7 +73,6 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
 def stop() -> None:
     """End the agent and undo what it did. Does nothing if there is none."""
     agent, Current.agent = Current.agent, None
-    atexit.unregister(at_exit)
     if agent is not None:
         agent.close()
         agent.wait_until_quiet()
@@ -97,8 +99,7 @@ def after_fork_in_child() -> None:
             Current.agent.after_fork_in_child()
 
 
-def say(what: object) -> None:
+def say(what: str) -> None:
     """One line on stderr, if there is one."""
-    hint = what.hint if isinstance(what, LiveheapError) else None
     with suppress(Exception):
-        sys.stderr.write(f"liveheap: {what}\n" + (f"  hint: {hint}\n" if hint else ""))
+        sys.stderr.write(f"liveheap: {what}\n")

@@ -64,6 +64,10 @@ class Host:
         """Whether no session is left but that of the asker."""
         return self.status()["sessions"] == 1
 
+    def has_one_session_beside(self) -> bool:
+        """Whether one session is left, and that of the asker."""
+        return self.status()["sessions"] == 2
+
     @contextmanager
     def unharmed(self) -> Iterator[None]:
         """Assert that what happens inside leaves the host as it was."""
