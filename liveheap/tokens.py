@@ -40,9 +40,11 @@ class TokenError(AuthenticationError):
 def find_token(environ: Mapping[str, str], run_dir: Path | None = None) -> bytes:
     """The token, from the first place that has one.
 
-    Without a run directory, all of this user's are searched.
+    Of the run directories, the one given comes first, if others cannot write there (a
+    forwarded socket may lie in /tmp), and then this user's.
     """
-    for path, is_credential in _places(environ, run_dir):
+    first = [run_dir] if run_dir and not _is_writable_by_others(run_dir) else []
+    for path, is_credential in _places(environ, [*first, *own_directories(environ)]):
         token = _read(path, is_credential=is_credential)
         if token is not None:
             return token
@@ -52,26 +54,22 @@ def find_token(environ: Mapping[str, str], run_dir: Path | None = None) -> bytes
     )
 
 
-def token_path(environ: Mapping[str, str], run_dir: Path | None = None) -> Path | None:
-    """The file that find_token would read; None if there is none."""
-    for path, is_credential in _places(environ, run_dir):
+def ensure_token(environ: Mapping[str, str], directory: Path) -> Path:
+    """The file of the token for an agent of this directory; made there if missing.
+
+    Other run directories do not count: who knows this one must find its token.
+    """
+    for path, is_credential in _places(environ, [directory]):
         if _read(path, is_credential=is_credential) is not None:
             return path
-    return None
-
-
-def ensure_token(environ: Mapping[str, str], directory: Path) -> Path:
-    """The token's file; made in this directory if no place has one."""
-    path = token_path(environ, directory)
-    if path is None:
-        path = directory / "token"
-        _create(path)
-        _read(path, is_credential=False)
+    path = directory / "token"
+    _create(path)
+    _read(path, is_credential=False)
     return path
 
 
 def _places(
-    environ: Mapping[str, str], run_dir: Path | None
+    environ: Mapping[str, str], run_directories: list[Path]
 ) -> Iterator[tuple[Path, bool]]:
     """The search order; the flag says which file systemd made."""
     chosen = environ.get("LIVEHEAP_TOKEN_FILE")
@@ -85,11 +83,18 @@ def _places(
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     if credentials:
         yield Path(credentials, "liveheap.token"), True
-    for directory in [run_dir] if run_dir else own_directories(environ):
+    for directory in dict.fromkeys(run_directories):
         yield directory / "token", False
     home = environ.get("HOME")
     if home:
         yield Path(home, ".config", "liveheap", "token"), False
+
+
+def _is_writable_by_others(directory: Path) -> bool:
+    try:
+        return bool(directory.stat().st_mode & 0o022)
+    except OSError:
+        return False
 
 
 def _read(path: Path, *, is_credential: bool) -> bytes | None:
@@ -142,10 +147,8 @@ def _create(path: Path) -> None:
     draft = path.with_name(f".token.{os.urandom(4).hex()}")
     try:
         descriptor = os.open(draft, _CREATE, 0o600)
-        try:
-            os.write(descriptor, os.urandom(TOKEN_BYTES))
-        finally:
-            os.close(descriptor)
+        with open(descriptor, "wb") as file:
+            file.write(os.urandom(TOKEN_BYTES))
         with suppress(FileExistsError):
             os.link(draft, path)
     except OSError as exc:

@@ -51,7 +51,7 @@ def encode(fields: Mapping[str, Any], limits: Limits) -> bytes:
     """A map as a frame; LocalProtocolError if it cannot be one within the limits."""
     try:
         body = msgpack.packb(fields, unicode_errors="backslashreplace")
-    except (TypeError, ValueError, OverflowError) as exc:
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise LocalProtocolError(f"this cannot be sent: {exc}") from exc
     if len(body) > limits.frame:
         raise MessageTooLarge(

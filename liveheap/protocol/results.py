@@ -17,7 +17,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from liveheap.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from liveheap.errors import (
+    LocalProtocolError,
+    MessageTooLarge,
+    ProtocolError,
+    RemoteProtocolError,
+)
 
 UNITS = ("text", "count", "bytes", "seconds", "time", "percent", "bool", "list")
 
@@ -38,6 +43,7 @@ FAILURE_CODES = (
 
 MAX_NAME = 256
 MAX_UNIT = 32
+MAX_VALUES = 500_000
 
 Value = Any  # nil, bool, int, float, text, or lists and text-keyed maps of those
 Culprit = type[ProtocolError]
@@ -197,8 +203,11 @@ def shape_from_wire(
 
 def check_before_sending(shape: Shape) -> dict[str, Any]:
     """The shape's wire fields, checked as the reader will check them, and units too."""
-    wire = shape.to_wire()
-    shape_from_wire(wire, LocalProtocolError)
+    try:
+        wire = shape.to_wire()
+        shape_from_wire(wire, LocalProtocolError)
+    except RecursionError as exc:
+        raise MessageTooLarge("a tree too deep to be sent") from exc
     for unit in _iter_units(shape):
         if unit not in UNITS:
             raise LocalProtocolError(f"no unit {unit!r}; there are: {', '.join(UNITS)}")
@@ -260,10 +269,17 @@ def _array(wire: Any, what: str, culprit: Culprit) -> list[Any]:
 
 
 def _check_values(values: Iterable[Any], culprit: Culprit) -> None:
-    """Refuse what JSON has no word for; a loop, so that depth cannot hurt."""
+    """Refuse what JSON has no word for; a loop, so that depth cannot hurt.
+
+    Bounded, because a value of our own might hold itself.
+    """
     waiting = list(values)
+    seen = 0
     while waiting:
         value = waiting.pop()
+        seen += 1
+        if seen > MAX_VALUES:
+            raise culprit(f"a value of more than {MAX_VALUES} parts")
         if value is None or isinstance(value, (bool, int, float, str)):
             continue
         if isinstance(value, (list, tuple)):

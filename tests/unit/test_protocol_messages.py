@@ -6,7 +6,12 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 from peers import CONVERSATION
 
-from liveheap.errors import CommandError, LocalProtocolError, RemoteProtocolError
+from liveheap.errors import (
+    CommandError,
+    LocalProtocolError,
+    MessageTooLarge,
+    RemoteProtocolError,
+)
 from liveheap.protocol import messages
 from liveheap.protocol.messages import (
     KINDS,
@@ -284,3 +289,22 @@ def test_numbers_without_an_end_are_left_to_the_frame():
 def test_each_role_knows_its_peer():
     assert Role.CLIENT.peer is Role.AGENT
     assert Role.AGENT.peer is Role.CLIENT
+
+
+def test_a_value_that_holds_itself_is_refused_and_not_walked_for_ever():
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(LocalProtocolError, match="parts"):
+        messages.write(Result(1, Record((("a", "list", endless),))))
+
+
+def test_a_tree_deeper_than_the_stack_is_too_large():
+    node = TreeNode("leaf")
+    for _ in range(100_000):
+        node = TreeNode("node", (), (node,))
+    try:
+        with pytest.raises(MessageTooLarge):
+            messages.write(Result(1, Tree(node)))
+    finally:
+        while node.children:
+            node = node.children[0]

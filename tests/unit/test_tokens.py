@@ -13,7 +13,7 @@ import pytest
 import liveheap
 from liveheap import registry
 from liveheap.errors import AuthenticationError
-from liveheap.tokens import TokenError, ensure_token, find_token, token_path
+from liveheap.tokens import TokenError, ensure_token, find_token
 
 ROOT = Path(liveheap.__file__).parent.parent
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another uid")
@@ -70,7 +70,6 @@ def test_the_first_place_that_has_a_token_wins(home, first):
         del environ["LIVEHEAP_TOKEN_FILE"]
     assert find_token(environ, home / "run") == bytes([first]) * 32
     assert find_token(environ) == bytes([first]) * 32
-    assert token_path(environ, home / "run") == paths[first]
 
 
 def test_a_named_file_that_is_missing_is_not_passed_over(home):
@@ -247,3 +246,32 @@ def test_many_at_once_end_with_one_token(home):
 def test_where_no_token_can_be_made_the_error_says_so(home):
     with pytest.raises(TokenError, match="no token could be made"):
         ensure_token({}, home / "missing")
+
+
+def test_an_agents_directory_gets_its_own_token_beside_another_directorys(home):
+    one, other = home / "one", home / "other"
+    for path in (one, other):
+        path.mkdir(0o700)
+        assert ensure_token({"LIVEHEAP_DIR": str(one)}, path) == path / "token"
+    environ = {"LIVEHEAP_DIR": str(one)}
+    assert find_token(environ, other) == (other / "token").read_bytes()
+    assert find_token(environ) == (one / "token").read_bytes()
+    assert find_token(environ, other) != find_token(environ)
+
+
+def test_a_token_beside_a_forwarded_socket_in_an_open_directory_is_not_looked_at(home):
+    environ, paths = places(home)
+    del environ["LIVEHEAP_TOKEN_FILE"]
+    put(paths[2])
+    bait = put(home / "open" / "token", b"b" * 32, mode=0o644)
+    bait.parent.chmod(0o1777)
+    assert find_token(environ, bait.parent) == b"t" * 32
+
+
+def test_a_token_of_the_users_own_directories_serves_a_socket_anywhere(home):
+    environ, paths = places(home)
+    del environ["LIVEHEAP_TOKEN_FILE"]
+    put(paths[2])
+    (home / "empty").mkdir(0o700)
+    assert find_token(environ, home / "empty") == b"t" * 32
+    assert find_token(environ, home / "missing") == b"t" * 32
