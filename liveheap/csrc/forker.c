@@ -20,7 +20,7 @@
 
 #define COLLECTOR_PATIENCE_NS (50 * NS_PER_MS)
 
-enum child_hold { HOLD_NOT = 0, HOLD_STOP = 1, HOLD_HANG = 2 };
+enum child_hold { HOLD_NOT = 0, HOLD_STOP = 1, HOLD_HANG = 2, HOLD_END = 3 };
 
 /* All the child needs, gathered before the clone. */
 struct run {
@@ -63,6 +63,9 @@ run_child(struct run *run)
         walk_run_graph(&run->request, &sink, &page->walk);
     }
     page->stage = STAGE_ENDED;
+    if (run->hold == HOLD_END) {
+        fences_stop_self();
+    }
     fences_exit(CHILD_DONE);
 }
 
@@ -91,20 +94,22 @@ option_number(PyObject *options, const char *key, double *value)
 static int
 option_hold(PyObject *options, enum child_hold *hold)
 {
+    static const struct {
+        const char *word;
+        enum child_hold hold;
+    } words[] = {{"stop", HOLD_STOP}, {"hang", HOLD_HANG}, {"end", HOLD_END}};
     *hold = HOLD_NOT;
     PyObject *item = PyDict_GetItemString(options, "hold");
     if (item == NULL || item == Py_None) {
         return 0;
     }
-    if (PyUnicode_Check(item) && PyUnicode_CompareWithASCIIString(item, "stop") == 0) {
-        *hold = HOLD_STOP;
-        return 0;
+    for (size_t i = 0; PyUnicode_Check(item) && i < Py_ARRAY_LENGTH(words); i++) {
+        if (PyUnicode_CompareWithASCIIString(item, words[i].word) == 0) {
+            *hold = words[i].hold;
+            return 0;
+        }
     }
-    if (PyUnicode_Check(item) && PyUnicode_CompareWithASCIIString(item, "hang") == 0) {
-        *hold = HOLD_HANG;
-        return 0;
-    }
-    PyErr_SetString(PyExc_ValueError, "option hold is \"stop\" or \"hang\"");
+    PyErr_SetString(PyExc_ValueError, "option hold is stop, hang or end");
     return -1;
 }
 
@@ -260,8 +265,9 @@ PyMethodDef forker_methods[] = {
      "snapshot_start(spool_fd, kind, options) -> Child\n\n"
      "Clone this process; the child writes its heap's 'graph' or 'histogram' to the\n"
      "spool. Options, besides the walker's: timeout_s, cpu_s, memory_bytes (more than\n"
-     "at birth), spool_bytes; and for tests hold: 'stop' stops the child with SIGSTOP\n"
-     "once its fences stand, 'hang' lets it hang there."},
+     "at birth), spool_bytes; and for tests hold: 'stop' and 'end' have the child "
+     "stop\n"
+     "itself with SIGSTOP before and after its walk, 'hang' lets it hang before it."},
     {"bare_clone", bare_clone, METH_NOARGS,
      "Clone, let the child end at once, and return the nanoseconds of the clone."},
     {"collapse", collapse, METH_VARARGS,
