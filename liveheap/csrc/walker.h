@@ -16,9 +16,9 @@
 #ifndef LIVEHEAP_WALKER_H
 #define LIVEHEAP_WALKER_H
 
-#include <Python.h>
 #include <stdint.h>
 
+#include "compat.h"
 #include "sink.h"
 
 /* How a walk ended.  Exit codes of the child are the forker's business. */
@@ -89,7 +89,6 @@ struct walk_request {
     PyTypeObject *ndarray;  /* of modules that are loaded, else NULL */
     PyTypeObject *greenlet;
     PyTypeObject *deque;
-    PyTypeObject *partial;
     getter greenlet_frame; /* the C function behind greenlet.gr_frame */
     void *greenlet_frame_closure;
 

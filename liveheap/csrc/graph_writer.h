@@ -1,0 +1,32 @@
+/* The visitors that write the record stream of FORMAT.md. */
+#ifndef LIVEHEAP_GRAPH_WRITER_H
+#define LIVEHEAP_GRAPH_WRITER_H
+
+#include "walker_state.h"
+
+/* META records, shared by all writers. */
+enum meta_kind {
+    META_END = 0,
+    META_TYPE = 1,
+    META_TEXT = 2,
+    META_STRING = 3,
+    META_CODE = 4,
+    META_WARNING = 5,
+    META_COUNT = 6, /* histograms only */
+};
+
+extern const struct visitor graph_writer;
+extern const struct visitor histogram_writer;
+
+uint8_t *writer_begin_meta(struct walk *walk, enum meta_kind kind, size_t room);
+
+/* Ids of texts; a TEXT record is written at the first use.  0 is no text. */
+uint32_t writer_text(struct walk *walk, PyObject *text);
+uint32_t writer_c_text(struct walk *walk, const char *text);
+
+/* A TYPE record, with the names of its fields or without. */
+void writer_type(struct walk *walk, struct type_entry *entry, bool with_fields);
+void writer_warning(struct walk *walk, const char *text);
+void writer_end(struct walk *walk);
+
+#endif
