@@ -132,7 +132,10 @@ def start_time(pid: int) -> int | None:
 
 
 def pid_namespace() -> int:
-    """The number of our pid namespace; pids of another one mean nothing here."""
+    """The number of our pid namespace; pids of another one mean nothing here.
+
+    0 without a /proc of ours: then nobody can be told alive, or dead.
+    """
     try:
         return os.stat(f"{PROC}/self/ns/pid").st_ino
     except OSError:
@@ -205,13 +208,15 @@ def disabled(environ: Mapping[str, str]) -> bool:
 
 
 def _entries_in(directory: Path) -> Iterator[Entry]:
+    here = pid_namespace()
+    if not here:
+        return
     try:
         descriptor = os.open(directory, os.O_RDONLY | _DIRECTORY)
     except OSError:
         return
     try:
         owner = os.fstat(descriptor).st_uid
-        here = pid_namespace()
         stale = []
         for name in os.listdir(descriptor):
             match = _ENTRY_NAME.fullmatch(name)

@@ -287,6 +287,12 @@ def test_a_command_name_of_64_kib_ends_the_session():
         hear(agent, frames.encode(wire, frames.CLIENT))
 
 
+@pytest.mark.parametrize("thing", [None, "status", {"kind": "request", "id": 1}])
+def test_what_is_no_message_is_not_sent(thing):
+    with pytest.raises(LocalProtocolError, match="not a message"):
+        connected()[0].send(thing)
+
+
 def test_every_state_and_every_kind_is_in_the_tables():
     assert set(NEXT) == set(RequestState)
     for row in NEXT.values():

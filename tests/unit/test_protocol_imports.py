@@ -88,3 +88,13 @@ def test_speaking_loads_no_module_that_importing_did_not(speak):
         "assert set(sys.modules) == before, set(sys.modules) - before",
         site=True,
     )
+
+
+def test_without_the_interpreters_own_sha_256_hashlib_serves():
+    modules_after(
+        "sys.modules['_sha2'] = sys.modules['_sha256'] = None; "
+        "from liveheap.protocol.keys import scope_key, Scope; "
+        "assert scope_key(bytes(range(32)), Scope.GRAPH).hex()[:8] == '723fa15f'; "
+        "assert 'hashlib' in sys.modules",
+        site=False,
+    )

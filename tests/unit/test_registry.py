@@ -293,6 +293,25 @@ def test_facts_are_replaced_whole_and_leave_no_draft(run_dir, environ):
     assert len([*run_dir.iterdir()]) == 2
 
 
+def test_facts_that_cannot_be_put_in_place_leave_no_draft(run_dir):
+    (run_dir / "{}-{}.json".format(*here()) / "full").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        publish(run_dir, *here(), {})
+    assert len([*run_dir.iterdir()]) == 1
+
+
+def test_without_proc_nobody_is_listed_and_nobody_taken_for_dead(
+    run_dir, environ, monkeypatch
+):
+    entry = live_entry(run_dir)
+    monkeypatch.setattr(registry, "PROC", "/nonexistent")
+    assert registry.pid_namespace() == 0
+    assert start_time(os.getpid()) is None
+    assert entries(environ) == []
+    assert entry.socket.exists()
+    assert entry.facts_path.exists()
+
+
 def test_facts_that_json_has_no_word_for_are_written_as_text(run_dir, environ):
     live_entry(run_dir, cwd=Path("/srv"), odd="\udcff")
     assert entries(environ)[0].facts["cwd"] == "/srv"
