@@ -265,9 +265,8 @@ PyMethodDef forker_methods[] = {
      "snapshot_start(spool_fd, kind, options) -> Child\n\n"
      "Clone this process; the child writes its heap's 'graph' or 'histogram' to the\n"
      "spool. Options, besides the walker's: timeout_s, cpu_s, memory_bytes (more than\n"
-     "at birth), spool_bytes; and for tests hold: 'stop' and 'end' have the child "
-     "stop\n"
-     "itself with SIGSTOP before and after its walk, 'hang' lets it hang before it."},
+     "at birth), spool_bytes; and for tests hold: the child stops itself\n"
+     "before its walk ('stop') or after it ('end'), or hangs before it ('hang')."},
     {"bare_clone", bare_clone, METH_NOARGS,
      "Clone, let the child end at once, and return the nanoseconds of the clone."},
     {"collapse", collapse, METH_VARARGS,
