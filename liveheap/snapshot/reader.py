@@ -23,7 +23,6 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -77,7 +76,7 @@ class Snapshot:
         """
         name = os.fspath(path)
         try:
-            stream = Path(name).open("rb")
+            stream = open(name, "rb")  # noqa: SIM115 - `close` closes it
         except (OSError, ValueError) as exc:
             raise SnapshotError(f"cannot open {name}: {_reason(exc)}") from exc
         try:
@@ -121,9 +120,7 @@ class Snapshot:
             try:
                 raw = _decode(self._stream, self.name, block)
             except OSError as exc:
-                raise SnapshotError(
-                    f"cannot read {self.name}: {_reason(exc)}"
-                ) from exc
+                raise SnapshotError(f"cannot read {self.name}: {_reason(exc)}") from exc
             digest.update(raw)
             length += len(raw)
             yield raw

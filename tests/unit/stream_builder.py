@@ -409,7 +409,7 @@ def snapshot_bytes(
 def _block(kind: int, codec: int, raw: bytes) -> bytes:
     stored = raw
     if codec == 1:
-        import zstandard  # noqa: PLC0415 - only if asked for
+        import zstandard
 
         stored = zstandard.ZstdCompressor(level=1).compress(raw)
     head = struct.pack(

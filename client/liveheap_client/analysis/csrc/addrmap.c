@@ -93,8 +93,7 @@ add_page(struct addrmap *map, uint64_t key, size_t *found)
     }
     if (map->n_pages == map->pages_capacity) {
         size_t capacity = vec_grown(map->pages_capacity);
-        struct addrmap_page *pages =
-            realloc(map->pages, capacity * sizeof(*pages));
+        struct addrmap_page *pages = realloc(map->pages, capacity * sizeof(*pages));
         if (pages == NULL) {
             return ADDRMAP_NO_MEMORY;
         }

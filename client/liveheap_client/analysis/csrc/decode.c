@@ -36,19 +36,19 @@ take(struct cursor *cursor, uint64_t *value)
     return GRAPH_CORRUPT;
 }
 
-#define TAKE(value)                                                            \
-    do {                                                                       \
-        int take_rc = take(cursor, (value));                                   \
-        if (take_rc != 0) {                                                    \
-            return take_rc;                                                    \
-        }                                                                      \
+#define TAKE(value)                          \
+    do {                                     \
+        int take_rc = take(cursor, (value)); \
+        if (take_rc != 0) {                  \
+            return take_rc;                  \
+        }                                    \
     } while (0)
 
-#define PUSH(vec, column, element)                                             \
-    do {                                                                       \
-        if (vec##_push(&(column), (element)) < 0) {                            \
-            return GRAPH_NO_MEMORY;                                            \
-        }                                                                      \
+#define PUSH(vec, column, element)                  \
+    do {                                            \
+        if (vec##_push(&(column), (element)) < 0) { \
+            return GRAPH_NO_MEMORY;                 \
+        }                                           \
     } while (0)
 
 static inline uint64_t
@@ -105,8 +105,8 @@ take_text(struct decoder *decoder, struct cursor *cursor, uint32_t *name)
 }
 
 static int
-push_node(struct decoder *decoder, enum record record, uint64_t address,
-          uint32_t type, uint64_t size, uint64_t refcount)
+push_node(struct decoder *decoder, enum record record, uint64_t address, uint32_t type,
+          uint64_t size, uint64_t refcount)
 {
     struct heapgraph *graph = decoder->graph;
     if (graph->address.n >= INT32_MAX - 1) {
@@ -122,8 +122,7 @@ push_node(struct decoder *decoder, enum record record, uint64_t address,
 }
 
 static inline int
-push_edge(struct decoder *decoder, uint64_t target, enum edge_kind kind,
-          uint32_t name)
+push_edge(struct decoder *decoder, uint64_t target, enum edge_kind kind, uint32_t name)
 {
     struct heapgraph *graph = decoder->graph;
     if (graph->target_address.n >= UINT32_MAX - 1) {
@@ -352,8 +351,8 @@ read_end(struct decoder *decoder, struct cursor *cursor)
     TAKE(&nodes);
     TAKE(&edges);
     TAKE(&bytes);
-    if (nodes != decoder->n_nodes || edges != decoder->n_edges
-        || bytes != graph->total_bytes) {
+    if (nodes != decoder->n_nodes || edges != decoder->n_edges ||
+        bytes != graph->total_bytes) {
         return heapgraph_corrupt(
             graph,
             "END says %llu nodes, %llu edges, %llu bytes; there were %llu, %llu, %llu",
@@ -420,8 +419,7 @@ read_code(struct decoder *decoder, struct cursor *cursor)
     TAKE(&count);
     if (n_free > count) {
         return heapgraph_corrupt(graph, "a code with %llu free of %llu variables",
-                                 (unsigned long long)n_free,
-                                 (unsigned long long)count);
+                                 (unsigned long long)n_free, (unsigned long long)count);
     }
     code.first_line = at_most_u32(line);
     code.n_free = n_free;
@@ -472,8 +470,7 @@ read_meta(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
         PUSH(vec_u32, graph->warnings, name);
         return 0;
     default:
-        return heapgraph_corrupt(graph, "META of kind %llu",
-                                 (unsigned long long)kind);
+        return heapgraph_corrupt(graph, "META of kind %llu", (unsigned long long)kind);
     }
 }
 
@@ -505,8 +502,7 @@ field_of(const struct decoder *decoder, uint32_t *name)
     if (decoder->index >= type->n_fields) {
         return EDGE_UNNAMED;
     }
-    const struct field *field =
-        &graph->fields.at[type->first_field + decoder->index];
+    const struct field *field = &graph->fields.at[type->first_field + decoder->index];
     *name = field->name;
     return field->name == 0 ? EDGE_UNNAMED : (enum edge_kind)field->kind;
 }
@@ -521,7 +517,7 @@ read_ref(struct decoder *decoder, struct cursor *cursor)
     uint64_t local;
     switch (decoder->section) {
     case SECTION_PAIRS:
-        kind = decoder->index % 2 == 0  ? EDGE_KEY
+        kind = decoder->index % 2 == 0    ? EDGE_KEY
                : decoder->key_absent != 0 ? EDGE_ITEM
                                           : EDGE_VALUE;
         break;
@@ -577,12 +573,11 @@ read_refs(struct decoder *decoder, struct cursor *cursor)
             return rc;
         }
     }
-    int more = decoder->section == SECTION_LOCALS
-               || (decoder->section == SECTION_FIELDS && decoder->frame)
-               || ((decoder->section == SECTION_ITEMS
-                    || decoder->section == SECTION_PAIRS)
-                   && decoder->graph->record.at[decoder->graph->record.n - 1]
-                          == RECORD_COMPOUND);
+    int more =
+        decoder->section == SECTION_LOCALS ||
+        (decoder->section == SECTION_FIELDS && decoder->frame) ||
+        ((decoder->section == SECTION_ITEMS || decoder->section == SECTION_PAIRS) &&
+         decoder->graph->record.at[decoder->graph->record.n - 1] == RECORD_COMPOUND);
     decoder->step = more ? STEP_SECTION : STEP_RECORD;
     return 0;
 }
@@ -592,10 +587,9 @@ read_section(struct decoder *decoder, struct cursor *cursor)
 {
     uint64_t count;
     TAKE(&count);
-    return begin_section(decoder,
-                         decoder->section == SECTION_FIELDS ? SECTION_BORROWED
-                                                            : SECTION_FIELDS,
-                         count);
+    return begin_section(
+        decoder, decoder->section == SECTION_FIELDS ? SECTION_BORROWED : SECTION_FIELDS,
+        count);
 }
 
 static int
@@ -648,7 +642,7 @@ static int
 read_units(struct decoder *decoder, struct cursor *cursor)
 {
     static int (*const READERS[])(struct decoder *, struct cursor *) = {
-        [STEP_RECORD] = read_record, [STEP_REFS] = read_refs,
+        [STEP_RECORD] = read_record,   [STEP_REFS] = read_refs,
         [STEP_SECTION] = read_section, [STEP_FIELDS] = read_field,
         [STEP_LOCALS] = read_local,
     };

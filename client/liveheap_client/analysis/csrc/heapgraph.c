@@ -124,8 +124,8 @@ heapgraph_internal(const struct heapgraph *graph, int32_t node, uint32_t name)
         end = begin + MAX_FIELDS;
     }
     for (uint32_t edge = begin; edge < end; edge++) {
-        if (graph->edge_kind.at[edge] % EDGE_OWNS == EDGE_INTERNAL
-            && graph->edge_name.at[edge] == name) {
+        if (graph->edge_kind.at[edge] % EDGE_OWNS == EDGE_INTERNAL &&
+            graph->edge_name.at[edge] == name) {
             return edge;
         }
     }

@@ -67,13 +67,13 @@ enum edge_kind {
 enum node_flag {
     NODE_IMMORTAL = 1,
     NODE_INTERNED = 2,
-    NODE_TEXT = 4,      /* a str that is program text */
-    NODE_TYPE = 8,      /* described by a TYPE record */
-    NODE_MODULE = 16,   /* stands in sys.modules */
+    NODE_TEXT = 4,       /* a str that is program text */
+    NODE_TYPE = 8,       /* described by a TYPE record */
+    NODE_MODULE = 16,    /* stands in sys.modules */
     NODE_NAMESPACE = 32, /* the dict of such a module */
-    NODE_FOLDED = 64,   /* a dict that has one owner, as its __dict__ */
-    NODE_BASES = 128,   /* a type's tuple of bases or its mro */
-    NODE_HOMED = 256,   /* a type that its own module holds */
+    NODE_FOLDED = 64,    /* a dict that has one owner, as its __dict__ */
+    NODE_BASES = 128,    /* a type's tuple of bases or its mro */
+    NODE_HOMED = 256,    /* a type that its own module holds */
 };
 
 enum { NO_NODE = -1, NO_CODE = -1 };
@@ -192,8 +192,7 @@ int heapgraph_corrupt(struct heapgraph *graph, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* The frame of a node, NULL if it is none. */
-const struct frame_info *heapgraph_frame(const struct heapgraph *graph,
-                                         int32_t node);
+const struct frame_info *heapgraph_frame(const struct heapgraph *graph, int32_t node);
 
 /* What a CODE or TYPE record says of a node, NULL if there is none. */
 const struct code_info *heapgraph_code(const struct heapgraph *graph, int32_t node);
@@ -203,7 +202,6 @@ const struct type_info *heapgraph_type(const struct heapgraph *graph, int32_t no
 void node_index_sort(struct vec_node_index *vec);
 
 /* The edge of a node with this internal name, -1 if there is none. */
-int64_t heapgraph_internal(const struct heapgraph *graph, int32_t node,
-                           uint32_t name);
+int64_t heapgraph_internal(const struct heapgraph *graph, int32_t node, uint32_t name);
 
 #endif

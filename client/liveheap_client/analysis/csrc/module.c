@@ -45,8 +45,7 @@ raise_graph_error(const struct module_state *state, int rc, const char *why)
         PyErr_SetString(state->truncated, "the record stream ends without END");
         break;
     case GRAPH_TOO_LARGE:
-        PyErr_SetString(PyExc_OverflowError,
-                        "more than 2^31 nodes or 2^32 edges");
+        PyErr_SetString(PyExc_OverflowError, "more than 2^31 nodes or 2^32 edges");
         break;
     default:
         PyErr_NoMemory();
@@ -78,8 +77,7 @@ static PyObject *
 column_new(const struct module_state *state, PyObject *owner, const void *data,
            size_t length, size_t item_size, const char *format)
 {
-    struct column *column =
-        (struct column *)state->column->tp_alloc(state->column, 0);
+    struct column *column = (struct column *)state->column->tp_alloc(state->column, 0);
     if (column != NULL) {
         Py_XINCREF(owner);
         column->owner = owner;
@@ -96,8 +94,7 @@ static PyObject *
 column_taking(const struct module_state *state, void *memory, size_t length,
               size_t item_size, const char *format)
 {
-    PyObject *column =
-        column_new(state, NULL, memory, length, item_size, format);
+    PyObject *column = column_new(state, NULL, memory, length, item_size, format);
     if (column == NULL) {
         free(memory);
         return NULL;
@@ -182,7 +179,7 @@ struct paths {
     struct pathnodes nodes;
 };
 
-#define PATHS_PLACE(field, size, format)                                       \
+#define PATHS_PLACE(field, size, format) \
     {#field, offsetof(struct pathnodes, field), size, format}
 
 static const struct column_place PATHS_PLACES[] = {
@@ -205,12 +202,12 @@ paths_column(PyObject *self, PyObject *name)
         return NULL;
     }
     if (PyUnicode_CompareWithASCIIString(name, "node_path") == 0) {
-        return column_new(state, self, paths->nodes.node_path, paths->nodes.n_nodes,
-                          4, "i");
+        return column_new(state, self, paths->nodes.node_path, paths->nodes.n_nodes, 4,
+                          "i");
     }
     if (PyUnicode_CompareWithASCIIString(name, "parent_edge") == 0) {
-        return column_new(state, self, paths->nodes.parent_edge,
-                          paths->nodes.n_nodes, 4, "I");
+        return column_new(state, self, paths->nodes.parent_edge, paths->nodes.n_nodes,
+                          4, "I");
     }
     return find_column(state, self, &paths->nodes, PATHS_PLACES, name);
 }
@@ -259,15 +256,20 @@ struct graph {
     struct heapgraph *heap;
 };
 
-#define GRAPH_PLACE(field, size, format)                                       \
+#define GRAPH_PLACE(field, size, format) \
     {#field, offsetof(struct heapgraph, field), size, format}
 
 static const struct column_place GRAPH_PLACES[] = {
-    GRAPH_PLACE(address, 8, "Q"),   GRAPH_PLACE(type, 4, "I"),
-    GRAPH_PLACE(size, 8, "Q"),      GRAPH_PLACE(refcount, 4, "I"),
-    GRAPH_PLACE(record, 1, "B"),    GRAPH_PLACE(row, 4, "I"),
-    GRAPH_PLACE(flags, 2, "H"),     GRAPH_PLACE(target, 4, "i"),
-    GRAPH_PLACE(edge_kind, 1, "B"), GRAPH_PLACE(edge_name, 4, "I"),
+    GRAPH_PLACE(address, 8, "Q"),
+    GRAPH_PLACE(type, 4, "I"),
+    GRAPH_PLACE(size, 8, "Q"),
+    GRAPH_PLACE(refcount, 4, "I"),
+    GRAPH_PLACE(record, 1, "B"),
+    GRAPH_PLACE(row, 4, "I"),
+    GRAPH_PLACE(flags, 2, "H"),
+    GRAPH_PLACE(target, 4, "i"),
+    GRAPH_PLACE(edge_kind, 1, "B"),
+    GRAPH_PLACE(edge_name, 4, "I"),
     {NULL, 0, 0, NULL},
 };
 
@@ -324,8 +326,7 @@ graph_facts(PyObject *self, PyObject *Py_UNUSED(none))
         (Py_ssize_t)(heap->address.n - heap->roots.n), "edges",
         (Py_ssize_t)heap->target.n, "bytes", (unsigned long long)heap->total_bytes,
         "unknown_targets", (unsigned long long)heap->n_unknown_targets, "complete",
-        heap->complete ? Py_True : Py_False, "names",
-        (Py_ssize_t)heap->names.end.n);
+        heap->complete ? Py_True : Py_False, "names", (Py_ssize_t)heap->names.end.n);
 }
 
 /* A list of what `tuple_of` makes of each of n entries. */
@@ -365,8 +366,8 @@ static PyObject *
 code_tuple(const struct heapgraph *heap, size_t i)
 {
     const struct code_info *code = &heap->codes.at[i];
-    return Py_BuildValue("(IIIIi)", code->qualname, code->filename,
-                         code->class_id, code->first_line, (int)code->node);
+    return Py_BuildValue("(IIIIi)", code->qualname, code->filename, code->class_id,
+                         code->first_line, (int)code->node);
 }
 
 static PyObject *
@@ -395,8 +396,8 @@ root_tuple(const struct heapgraph *heap, size_t i)
 {
     const struct root_info *root = &heap->roots.at[i];
     return Py_BuildValue("(iINKI)", (int)root->node, root->kind,
-                         name_text(heap, root->name),
-                         (unsigned long long)root->number, root->flags);
+                         name_text(heap, root->name), (unsigned long long)root->number,
+                         root->flags);
 }
 
 static PyObject *
@@ -448,8 +449,7 @@ graph_reverse(PyObject *self, PyObject *Py_UNUSED(none))
     if (rc < 0) {
         return PyErr_NoMemory();
     }
-    PyObject *row =
-        column_taking(state, reversed.row, heap->address.n + 1, 4, "I");
+    PyObject *row = column_taking(state, reversed.row, heap->address.n + 1, 4, "I");
     PyObject *edge = column_taking(state, reversed.edge, reversed.n_edges, 4, "I");
     if (row == NULL || edge == NULL) {
         Py_XDECREF(row);
@@ -465,21 +465,21 @@ check_plan(const struct heapgraph *heap, const struct path_plan *plan)
 {
     uint32_t class = 0;
     for (size_t i = 0; i < plan->n_groups; i++) {
-        if (plan->groups[i].kind < LABEL_FIRST_GROUP
-            || plan->groups[i].kind > UINT8_MAX
-            || plan->groups[i].name >= heap->names.end.n) {
+        if (plan->groups[i].kind < LABEL_FIRST_GROUP ||
+            plan->groups[i].kind > UINT8_MAX ||
+            plan->groups[i].name >= heap->names.end.n) {
             PyErr_Format(PyExc_ValueError, "group %zu is out of range", i);
             return -1;
         }
     }
     for (size_t i = 0; i < plan->n_entries; i++) {
         const struct path_entry *entry = &plan->entries[i];
-        int in_range = entry->node >= 0 && (size_t)entry->node < heap->address.n
-                       && entry->group < plan->n_groups && entry->class >= class
-                       && heap->record.at[entry->node] != RECORD_ROOT;
+        int in_range = entry->node >= 0 && (size_t)entry->node < heap->address.n &&
+                       entry->group < plan->n_groups && entry->class >= class &&
+                       heap->record.at[entry->node] != RECORD_ROOT;
         if (in_range && entry->edge != NO_EDGE) {
-            in_range = entry->edge < heap->target.n
-                       && heap->target.at[entry->edge] == entry->node;
+            in_range = entry->edge < heap->target.n &&
+                       heap->target.at[entry->edge] == entry->node;
         }
         if (!in_range) {
             PyErr_Format(PyExc_ValueError, "entry %zu is out of range", i);
@@ -528,13 +528,12 @@ graph_search(PyObject *self, PyObject *args)
     struct path_plan plan = {0};
     PyObject *result = NULL;
     if (!PyArg_ParseTuple(args, "y*y*(IIII)II:search", &groups, &entries,
-                          &plan.leftovers[0], &plan.leftovers[1],
-                          &plan.leftovers[2], &plan.leftovers[3],
-                          &plan.max_depth, &plan.max_nodes)) {
+                          &plan.leftovers[0], &plan.leftovers[1], &plan.leftovers[2],
+                          &plan.leftovers[3], &plan.max_depth, &plan.max_nodes)) {
         return NULL;
     }
-    if (groups.len % (Py_ssize_t)sizeof(struct path_group) != 0
-        || entries.len % (Py_ssize_t)sizeof(struct path_entry) != 0) {
+    if (groups.len % (Py_ssize_t)sizeof(struct path_group) != 0 ||
+        entries.len % (Py_ssize_t)sizeof(struct path_entry) != 0) {
         PyErr_SetString(PyExc_ValueError, "groups are 2, entries 4 numbers of u32");
         goto done;
     }
@@ -648,9 +647,8 @@ static int
 check_decoder(const struct py_decoder *self)
 {
     if (self->heap == NULL || self->busy) {
-        PyErr_SetString(PyExc_ValueError, self->busy
-                                              ? "the decoder is in use"
-                                              : "the decoder is finished");
+        PyErr_SetString(PyExc_ValueError, self->busy ? "the decoder is in use"
+                                                     : "the decoder is finished");
         return -1;
     }
     return 0;
@@ -671,8 +669,7 @@ decoder_feed_method(PyObject *object, PyObject *piece)
     struct py_decoder *self = (struct py_decoder *)object;
     Py_buffer view;
     int rc;
-    if (check_decoder(self) < 0
-        || PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) < 0) {
+    if (check_decoder(self) < 0 || PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     self->busy = 1;
@@ -754,13 +751,13 @@ module_exec(PyObject *module)
         PyErr_NewException("liveheap_client._graph.CorruptStream", NULL, NULL);
     state->truncated =
         PyErr_NewException("liveheap_client._graph.TruncatedStream", NULL, NULL);
-    if (state->corrupt == NULL || state->truncated == NULL
-        || PyModule_AddObjectRef(module, "CorruptStream", state->corrupt) < 0
-        || PyModule_AddObjectRef(module, "TruncatedStream", state->truncated) < 0
-        || add_type(module, &column_spec, &state->column) < 0
-        || add_type(module, &paths_spec, &state->paths) < 0
-        || add_type(module, &graph_spec, &state->graph) < 0
-        || add_type(module, &decoder_spec, &state->decoder) < 0) {
+    if (state->corrupt == NULL || state->truncated == NULL ||
+        PyModule_AddObjectRef(module, "CorruptStream", state->corrupt) < 0 ||
+        PyModule_AddObjectRef(module, "TruncatedStream", state->truncated) < 0 ||
+        add_type(module, &column_spec, &state->column) < 0 ||
+        add_type(module, &paths_spec, &state->paths) < 0 ||
+        add_type(module, &graph_spec, &state->graph) < 0 ||
+        add_type(module, &decoder_spec, &state->decoder) < 0) {
         return -1;
     }
     return 0;

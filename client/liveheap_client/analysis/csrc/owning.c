@@ -67,8 +67,8 @@ add_module(struct judge *judge, int32_t node, uint32_t name)
 {
     struct heapgraph *graph = judge->graph;
     struct module_info module = {.node = node, .namespace = NO_NODE, .name = name};
-    if ((graph->flags.at[node] & (NODE_MODULE | NODE_IMMORTAL))
-        || graph->record.at[node] == RECORD_LEAF) {
+    if ((graph->flags.at[node] & (NODE_MODULE | NODE_IMMORTAL)) ||
+        graph->record.at[node] == RECORD_LEAF) {
         return 0;
     }
     graph->flags.at[node] |= NODE_MODULE;
@@ -90,8 +90,8 @@ add_modules_of(struct judge *judge, int32_t dict)
     struct heapgraph *graph = judge->graph;
     for (uint32_t edge = graph->row.at[dict]; edge < graph->row.at[dict + 1]; edge++) {
         if (graph->edge_kind.at[edge] == EDGE_VALUE) {
-            int rc = add_module(judge, graph->target.at[edge],
-                                graph->edge_name.at[edge]);
+            int rc =
+                add_module(judge, graph->target.at[edge], graph->edge_name.at[edge]);
             if (rc < 0) {
                 return rc;
             }
@@ -108,8 +108,7 @@ add_module_objects(struct judge *judge)
     uint32_t module_name = known_name(graph, "module");
     for (size_t node = 0; node < graph->address.n; node++) {
         const struct type_info *type = &graph->types.at[graph->type.at[node]];
-        if (type->qualname == module_name
-            && graph->record.at[node] == RECORD_FIELDS) {
+        if (type->qualname == module_name && graph->record.at[node] == RECORD_FIELDS) {
             int rc = add_module(judge, (int32_t)node, 0);
             if (rc < 0) {
                 return rc;
@@ -132,8 +131,8 @@ read_roots(struct judge *judge)
             if (root->kind == ROOT_INTERNED) {
                 flag_interned(graph, target);
             }
-            else if (root->kind == ROOT_INTERPRETER
-                     && graph->edge_name.at[edge] == modules_name) {
+            else if (root->kind == ROOT_INTERPRETER &&
+                     graph->edge_name.at[edge] == modules_name) {
                 int rc = add_modules_of(judge, target);
                 if (rc < 0) {
                     return rc;
@@ -168,10 +167,8 @@ inspect_global(struct judge *judge, struct module_info *module, int32_t value)
     }
     int64_t globals = heapgraph_internal(graph, value, judge->names.globals);
     int64_t code = heapgraph_internal(graph, value, judge->names.code);
-    if (globals >= 0 && code >= 0
-        && graph->target.at[globals] == module->namespace) {
-        const struct code_info *info =
-            heapgraph_code(graph, graph->target.at[code]);
+    if (globals >= 0 && code >= 0 && graph->target.at[globals] == module->namespace) {
+        const struct code_info *info = heapgraph_code(graph, graph->target.at[code]);
         module->filename = info == NULL ? 0 : info->filename;
     }
 }
@@ -188,8 +185,8 @@ inspect_modules(struct judge *judge)
         uint32_t end = graph->row.at[module->namespace + 1];
         for (uint32_t edge = graph->row.at[module->namespace]; edge < end; edge++) {
             int32_t value = graph->target.at[edge];
-            if (graph->edge_kind.at[edge] == EDGE_VALUE
-                && graph->record.at[value] == RECORD_FIELDS) {
+            if (graph->edge_kind.at[edge] == EDGE_VALUE &&
+                graph->record.at[value] == RECORD_FIELDS) {
                 inspect_global(judge, module, value);
             }
         }
@@ -232,19 +229,18 @@ edge_owns(const struct judge *judge, const struct source *source, uint8_t kind,
     if (source->record == RECORD_ROOT) {
         return 1;
     }
-    if (kind == EDGE_BORROWED || kind == EDGE_CODE
-        || (flags & (NODE_IMMORTAL | NODE_INTERNED | NODE_MODULE))
-        || (kind == EDGE_KEY && (flags & NODE_TEXT))
-        || ((source->flags & NODE_BASES) && (flags & NODE_TYPE))) {
+    if (kind == EDGE_BORROWED || kind == EDGE_CODE ||
+        (flags & (NODE_IMMORTAL | NODE_INTERNED | NODE_MODULE)) ||
+        (kind == EDGE_KEY && (flags & NODE_TEXT)) ||
+        ((source->flags & NODE_BASES) && (flags & NODE_TYPE))) {
         return 0;
     }
     if (flags & NODE_NAMESPACE) {
-        return kind == EDGE_INTERNAL && name == names->dict
-               && (source->flags & NODE_MODULE);
+        return kind == EDGE_INTERNAL && name == names->dict &&
+               (source->flags & NODE_MODULE);
     }
-    if (kind == EDGE_INTERNAL
-        && (name == names->base || name == names->f_back || name == names->parent
-            || name == names->referent)) {
+    if (kind == EDGE_INTERNAL && (name == names->base || name == names->f_back ||
+                                  name == names->parent || name == names->referent)) {
         return 0;
     }
     if (source->module != NULL && (flags & NODE_HOMED)) {
@@ -310,10 +306,10 @@ fold_dicts(struct judge *judge)
     for (size_t edge = 0; edge < graph->target.n; edge++) {
         int32_t target = graph->target.at[edge];
         uint8_t record = graph->record.at[target];
-        if (graph->edge_kind.at[edge] == (EDGE_INTERNAL | EDGE_OWNS)
-            && graph->edge_name.at[edge] == judge->names.dict
-            && judge->in_dict[target] == 2
-            && (record == RECORD_PAIRS || record == RECORD_COMPOUND)) {
+        if (graph->edge_kind.at[edge] == (EDGE_INTERNAL | EDGE_OWNS) &&
+            graph->edge_name.at[edge] == judge->names.dict &&
+            judge->in_dict[target] == 2 &&
+            (record == RECORD_PAIRS || record == RECORD_COMPOUND)) {
             graph->flags.at[target] |= NODE_FOLDED;
         }
     }

@@ -46,8 +46,8 @@ mix(uint64_t hash, uint64_t value)
 static inline int
 same_key(const struct child_key *a, const struct child_key *b)
 {
-    return a->parent == b->parent && a->name == b->name && a->type == b->type
-           && a->code == b->code && a->label == b->label;
+    return a->parent == b->parent && a->name == b->name && a->type == b->type &&
+           a->code == b->code && a->label == b->label;
 }
 
 static size_t
@@ -122,21 +122,18 @@ new_node(struct search *search, const struct child_key *key)
     struct pathnodes *out = search->out;
     int32_t node = (int32_t)out->parent.n;
     int top = key->parent < 0;
-    uint16_t depth =
-        top ? 0 : (uint16_t)(out->depth.at[key->parent] + 1);
+    uint16_t depth = top ? 0 : (uint16_t)(out->depth.at[key->parent] + 1);
     uint32_t group = top ? (uint32_t)node : out->group.at[key->parent];
-    if (vec_i32_push(&out->parent, key->parent) < 0
-        || vec_u8_push(&out->label_kind, (uint8_t)key->label) < 0
-        || vec_u32_push(&out->label_name, key->name) < 0
-        || vec_u32_push(&out->type, key->type) < 0
-        || vec_i32_push(&out->code, key->code) < 0
-        || vec_u16_push(&out->depth, depth) < 0
-        || vec_u32_push(&out->group, group) < 0
-        || vec_u64_push(&out->key, path_key(search, key)) < 0
-        || vec_u64_push(&out->count, 0) < 0 || vec_u64_push(&out->bytes, 0) < 0
-        || vec_u64_push(&out->length, 0) < 0
-        || vec_u64_push(&out->max_length, 0) < 0
-        || vec_i32_push(&out->example, NO_NODE) < 0) {
+    if (vec_i32_push(&out->parent, key->parent) < 0 ||
+        vec_u8_push(&out->label_kind, (uint8_t)key->label) < 0 ||
+        vec_u32_push(&out->label_name, key->name) < 0 ||
+        vec_u32_push(&out->type, key->type) < 0 ||
+        vec_i32_push(&out->code, key->code) < 0 ||
+        vec_u16_push(&out->depth, depth) < 0 || vec_u32_push(&out->group, group) < 0 ||
+        vec_u64_push(&out->key, path_key(search, key)) < 0 ||
+        vec_u64_push(&out->count, 0) < 0 || vec_u64_push(&out->bytes, 0) < 0 ||
+        vec_u64_push(&out->length, 0) < 0 || vec_u64_push(&out->max_length, 0) < 0 ||
+        vec_i32_push(&out->example, NO_NODE) < 0) {
         return -1;
     }
     return node;
@@ -149,10 +146,9 @@ recursion_of(const struct search *search, const struct child_key *key)
     const struct pathnodes *out = search->out;
     int32_t node = key->parent;
     for (int step = 0; step < FOLD_STEPS && node >= 0; step++) {
-        if (out->label_kind.at[node] == key->label
-            && out->label_name.at[node] == key->name
-            && out->type.at[node] == key->type
-            && out->code.at[node] == key->code) {
+        if (out->label_kind.at[node] == key->label &&
+            out->label_name.at[node] == key->name && out->type.at[node] == key->type &&
+            out->code.at[node] == key->code) {
             return node;
         }
         node = out->parent.at[node];
@@ -330,9 +326,9 @@ expand(struct search *search, int32_t node, int named)
     uint32_t end = graph->row.at[node + 1];
     for (uint32_t edge = graph->row.at[node]; edge < end; edge++) {
         uint8_t kind = graph->edge_kind.at[edge];
-        if (!(kind & EDGE_OWNS)
-            || is_named(kind & EDGE_KINDS, graph->edge_name.at[edge]) != named
-            || node_path[graph->target.at[edge]] >= 0) {
+        if (!(kind & EDGE_OWNS) ||
+            is_named(kind & EDGE_KINDS, graph->edge_name.at[edge]) != named ||
+            node_path[graph->target.at[edge]] >= 0) {
             continue;
         }
         int rc = follow(search, node_path[node], edge, folded);
@@ -368,8 +364,7 @@ run_entries(struct search *search)
     const struct path_plan *plan = search->plan;
     const struct path_entry *entries = plan->entries;
     for (size_t i = 0; i < plan->n_entries; i++) {
-        if (entries[i].edge == NO_EDGE
-            && search->out->node_path[entries[i].node] < 0) {
+        if (entries[i].edge == NO_EDGE && search->out->node_path[entries[i].node] < 0) {
             claim(search, entries[i].node, (int32_t)entries[i].group, PENDING_EDGE);
         }
     }
@@ -383,7 +378,8 @@ run_entries(struct search *search)
                 *reached_by = NO_EDGE;
                 search->queue[search->n_queue++] = entry->node;
             }
-            else if (entry->edge != NO_EDGE && search->out->node_path[entry->node] < 0) {
+            else if (entry->edge != NO_EDGE &&
+                     search->out->node_path[entry->node] < 0) {
                 int rc = follow(search, (int32_t)entry->group, entry->edge, 0);
                 if (rc < 0) {
                     return rc;
@@ -430,15 +426,14 @@ leftover_of(const struct heapgraph *graph, const uint32_t *known, int32_t node)
     if (flags & NODE_TYPE) {
         return LEFTOVER_TYPES;
     }
-    return graph->refcount.at[node] > known[node] ? LEFTOVER_C
-                                                   : LEFTOVER_UNREACHABLE;
+    return graph->refcount.at[node] > known[node] ? LEFTOVER_C : LEFTOVER_UNREACHABLE;
 }
 
 static int
 is_left(const struct search *search, int32_t node)
 {
-    return search->out->node_path[node] < 0
-           && search->graph->record.at[node] != RECORD_ROOT;
+    return search->out->node_path[node] < 0 &&
+           search->graph->record.at[node] != RECORD_ROOT;
 }
 
 /* Attach what is left: of one kind first those that nothing left refers to, then,
@@ -451,8 +446,8 @@ run_leftover(struct search *search, const uint8_t *referred, const uint32_t *kno
     int32_t group = (int32_t)search->plan->leftovers[kind];
     size_t begin = search->n_queue;
     for (int32_t node = 0; node < (int32_t)graph->address.n; node++) {
-        if (!is_left(search, node) || (!cycles && referred[node])
-            || leftover_of(graph, known, node) != kind) {
+        if (!is_left(search, node) || (!cycles && referred[node]) ||
+            leftover_of(graph, known, node) != kind) {
             continue;
         }
         struct child_key key = {
@@ -491,8 +486,8 @@ run_leftovers(struct search *search)
         }
         uint32_t end = graph->row.at[node + 1];
         for (uint32_t edge = graph->row.at[node]; edge < end; edge++) {
-            if ((graph->edge_kind.at[edge] & EDGE_OWNS)
-                && graph->target.at[edge] != node) {
+            if ((graph->edge_kind.at[edge] & EDGE_OWNS) &&
+                graph->target.at[edge] != node) {
                 referred[graph->target.at[edge]] = 1;
             }
         }
@@ -517,8 +512,8 @@ prepare(struct search *search)
     out->node_path = malloc((n + 1) * sizeof(*out->node_path));
     out->parent_edge = malloc((n + 1) * sizeof(*out->parent_edge));
     search->queue = malloc((n + 1) * sizeof(*search->queue));
-    if (out->node_path == NULL || out->parent_edge == NULL || search->queue == NULL
-        || grow_children(search) < 0) {
+    if (out->node_path == NULL || out->parent_edge == NULL || search->queue == NULL ||
+        grow_children(search) < 0) {
         return GRAPH_NO_MEMORY;
     }
     memset(out->node_path, 0xff, (n + 1) * sizeof(*out->node_path));

@@ -133,8 +133,7 @@ resolve_frames(struct heapgraph *graph)
         return GRAPH_NO_MEMORY;
     }
     for (size_t i = 0; i < n; i++) {
-        index[i] =
-            (struct code_by_address){graph->codes.at[i].address, (int32_t)i};
+        index[i] = (struct code_by_address){graph->codes.at[i].address, (int32_t)i};
     }
     qsort(index, n, sizeof(*index), compare_by_address);
     for (size_t i = 0; i < graph->frames.n; i++) {
@@ -150,8 +149,8 @@ resolve_frames(struct heapgraph *graph)
                 high = middle;
             }
         }
-        if (low < n && index[low].address == frame->code_address
-            && frame->code_address != 0) {
+        if (low < n && index[low].address == frame->code_address &&
+            frame->code_address != 0) {
             frame->code = index[low].code;
         }
         name_locals(graph, frame);
@@ -166,8 +165,8 @@ name_cells(struct heapgraph *graph, int32_t closure, const struct code_info *cod
 {
     uint32_t edge = graph->row.at[closure];
     uint32_t end = graph->row.at[closure + 1];
-    if (graph->record.at[closure] != RECORD_ITEMS || end - edge != code->n_free
-        || code->n_free > code->n_locals) {
+    if (graph->record.at[closure] != RECORD_ITEMS || end - edge != code->n_free ||
+        code->n_free > code->n_locals) {
         return;
     }
     size_t local = code->first_local + code->n_locals - code->n_free;
@@ -190,13 +189,11 @@ resolve_closures(struct heapgraph *graph)
             continue;
         }
         int64_t closure = heapgraph_internal(graph, node, closure_name);
-        int64_t code =
-            closure < 0 ? -1 : heapgraph_internal(graph, node, code_name);
+        int64_t code = closure < 0 ? -1 : heapgraph_internal(graph, node, code_name);
         if (code < 0) {
             continue;
         }
-        const struct code_info *info =
-            heapgraph_code(graph, graph->target.at[code]);
+        const struct code_info *info = heapgraph_code(graph, graph->target.at[code]);
         if (info != NULL) {
             name_cells(graph, graph->target.at[closure], info);
         }
@@ -327,9 +324,8 @@ flag_nodes(struct heapgraph *graph)
     graph->flags.n = n;
     graph->flags.capacity = n + 1;
     for (size_t node = 0; node < n; node++) {
-        if (graph->refcount.at[node] == 0
-            && graph->record.at[node] != RECORD_ROOT
-            && graph->record.at[node] != RECORD_FRAME) {
+        if (graph->refcount.at[node] == 0 && graph->record.at[node] != RECORD_ROOT &&
+            graph->record.at[node] != RECORD_FRAME) {
             graph->flags.at[node] |= NODE_IMMORTAL;
         }
     }

@@ -21,8 +21,8 @@ textpool_init(struct textpool *pool)
 {
     pool->n_slots = 1024;
     pool->slots = calloc(pool->n_slots, sizeof(*pool->slots));
-    if (pool->slots == NULL || vec_u64_push(&pool->end, 0) < 0
-        || vec_u64_push(&pool->hash, text_hash(NULL, 0)) < 0) {
+    if (pool->slots == NULL || vec_u64_push(&pool->end, 0) < 0 ||
+        vec_u64_push(&pool->hash, text_hash(NULL, 0)) < 0) {
         return TEXTPOOL_NO_MEMORY;
     }
     return 0;
@@ -116,8 +116,7 @@ append_bytes(struct vec_u8 *bytes, const uint8_t *text, size_t length)
 }
 
 int
-textpool_add(struct textpool *pool, const uint8_t *text, size_t length,
-             uint32_t *name)
+textpool_add(struct textpool *pool, const uint8_t *text, size_t length, uint32_t *name)
 {
     *name = 0;
     if (length == 0) {
@@ -132,9 +131,9 @@ textpool_add(struct textpool *pool, const uint8_t *text, size_t length,
         return TEXTPOOL_CROWDED;
     }
     if (*slot == 0) {
-        if (append_bytes(&pool->bytes, text, length) < 0
-            || vec_u64_push(&pool->hash, hash) < 0
-            || vec_u64_push(&pool->end, pool->bytes.n) < 0) {
+        if (append_bytes(&pool->bytes, text, length) < 0 ||
+            vec_u64_push(&pool->hash, hash) < 0 ||
+            vec_u64_push(&pool->end, pool->bytes.n) < 0) {
             return TEXTPOOL_NO_MEMORY;
         }
         *slot = (uint32_t)(pool->end.n - 1);

@@ -37,7 +37,6 @@ int textpool_add(struct textpool *pool, const uint8_t *text, size_t length,
 uint32_t textpool_find(const struct textpool *pool, const char *text);
 
 /* The bytes of a name, not terminated. */
-const uint8_t *textpool_get(const struct textpool *pool, uint32_t name,
-                            size_t *length);
+const uint8_t *textpool_get(const struct textpool *pool, uint32_t name, size_t *length);
 
 #endif

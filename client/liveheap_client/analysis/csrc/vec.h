@@ -18,28 +18,28 @@ vec_grown(size_t capacity)
     return capacity < 64 ? 64 : capacity + capacity / 2;
 }
 
-#define VEC(name, type)                                                        \
-    struct name {                                                              \
-        type *at;                                                              \
-        size_t n;                                                              \
-        size_t capacity;                                                       \
-    };                                                                         \
-    static inline int name##_push(struct name *vec, type element)              \
-    {                                                                          \
-        if (vec->n == vec->capacity) {                                         \
-            size_t capacity = vec_grown(vec->capacity);                        \
-            if (capacity > SIZE_MAX / sizeof(type)) {                          \
-                return -1;                                                     \
-            }                                                                  \
-            type *at = realloc(vec->at, capacity * sizeof(type));              \
-            if (at == NULL) {                                                  \
-                return -1;                                                     \
-            }                                                                  \
-            vec->at = at;                                                      \
-            vec->capacity = capacity;                                          \
-        }                                                                      \
-        vec->at[vec->n++] = element;                                           \
-        return 0;                                                              \
+#define VEC(name, type)                                           \
+    struct name {                                                 \
+        type *at;                                                 \
+        size_t n;                                                 \
+        size_t capacity;                                          \
+    };                                                            \
+    static inline int name##_push(struct name *vec, type element) \
+    {                                                             \
+        if (vec->n == vec->capacity) {                            \
+            size_t capacity = vec_grown(vec->capacity);           \
+            if (capacity > SIZE_MAX / sizeof(type)) {             \
+                return -1;                                        \
+            }                                                     \
+            type *at = realloc(vec->at, capacity * sizeof(type)); \
+            if (at == NULL) {                                     \
+                return -1;                                        \
+            }                                                     \
+            vec->at = at;                                         \
+            vec->capacity = capacity;                             \
+        }                                                         \
+        vec->at[vec->n++] = element;                              \
+        return 0;                                                 \
     }
 
 VEC(vec_u8, uint8_t)

@@ -1,0 +1,319 @@
+"""Who refers to the objects of a type: their referrers, merged, up to the roots.
+
+The tree begins with all objects of the type. Each child is a group of referrers that
+hold them in the same way: by the same name, from the same type, or from the same
+code, module or kind of root. So a million rows in one list are two nodes.
+
+An object is expanded once, where it is met first (breadth first, so nearest to the
+type); that keeps cycles and hubs from filling the tree. Of the groups on one level
+those come first that the shortest retaining paths lead through, so the way to a root
+is in the tree however small `limit` is. Only references that own are followed; a dict
+that is some object's `__dict__` is that object; liveheap's own objects are left out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liveheap.errors import CommandError
+from liveheap.snapshot.format import Tag
+from liveheap_client.analysis.graph import HeapGraph, NodeFlag
+from liveheap_client.analysis.paths import (
+    NO_EDGE,
+    Label,
+    PathNodes,
+    edge_label,
+    label_text,
+)
+
+MOST_NODES = 2_000
+
+
+@dataclass(slots=True)
+class BackrefNode:
+    """A group of objects and, as children, the groups that refer to them.
+
+    `edge` is how this group holds its parent's objects; `more` counts the groups of
+    referrers that the limit cut off; `root` says that reachability starts here.
+    """
+
+    label: str
+    type: str
+    count: int
+    edge: str | None = None
+    root: bool = False
+    more: int = 0
+    children: list[BackrefNode] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the tree as plain data."""
+        return {
+            "label": self.label,
+            "type": self.type,
+            "count": self.count,
+            "edge": self.edge,
+            "root": self.root,
+            "more": self.more,
+            "children": [child.to_json() for child in self.children],
+        }
+
+    def to_dot(self) -> str:
+        """Return the tree as the source of a Graphviz picture."""
+        lines = ["digraph backrefs {", "  rankdir=RL;", "  node [shape=box];"]
+        queue = deque([(self, 0)])
+        n_nodes = 1
+        while queue:
+            node, number = queue.popleft()
+            text = _quoted(f"{node.label}\nx{node.count}")
+            shape = ", style=filled" if node.root else ""
+            lines.append(f"  n{number} [label={text}{shape}];")
+            for child in node.children:
+                edge = _quoted(child.edge or "")
+                lines.append(f"  n{n_nodes} -> n{number} [label={edge}];")
+                queue.append((child, n_nodes))
+                n_nodes += 1
+        return "\n".join([*lines, "}"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Referrers that hold in the same way, and one edge of theirs as an example."""
+
+    nodes: NDArray[np.intp]
+    example: int
+    on_paths: int
+
+
+def tree(
+    graph: HeapGraph, type_name: str, *, depth: int = 8, limit: int = 10
+) -> BackrefNode:
+    """Return the tree of referrers of a type's objects.
+
+    Args:
+        graph: where to look.
+        type_name: `module.Class`, or only `Class`.
+        depth: how many references up.
+        limit: how many groups of referrers of one group.
+
+    Raises:
+        CommandError: `no-such-type`, with the names that come close.
+    """
+    name, objects = _objects_of(graph, type_name)
+    return _Tree(graph, limit).grow(name, objects, depth)
+
+
+def _objects_of(graph: HeapGraph, type_name: str) -> tuple[str, NDArray[np.intp]]:
+    """Return a type's full name and its objects."""
+    wanted = [
+        number
+        for number, info in enumerate(graph.types)
+        if number and type_name in (info.name, f"{info.module}.{info.qualname}")
+    ] or [
+        number
+        for number, info in enumerate(graph.types)
+        if number and type_name in (info.qualname, info.qualname.rpartition(".")[2])
+    ]
+    objects = np.flatnonzero(np.isin(graph.type, wanted)) if wanted else np.array([])
+    if not len(objects):
+        raise CommandError(
+            "no-such-type",
+            f"the snapshot has no object of a type {type_name!r}",
+            hint=_close(graph, type_name),
+        )
+    names = {graph.type_name(number) for number in graph.type[objects]}
+    return " | ".join(sorted(names)), objects
+
+
+def _close(graph: HeapGraph, type_name: str) -> str:
+    present = np.unique(graph.class_of_type[graph.type])
+    names = {graph.type_name(int(number)): None for number in present}
+    short = {name.rpartition(".")[2].lower(): name for name in names}
+    found = get_close_matches(type_name, names, 3, 0.6) or [
+        short[match]
+        for match in get_close_matches(
+            type_name.rpartition(".")[2].lower(), short, 3, 0.6
+        )
+    ]
+    if found:
+        return "did you mean " + ", ".join(found) + "?"
+    return "`liveheap histogram` lists the types"
+
+
+class _Tree:
+    """The growing tree, and which objects were met."""
+
+    def __init__(self, graph: HeapGraph, limit: int) -> None:
+        self._graph = graph
+        self._limit = limit
+        self._paths = PathNodes.of(graph)
+        self._met = np.zeros(graph.n_nodes, np.bool_)
+        self._hidden = self._paths.own_objects()
+        self._owner_of_dict: dict[int, int] = {}
+
+    def grow(self, name: str, objects: NDArray[np.intp], depth: int) -> BackrefNode:
+        """Return the tree over `objects`."""
+        top = BackrefNode(label=name, type=name, count=len(objects))
+        self._met[objects] = True
+        queue = deque([(top, objects, 0)])
+        n_nodes = 1
+        while queue and n_nodes < MOST_NODES:
+            node, members, level = queue.popleft()
+            if level >= depth:
+                continue
+            groups = self._referrers(members)
+            node.more = max(0, len(groups) - self._limit)
+            for group in groups[: self._limit]:
+                child, fresh = self._child(group)
+                node.children.append(child)
+                n_nodes += 1
+                if len(fresh) and not child.root:
+                    queue.append((child, fresh, level + 1))
+            node.children += self._unheld(members)
+        return top
+
+    def _referrers(self, members: NDArray[np.intp]) -> list[_Group]:
+        """Return the groups that refer to `members`, the best first."""
+        edges = self._edges_to(members)
+        graph = self._graph
+        sources = np.searchsorted(graph.row, edges, side="right") - 1
+        if self._hidden is not None:
+            shown = ~self._hidden[sources] | (graph.record[sources] == Tag.ROOT)
+            edges, sources = edges[shown], sources[shown]
+        keys = self._keys(edges, sources)
+        _, first, place = np.unique(
+            keys, axis=0, return_index=True, return_inverse=True
+        )
+        on_paths = np.bincount(
+            place.ravel(),
+            weights=self._paths.parent_edge[graph.target[edges]] == edges,
+            minlength=len(first),
+        )
+        order = np.argsort(place.ravel(), kind="stable")
+        bounds = np.searchsorted(place.ravel()[order], np.arange(len(first) + 1))
+        groups = [
+            _Group(
+                np.unique(sources[order[bounds[i] : bounds[i + 1]]]),
+                int(edges[first[i]]),
+                int(on_paths[i]),
+            )
+            for i in range(len(first))
+        ]
+        groups.sort(key=lambda g: (-g.on_paths, -len(g.nodes), g.example))
+        return groups
+
+    def _edges_to(self, members: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return the owning edges whose targets are `members`."""
+        row, edge = self._graph.reverse
+        begin = row[members].astype(np.int64)
+        length = row[members + 1].astype(np.int64) - begin
+        total = int(length.sum())
+        skipped = np.repeat(np.cumsum(length) - length, length)
+        places = np.repeat(begin, length) + np.arange(total) - skipped
+        edges: NDArray[np.int64] = edge[places].astype(np.int64)
+        return edges
+
+    def _keys(
+        self, edges: NDArray[np.int64], sources: NDArray[np.intp]
+    ) -> NDArray[np.int64]:
+        """Return what tells the groups apart: kind, name, type, and whose it is."""
+        graph = self._graph
+        keys = np.empty((len(edges), 4), np.int64)
+        keys[:, 0] = graph.edge_kind[edges]
+        keys[:, 1] = graph.edge_name[edges]
+        keys[:, 2] = graph.class_of_type[graph.type[sources]]
+        keys[:, 3] = -1
+        single = np.flatnonzero(
+            (graph.flags[sources] & (NodeFlag.NAMESPACE | NodeFlag.MODULE) != 0)
+            | np.isin(graph.record[sources], (Tag.FRAME, Tag.ROOT))
+        )
+        for place in single:
+            keys[place, 3] = self._identity(int(sources[place]))
+        folded = np.flatnonzero(graph.flags[sources] & NodeFlag.FOLDED)
+        for place in folded:
+            owner = self._owner(int(sources[place]))
+            keys[place, 2] = graph.class_of_type[graph.type[owner]]
+        return keys
+
+    def _identity(self, node: int) -> int:
+        """Return what frames of one code, or roots of one kind, have in common."""
+        frame = self._graph.frames.get(node)
+        if frame is not None:
+            return -2 if frame.code is None else frame.code.class_id
+        root = self._graph.root_of(node)
+        return node if root is None else root.kind
+
+    def _owner(self, folded: int) -> int:
+        """Return the object whose `__dict__` this is."""
+        owner = self._owner_of_dict.get(folded)
+        if owner is None:
+            row, edge = self._graph.reverse
+            owner = self._graph.source(int(edge[row[folded]]))
+            self._owner_of_dict[folded] = owner
+        return owner
+
+    def _child(self, group: _Group) -> tuple[BackrefNode, NDArray[np.intp]]:
+        """Return a group's node, and the objects to go on from."""
+        graph = self._graph
+        nodes = group.nodes
+        dicts = (graph.flags[nodes] & NodeFlag.FOLDED) != 0
+        if dicts.any():
+            owners = [self._owner(int(node)) for node in nodes[dicts]]
+            nodes = np.unique(np.concatenate([nodes[~dicts], np.array(owners)]))
+        label = edge_label(graph, group.example)
+        name = graph.name(int(graph.edge_name[group.example]))
+        first = int(nodes[0])
+        root = graph.root_of(first)
+        child = BackrefNode(
+            label=self._label(first),
+            type=graph.type_name(int(graph.type[first])),
+            count=len(nodes),
+            edge=name if label is Label.ROOT else _edge_text(label, name),
+            root=root is not None or bool(graph.flags[first] & NodeFlag.MODULE),
+        )
+        fresh = nodes[~self._met[nodes]]
+        self._met[nodes] = True
+        return child, fresh
+
+    def _label(self, node: int) -> str:
+        graph = self._graph
+        root = graph.root_of(node)
+        if root is not None:
+            return self._paths.root_label(root)
+        if graph.flags[node] & NodeFlag.MODULE:
+            name = next(m.name for m in graph.modules if m.node == node)
+            return f"module {name}"
+        frame = graph.frames.get(node)
+        kind = graph.type_name(int(graph.type[node]))
+        if frame is None:
+            return kind
+        return frame.text() if graph.type[node] == 0 else f"{kind} {frame.text()}"
+
+    def _unheld(self, members: NDArray[np.intp]) -> list[BackrefNode]:
+        """Return the roots of members that nobody we see refers to."""
+        paths = self._paths
+        starts = members[paths.parent_edge[members] == NO_EDGE]
+        starts = starts[(self._graph.flags[starts] & NodeFlag.MODULE) == 0]
+        groups, counts = np.unique(
+            paths.group[paths.node_path[starts]], return_counts=True
+        )
+        return [
+            BackrefNode(label=paths.text(int(group)), type="", count=int(n), root=True)
+            for group, n in zip(groups, counts, strict=True)
+        ]
+
+
+def _edge_text(label: Label, name: str) -> str:
+    if label is Label.INTERNAL:
+        return name or "code"
+    return label_text(label, name, spaced=False).strip() or name
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

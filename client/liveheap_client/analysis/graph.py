@@ -1,0 +1,392 @@
+"""A heap graph in memory: columns, and flyweights over them.
+
+`HeapGraph.load` reads a snapshot file through the C decoder. The graph stays in flat
+numpy columns which are views of the decoder's memory: 70 bytes an object at three
+references each, and no Python object for any of them. A `Node` is the pair (graph,
+index) whose properties look things up; make one for what a person will read, never
+for each object.
+
+Nodes are numbered in the order of the stream. Roots are nodes as well, without a
+type. Node numbers and addresses mean nothing outside this graph: CPython gives a
+freed address to the next object of that size, so two graphs are compared by paths.
+
+Errors: a stream that makes no sense raises CorruptSnapshot, one that ends early
+TruncatedSnapshot, whatever the C side calls them.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liveheap.errors import CorruptSnapshot, SnapshotError, TruncatedSnapshot
+from liveheap.snapshot.format import RootFlag, RootKind, Tag
+from liveheap.snapshot.reader import Snapshot
+from liveheap_client import _graph
+
+OWNS = 0x80
+
+_Number = TypeVar("_Number", bound=np.generic)
+
+
+class EdgeKind(IntEnum):
+    """What a reference is; its name says which one."""
+
+    ATTRIBUTE = 1
+    SLOT = 2
+    INTERNAL = 3
+    ITEM = 4
+    KEY = 5
+    VALUE = 6
+    LOCAL = 7
+    BORROWED = 8
+    CELL = 9
+    ROOT = 10
+    UNNAMED = 11
+    CODE = 12
+
+
+class NodeFlag(IntEnum):
+    """What the decoder found out about a node."""
+
+    IMMORTAL = 1
+    INTERNED = 2
+    TEXT = 4
+    TYPE = 8
+    MODULE = 16
+    NAMESPACE = 32
+    FOLDED = 64
+    BASES = 128
+    HOMED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TypeInfo:
+    """A type: `class_id` is the first type of that name, `node` the type object."""
+
+    module: str
+    qualname: str
+    class_id: int
+    node: int
+    flags: int
+
+    @property
+    def name(self) -> str:
+        """The name as people write it."""
+        if self.module in ("", "builtins"):
+            return self.qualname
+        return f"{self.module}.{self.qualname}"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code object."""
+
+    qualname: str
+    filename: str
+    class_id: int
+    first_line: int
+    node: int
+
+    @property
+    def basename(self) -> str:
+        """The file's name without its directory."""
+        return self.filename.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame, generator or coroutine; `code` is None if the stream lacks it."""
+
+    node: int
+    code: Code | None
+    line: int
+
+    def text(self, *, full: bool = False) -> str:
+        """Return `function() at file:line`."""
+        if self.code is None:
+            return "frame of unknown code"
+        file = self.code.filename if full else self.code.basename
+        return f"{self.code.qualname}() at {file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Where reachability starts."""
+
+    node: int
+    kind: int
+    name: str
+    number: int
+    flags: int
+
+    @property
+    def own(self) -> bool:
+        """Whether it is liveheap's."""
+        return bool(self.flags & RootFlag.OWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of sys.modules; `filename` is that of a function made there."""
+
+    node: int
+    namespace: int
+    name_id: int
+    name: str
+    filename: str
+    native: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One object, looked up when asked."""
+
+    graph: HeapGraph
+    index: int
+
+    @property
+    def address(self) -> int:
+        return int(self.graph.address[self.index]) * 8
+
+    @property
+    def type(self) -> TypeInfo:
+        return self.graph.types[int(self.graph.type[self.index])]
+
+    @property
+    def size(self) -> int:
+        return int(self.graph.size[self.index])
+
+    @property
+    def refcount(self) -> int:
+        return int(self.graph.refcount[self.index])
+
+    @property
+    def is_root(self) -> bool:
+        return bool(self.graph.record[self.index] == Tag.ROOT)
+
+    def iter_edges(self) -> Iterator[Edge]:
+        """Yield the references this node holds, in their order."""
+        row = self.graph.row
+        for index in range(int(row[self.index]), int(row[self.index + 1])):
+            yield Edge(self.graph, index)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One reference, looked up when asked."""
+
+    graph: HeapGraph
+    index: int
+
+    @property
+    def kind(self) -> EdgeKind:
+        return EdgeKind(int(self.graph.edge_kind[self.index]) & ~OWNS)
+
+    @property
+    def name(self) -> str:
+        return self.graph.name(int(self.graph.edge_name[self.index]))
+
+    @property
+    def owns(self) -> bool:
+        return bool(self.graph.edge_kind[self.index] & OWNS)
+
+    @property
+    def target(self) -> Node:
+        return Node(self.graph, int(self.graph.target[self.index]))
+
+
+class HeapGraph:
+    """The columns of one snapshot, with its header and trailer."""
+
+    def __init__(
+        self,
+        raw: _graph.Graph,
+        *,
+        header: Mapping[str, Any] | None = None,
+        trailer: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.raw = raw
+        self.header = dict(header or {})
+        self.trailer = dict(trailer or {})
+        self.facts = raw.facts()
+        self.truncated = not self.facts["complete"]
+        self.address = column(raw, "address", np.uint64)
+        self.type = column(raw, "type", np.uint32)
+        self.size = column(raw, "size", np.uint64)
+        self.refcount = column(raw, "refcount", np.uint32)
+        self.record = column(raw, "record", np.uint8)
+        self.row = column(raw, "row", np.uint32)
+        self.flags = column(raw, "flags", np.uint16)
+        self.target = column(raw, "target", np.int32)
+        self.edge_kind = column(raw, "edge_kind", np.uint8)
+        self.edge_name = column(raw, "edge_name", np.uint32)
+        self._names: dict[int, str] = {}
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, allow_truncated: bool = False
+    ) -> HeapGraph:
+        """Read a snapshot file.
+
+        Raises:
+            SnapshotError: the file is not what it should be.
+        """
+        with Snapshot.open(path, allow_truncated=allow_truncated) as snapshot:
+            return cls.decode(
+                snapshot.iter_raw(),
+                header=snapshot.header,
+                trailer=snapshot.trailer,
+                allow_truncated=snapshot.truncated,
+            )
+
+    @classmethod
+    def decode(
+        cls,
+        pieces: Iterable[bytes],
+        *,
+        header: Mapping[str, Any] | None = None,
+        trailer: Mapping[str, Any] | None = None,
+        allow_truncated: bool = False,
+    ) -> HeapGraph:
+        """Decode a record stream."""
+        decoder = _graph.Decoder()
+        with _snapshot_errors():
+            for piece in pieces:
+                decoder.feed(piece)
+            raw = decoder.finish(allow_truncated)
+        return cls(raw, header=header, trailer=trailer)
+
+    @property
+    def n_nodes(self) -> int:
+        """Nodes, roots included."""
+        return len(self.address)
+
+    @cached_property
+    def types(self) -> list[TypeInfo]:
+        """All types; number 0 stands for none."""
+        types = [TypeInfo(*fields) for fields in self.raw.types()]
+        types[0] = TypeInfo("", "frame", 0, -1, 0)
+        return types
+
+    @cached_property
+    def class_of_type(self) -> NDArray[np.uint32]:
+        """The first type of the same name, by type."""
+        return np.array([t.class_id for t in self.types], np.uint32)
+
+    @cached_property
+    def codes(self) -> list[Code]:
+        """All code objects that the stream describes."""
+        name = self.name
+        return [
+            Code(name(qualname), name(filename), class_id, line, node)
+            for qualname, filename, class_id, line, node in self.raw.codes()
+        ]
+
+    @cached_property
+    def frames(self) -> dict[int, Frame]:
+        """Frames, generators and coroutines, by node."""
+        codes = self.codes
+        return {
+            node: Frame(node, None if code < 0 else codes[code], line)
+            for node, code, line in self.raw.frames()
+        }
+
+    @cached_property
+    def roots(self) -> list[Root]:
+        """The ROOT records, in the order of their nodes."""
+        return [Root(*fields) for fields in self.raw.roots()]
+
+    @cached_property
+    def modules(self) -> list[Module]:
+        """The modules of sys.modules, in its order."""
+        return [Module(*f[:5], native=bool(f[5])) for f in self.raw.modules()]
+
+    @cached_property
+    def code_by_node(self) -> dict[int, Code]:
+        """Code objects by their nodes."""
+        return {code.node: code for code in self.codes if code.node >= 0}
+
+    @cached_property
+    def reverse(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """The owning edges by target: rows, and numbers of edges."""
+        row, edge = self.raw.reverse()
+        return (
+            np.frombuffer(memoryview(row), np.uint32),
+            np.frombuffer(memoryview(edge), np.uint32),
+        )
+
+    def name(self, number: int) -> str:
+        """Return the text of a name; 0 is the empty one."""
+        text = self._names.get(number)
+        if text is None:
+            text = self._names[number] = self.raw.name(number)
+        return text
+
+    def type_name(self, type_id: int) -> str:
+        """Return the name of a type as people write it."""
+        return self.types[type_id].name
+
+    def source(self, edge: int) -> int:
+        """Return the node that an edge starts from."""
+        return int(np.searchsorted(self.row, edge, side="right")) - 1
+
+    def root_of(self, node: int) -> Root | None:
+        """Return the root that a node is, None if it is an object."""
+        roots = self.roots
+        place = bisect_left(roots, node, key=lambda root: root.node)
+        if place < len(roots) and roots[place].node == node:
+            return roots[place]
+        return None
+
+    @property
+    def rss(self) -> int | None:
+        """The worker's RSS when the snapshot was taken, if the header says it."""
+        value = self.header.get("rss")
+        return value if isinstance(value, int) else None
+
+
+def column(
+    raw: _graph.Graph | _graph.Paths, name: str, dtype: type[_Number]
+) -> NDArray[_Number]:
+    """Return a column of the C side as an array, without a copy."""
+    return np.frombuffer(memoryview(raw.column(name)), dtype)
+
+
+@contextmanager
+def _snapshot_errors() -> Iterator[None]:
+    """Give the decoder's errors their names in our tree."""
+    try:
+        yield
+    except _graph.CorruptStream as exc:
+        raise CorruptSnapshot(f"corrupt record stream: {exc}") from exc
+    except _graph.TruncatedStream as exc:
+        raise TruncatedSnapshot(str(exc)) from exc
+    except OverflowError as exc:
+        raise SnapshotError(f"too large for this client: {exc}") from exc
+
+
+__all__ = [
+    "OWNS",
+    "Code",
+    "Edge",
+    "EdgeKind",
+    "Frame",
+    "HeapGraph",
+    "Module",
+    "Node",
+    "NodeFlag",
+    "Root",
+    "RootKind",
+    "TypeInfo",
+    "column",
+]
