@@ -307,7 +307,7 @@ static int
 read_root(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
 {
     uint64_t id;
-    uint32_t name;
+    uint32_t name = 0;
     uint64_t number;
     uint64_t flags;
     uint64_t count;
@@ -433,7 +433,7 @@ static int
 read_meta(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
 {
     struct heapgraph *graph = decoder->graph;
-    uint32_t name;
+    uint32_t name = 0;
     int rc;
     switch (kind) {
     case META_END:
@@ -626,7 +626,7 @@ read_local(struct decoder *decoder, struct cursor *cursor)
         decoder->step = STEP_RECORD;
         return 0;
     }
-    uint32_t name;
+    uint32_t name = 0;
     int rc = take_name(decoder, cursor, &name);
     if (rc != 0) {
         return rc;
