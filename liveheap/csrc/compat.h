@@ -28,9 +28,6 @@
 #include "internal/pycore_dict.h"
 #include "internal/pycore_frame.h"
 #endif
-#if PY_VERSION_HEX >= 0x030D0000
-#include "internal/pycore_descrobject.h"
-#endif
 #if PY_VERSION_HEX >= 0x030E0000
 #include "internal/pycore_interpframe.h"
 #include "internal/pycore_tstate.h"

@@ -73,7 +73,6 @@ static const struct claim proxy_claims[] = {AT(0, "mapping")};
 static const struct claim alias_claims[] = {
     AT(0, "__origin__"), AT(1, "__args__"), AT(2, "__parameters__"),
 };
-static const struct claim wrapper_claims[] = {AT(0, "__descr__"), AT(1, "__self__")};
 static const struct claim view_claims[] = {AT(0, "mapping")};
 #if !HEAP_BARE_FRAMES
 static const struct claim generator_claims[] = {
@@ -107,7 +106,6 @@ static const struct layout layouts[] = {
     LAYOUT(PyClassMethod_Type, wrapped_claims),
     LAYOUT(PyDictProxy_Type, proxy_claims),
     LAYOUT(Py_GenericAliasType, alias_claims),
-    LAYOUT(_PyMethodWrapper_Type, wrapper_claims),
     LAYOUT(PyDictKeys_Type, view_claims),
     LAYOUT(PyDictValues_Type, view_claims),
     LAYOUT(PyDictItems_Type, view_claims),

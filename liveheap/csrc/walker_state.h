@@ -130,8 +130,8 @@ struct walk {
 /* In `work`: this dict holds the attributes of an instance. */
 #define WORK_INSTANCE_DICT ((uintptr_t)1)
 
-#define TYPES_MAX ((size_t)1 << 17)
-#define CLAIM_ROOM ((size_t)1 << 18)
+#define TYPES_MAX ((size_t)1 << 16)
+#define CLAIM_ROOM ((size_t)1 << 16)
 
 #define STREAMED_ABOVE ((size_t)8192) /* items */
 #define TAKE_MAX ((size_t)2048)       /* refs that edges_take() gives at once */
