@@ -367,11 +367,27 @@ heap_dict_is_embedded(PyDictObject *dict)
 #endif
 }
 
+/* frozendict has a dict's layout and is no subclass of it. */
+static inline bool
+heap_is_exact_dict(const PyTypeObject *type)
+{
 #if PY_VERSION_HEX >= 0x030F0000
-#define HEAP_FROZENDICT (&PyFrozenDict_Type)
+    return type == &PyDict_Type || type == &PyFrozenDict_Type;
 #else
-#define HEAP_FROZENDICT ((PyTypeObject *)NULL)
+    return type == &PyDict_Type;
 #endif
+}
+
+static inline bool
+heap_is_dict_type(PyTypeObject *type)
+{
+#if PY_VERSION_HEX >= 0x030F0000
+    if (PyType_IsSubtype(type, &PyFrozenDict_Type)) {
+        return true;
+    }
+#endif
+    return PyType_HasFeature(type, Py_TPFLAGS_DICT_SUBCLASS);
+}
 
 /* ---- attributes of instances ---- */
 
@@ -913,9 +929,7 @@ heap_visit_held(PyInterpreterState *interp, heap_ref_visitor visit, void *argume
     visit(argument, interp->bytes.empty_string, "characters");
 #endif
 #if PY_VERSION_HEX >= 0x030C0000
-    visit(argument, interp->cached_objects.str_replace_inf, "cached_objects");
     visit(argument, interp->cached_objects.objreduce, "cached_objects");
-    visit(argument, interp->cached_objects.type_slots_pname, "cached_objects");
     visit(argument, (PyObject *)interp->cached_objects.generic_type, "cached_objects");
     visit(argument, (PyObject *)interp->cached_objects.typevar_type, "cached_objects");
     visit(argument, (PyObject *)interp->cached_objects.typevartuple_type,

@@ -51,8 +51,7 @@ find_container(const struct walk *walk, PyTypeObject *type)
     if (PyType_HasFeature(type, Py_TPFLAGS_TUPLE_SUBCLASS)) {
         return CONTAINER_TUPLE;
     }
-    if (PyType_HasFeature(type, Py_TPFLAGS_DICT_SUBCLASS) ||
-        (HEAP_FROZENDICT != NULL && PyType_IsSubtype(type, HEAP_FROZENDICT))) {
+    if (heap_is_dict_type(type)) {
         return CONTAINER_DICT;
     }
     if (PyType_IsSubtype(type, &PySet_Type) ||
@@ -69,9 +68,8 @@ find_container(const struct walk *walk, PyTypeObject *type)
 static bool
 is_plain_container(const PyTypeObject *type)
 {
-    return type == &PyList_Type || type == &PyTuple_Type || type == &PyDict_Type ||
-           type == &PySet_Type || type == &PyFrozenSet_Type ||
-           (HEAP_FROZENDICT != NULL && type == HEAP_FROZENDICT);
+    return type == &PyList_Type || type == &PyTuple_Type || heap_is_exact_dict(type) ||
+           type == &PySet_Type || type == &PyFrozenSet_Type;
 }
 
 static bool
