@@ -15,7 +15,9 @@ def lines(root: Mapping[str, Any], *, look: Look) -> Iterator[str]:
         node, prefix, below = stack.pop()
         text = prefix + _label(node, look)
         yield look.strong(text) if node is root else text
-        children = node.get("children") or []
+        children = [*node["children"]]
+        if node["more"]:
+            children.append(_cut_off(node["more"]))
         last = len(children) - 1
         for place in range(last, -1, -1):
             branch, gap = ("└─ ", "   ") if place == last else ("├─ ", "│  ")
@@ -23,10 +25,13 @@ def lines(root: Mapping[str, Any], *, look: Look) -> Iterator[str]:
 
 
 def _label(node: Mapping[str, Any], look: Look) -> str:
-    edge = node.get("edge")
-    label = visible(node.get("label") or node.get("type") or "?")
-    text = f"{visible(edge)} of {label}" if edge else label
-    count = node.get("count")
-    if isinstance(count, int):
-        text += f"  x{human_count(count) if look.human else count}"
-    return text
+    label = visible(node["label"])
+    text = f"{visible(node['edge'])}  {label}" if node["edge"] else label
+    if node["count"] == 1:
+        return text
+    return f"{text}  x{human_count(node['count']) if look.human else node['count']}"
+
+
+def _cut_off(more: int) -> dict[str, Any]:
+    label = f"... {more} more kinds of referrers: --limit"
+    return {"label": label, "edge": None, "count": 1, "more": 0, "children": []}

@@ -17,7 +17,6 @@ from liveheap_client.render.units import (
     signed,
 )
 
-ENOUGH_ROUNDS = 4
 _MOST_SUSPECTS = 10
 _MOST_TYPES = 10
 _MOST_ROUNDS_SHOWN = 6
@@ -48,58 +47,54 @@ def round_line(
 
 def lines(report: Report, *, look: Look) -> Iterator[str]:
     """Yield the whole report."""
-    rounds = len(report["rounds"])
-    yield from _heading(report, rounds)
+    yield from _heading(report)
     suspects = report["suspects"]
-    if not suspects:
-        yield ""
-        yield "No suspect: no path gained objects in every round."
     for place, suspect in enumerate(suspects[:_MOST_SUSPECTS], 1):
         yield ""
         yield from _suspect(place, suspect, look)
-    if len(suspects) > _MOST_SUSPECTS:
+    more = len(suspects) - _MOST_SUSPECTS + report["more_suspects"]
+    if more > 0:
         yield ""
-        yield f"... and {len(suspects) - _MOST_SUSPECTS} more: --json has all of them"
+        yield f"... and {more} more that gained less; --json has them"
     grown = [row for row in report["types"] if _gain(row["counts"]) > 0]
     if grown:
         yield ""
         yield from _types(grown[:_MOST_TYPES], look)
 
 
-def _heading(report: Report, rounds: int) -> Iterator[str]:
+def _heading(report: Report) -> Iterator[str]:
+    """Yield the answer in a sentence, what weakens it, and the RSS."""
+    suspects = len(report["suspects"]) + report["more_suspects"]
+    n_rounds = len(report["rounds"])
     yield ""
+    if not suspects:
+        yield f"No path gained objects in each of {n_rounds} rounds."
+    elif suspects == 1:
+        yield f"One path gained objects in each of {n_rounds} rounds."
+    else:
+        yield f"{suspects} paths gained objects in each of {n_rounds} rounds."
+    for note in report["notes"]:
+        yield from textwrap.wrap(visible(note, longest=1000), _WIDTH - 1)
     rss = [size for size in report["rss"] if size is not None]
     if len(rss) > 1:
-        yield (
-            f"RSS {human_bytes(rss[0])} -> {human_bytes(rss[-1])} "
-            f"({signed(human_bytes(rss[-1] - rss[0]))}) over {rounds} rounds"
-        )
-    if rounds < ENOUGH_ROUNDS:
-        yield (
-            f"{rounds} rounds are a comparison, not a verdict: "
-            f"--rounds {ENOUGH_ROUNDS} tells growth from chance"
-        )
+        gain = signed(human_bytes(rss[-1] - rss[0]))
+        yield f"RSS {human_bytes(rss[0])} -> {human_bytes(rss[-1])} ({gain})"
 
 
 def _suspect(place: int, suspect: Mapping[str, Any], look: Look) -> Iterator[str]:
-    rate = suspect["growth_per_round"]
-    gain = signed(human_count(round(rate, 1) if rate % 1 else int(rate)))
-    size = signed(human_bytes(_gain(suspect["bytes"]) / (len(suspect["bytes"]) - 1)))
-    yield look.strong(f"{place}. {gain} {visible(suspect['type'])} a round, {size}")
+    gain = signed(_rate(suspect["growth_per_round"]))
+    size = signed(human_bytes(suspect["bytes_per_round"]))
+    title = f"{place}. {visible(suspect['type'])}  {gain} a round, {size}"
+    yield look.strong(title)
     yield from _wrapped(visible(suspect["path"], longest=_LONGEST_PATH), look)
-    yield f"   counts  {_series(suspect['counts'], human_count)}"
-    yield f"   bytes   {_series(suspect['bytes'], human_bytes)}"
-    retaining = suspect.get("retaining_path") or []
-    if isinstance(retaining, str):
-        retaining = [retaining]
-    for depth, step in enumerate(retaining):
-        yield f"   {'held by ' if not depth else '        '}{_step(step)}"
+    yield f"   count  {_series(suspect['counts'], human_count)}"
+    yield f"   bytes  {_series(suspect['bytes'], human_bytes)}"
+    for depth, step in enumerate(suspect["retaining_path"]):
+        yield f"   {'held by' if not depth else '       '}  {visible(step)}"
 
 
-def _step(step: object) -> str:
-    if isinstance(step, Mapping):
-        return " ".join(visible(value) for value in step.values() if value)
-    return visible(step)
+def _rate(value: float) -> str:
+    return human_count(round(value, 1) if value % 1 else int(value))
 
 
 def _types(rows: Sequence[Mapping[str, Any]], look: Look) -> list[str]:

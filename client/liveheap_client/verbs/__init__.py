@@ -1,11 +1,20 @@
 """The verbs that are more than "ask and show". To add one: its file, its line here."""
 
-from liveheap_client.verbs import attach, backrefs, completion, demo, diff, snapshot
+from liveheap_client.verbs import (
+    attach,
+    backrefs,
+    completion,
+    demo,
+    diff,
+    histogram,
+    snapshot,
+)
 from liveheap_client.verbs.ask import asking
 from liveheap_client.verbs.base import Verb
 
 VERBS: tuple[Verb, ...] = (
     attach.VERB,
+    histogram.VERB,
     snapshot.VERB,
     diff.VERB,
     backrefs.VERB,

@@ -49,16 +49,21 @@ def ask(
         shape = session.request(
             command.name, args, on_progress=_teller(command.name, progress, notes)
         )
-    if as_json:
-        desk.terminal.show_json(shapes.as_json(shape))
-        return 0
-    desk.terminal.show(shapes.lines(shape, look=desk.terminal.look))
-    if isinstance(shape, Table):
-        desk.names.update(str(row[0]) for row in shape.rows if row)
-    if desk.terminal.talk_is_watched:
+    show(desk, shape, as_json=as_json)
+    if desk.terminal.talk_is_watched and not as_json:
         for note in notes:
             desk.terminal.say(cost_line(note))
     return 0
+
+
+def show(desk: Desk, shape: shapes.Shape, *, as_json: bool) -> None:
+    """Show a result; remember the names in it for completion."""
+    if as_json:
+        desk.terminal.show_json(shapes.as_json(shape))
+        return
+    desk.terminal.show(shapes.lines(shape, look=desk.terminal.look))
+    if isinstance(shape, Table):
+        desk.names.update(str(row[0]) for row in shape.rows if row)
 
 
 def option(param: Param) -> click.Option:

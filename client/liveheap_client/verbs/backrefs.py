@@ -11,7 +11,7 @@ from liveheap_client.desk import Desk, is_snapshot
 from liveheap_client.progress import bar
 from liveheap_client.render import backrefs as backrefs_text
 from liveheap_client.verbs.base import Verb, json_option
-from liveheap_client.verbs.diff import load
+from liveheap_client.verbs.load import load
 from liveheap_client.verbs.snapshot import teller
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def perform(
     elif as_json:
         desk.terminal.show_json(tree.to_json())
     else:
-        desk.terminal.show(backrefs_text.lines(tree, look=desk.terminal.look))
+        desk.terminal.show(backrefs_text.lines(tree.to_json(), look=desk.terminal.look))
     return 0
 
 

@@ -22,10 +22,11 @@ from liveheap_client.progress import Bar, bar
 from liveheap_client.render import growth as growth_text
 from liveheap_client.render.units import human_seconds
 from liveheap_client.verbs.base import Verb, json_option, places_argument
+from liveheap_client.verbs.load import summed
 from liveheap_client.verbs.snapshot import SNAPSHOT_OPTIONS, teller
 
 if TYPE_CHECKING:
-    from liveheap_client.analysis.graph import HeapGraph
+    from liveheap_client.analysis.growth import Round as Summed
 
 DEFAULT_INTERVAL = "60"
 _HELP = """Name what grows, and the path that holds it.
@@ -69,10 +70,10 @@ def compare(desk: Desk, paths: Sequence[Path], *, as_json: bool) -> int:
     if len(paths) < 2:
         raise UsageError("a comparison needs two snapshots", hint="or a live worker")
     with bar(desk.terminal) as progress:
-        graphs = []
+        graphs: list[Summed] = []
         for path in paths:
             progress.update(f"reading {path.name}", done=len(graphs), total=len(paths))
-            graphs.append(load(path))
+            graphs.append(summed(path))
     return conclude(desk, graphs, as_json=as_json)
 
 
@@ -96,7 +97,7 @@ class Hunt:
             self._desk.caller(target) as caller,
             self._desk.scratch(keep) as directory,
         ):
-            graphs: list[HeapGraph] = []
+            graphs: list[Summed] = []
             with bar(self._desk.terminal) as progress:
                 rounds = iter_rounds(
                     caller,
@@ -110,7 +111,7 @@ class Hunt:
                     for taken in rounds:
                         self._show_round(taken)
                         progress.update(f"reading round {taken.number}")
-                        graphs.append(load(taken.path))
+                        graphs.append(summed(taken.path))
                         self._desk.newest = taken.path
         return conclude(self._desk, graphs, as_json=self._as_json)
 
@@ -140,17 +141,9 @@ class Hunt:
             self._desk.terminal.show([line])
 
 
-def load(path: Path) -> "HeapGraph":
-    """Read a snapshot file into a graph."""
-    # numpy takes a tenth of a second, which `status` shall not pay.
-    from liveheap_client.analysis.graph import HeapGraph  # noqa: PLC0415
-
-    return HeapGraph.load(path)
-
-
-def conclude(desk: Desk, graphs: Sequence["HeapGraph"], *, as_json: bool) -> int:
+def conclude(desk: Desk, graphs: Sequence["Summed"], *, as_json: bool) -> int:
     """Compare the graphs and show the report."""
-    from liveheap_client.analysis import growth  # noqa: PLC0415 - numpy, as above
+    from liveheap_client.analysis import growth  # noqa: PLC0415 - numpy is slow
 
     report = growth.diff(graphs).to_json()
     desk.names.update(str(row["type"]) for row in report["types"])

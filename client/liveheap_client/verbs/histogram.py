@@ -1,0 +1,45 @@
+"""`histogram`: objects by type, counted by the worker or read from a file."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from liveheap.commands.histogram import COLUMNS, HISTOGRAM
+from liveheap.protocol.results import Table
+from liveheap_client.desk import Desk, is_snapshot
+from liveheap_client.verbs.ask import ask, help_text, option, show
+from liveheap_client.verbs.base import Verb, json_option
+from liveheap_client.verbs.load import load
+
+
+def perform(
+    desk: Desk, *, as_json: bool, top: int, place: str | None = None, **args: Any
+) -> int:
+    """Ask the worker, or count what a file holds."""
+    if place is not None and is_snapshot(place):
+        show(desk, of_file(Path(place), top), as_json=as_json)
+        return 0
+    return ask(desk, HISTOGRAM, place, {"top": top, **args}, as_json=as_json)
+
+
+def of_file(path: Path, top: int) -> Table:
+    """Count the objects of a snapshot."""
+    from liveheap_client.analysis import histogram  # noqa: PLC0415 - numpy is slow
+
+    rows = histogram.table(load(path))[:top]
+    return Table(COLUMNS, tuple((row.type, row.count, row.bytes) for row in rows))
+
+
+VERB = Verb(
+    name="histogram",
+    help=help_text(HISTOGRAM) + "\n\nOf a snapshot file, no worker is asked.",
+    perform=perform,
+    params=(
+        *map(option, HISTOGRAM.params),
+        json_option(),
+        click.Argument(
+            ["place"], required=False, metavar="[TARGET|FILE]", type=click.Path()
+        ),
+    ),
+)
