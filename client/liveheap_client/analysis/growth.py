@@ -7,6 +7,9 @@ never compared, for under churn a new object stands at nearly every old address.
 A path node is a suspect if its count rose in every interval and no path node above it
 did the same: of a leaking object with parts, only the object is named. Its `bytes`
 are those of everything below it, and suspects are ranked by how much those grew.
+Two kinds of path nodes step back: a frame, if something that it holds is a suspect
+(the variable says more), and the keys of a dict beside its values, whose bytes the
+values then bear.
 
 Two or three rounds are a comparison: a path that rose once may fall the next time.
 `verdict` is None then. What the rounds did not settle, the report says in `notes`.
@@ -23,7 +26,7 @@ from numpy.typing import NDArray
 
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.histogram import TypeCount, by_type
-from liveheap_client.analysis.paths import PathNodes
+from liveheap_client.analysis.paths import Label, PathNodes
 from liveheap_client.analysis.trend import theil_sen_slope
 
 ROUNDS_FOR_A_VERDICT = 4
@@ -94,6 +97,7 @@ class _Table:
 
     key: NDArray[np.uint64]
     parent_key: NDArray[np.uint64]
+    label: NDArray[np.uint8]
     path: NDArray[np.intp]
     count: NDArray[np.int64]
     bytes: NDArray[np.int64]
@@ -161,10 +165,12 @@ class _Matrix:
         self._counts = np.zeros(shape, np.int64)
         self._bytes = np.zeros(shape, np.int64)
         self._parent = np.full(len(self._keys), -1, np.intp)
+        self._label = np.zeros(len(self._keys), np.uint8)
         for number, table in enumerate(tables):
             place = np.searchsorted(self._keys, table.key)
             self._counts[place, number] = table.count
             self._bytes[place, number] = table.bytes
+            self._label[place] = table.label
             above = np.searchsorted(self._keys, table.parent_key)
             above = np.minimum(above, len(self._keys) - 1)
             known = self._keys[above] == table.parent_key
@@ -173,11 +179,35 @@ class _Matrix:
     def ranked_suspects(self) -> list[int]:
         """Return the rows of suspects, the most bytes gained first."""
         rises: NDArray[np.bool_] = np.all(np.diff(self._counts, axis=1) > 0, axis=1)
+        self._step_back(rises)
         risen = [int(row) for row in np.flatnonzero(rises)]
-        rows = [row for row in risen if self._is_top(row, rises)]
+        rows = self._without_keys([row for row in risen if self._is_top(row, rises)])
         gains = self._bytes[:, -1] - self._bytes[:, 0]
         objects = self._counts[:, -1] - self._counts[:, 0]
         return sorted(rows, key=lambda r: (-gains[r], -objects[r], self._keys[r]))
+
+    def _step_back(self, rises: NDArray[np.bool_]) -> None:
+        """Clear the rises of frames that hold something which rises."""
+        holders = {int(self._parent[row]) for row in np.flatnonzero(rises)}
+        for row in holders:
+            if row >= 0 and self._label[row] == Label.FRAME:
+                rises[row] = False
+
+    def _without_keys(self, rows: Sequence[int]) -> list[int]:
+        """Return the rows without keys whose values are among them."""
+        values = {
+            int(self._parent[row]): row
+            for row in rows
+            if self._label[row] == Label.ITEM
+        }
+        kept = []
+        for row in rows:
+            value = values.get(int(self._parent[row]))
+            if value is not None and self._label[row] == Label.KEY:
+                self._bytes[value] += self._bytes[row]
+            else:
+                kept.append(row)
+        return kept
 
     def suspect(self, row: int) -> Suspect:
         """Describe a suspect by its example in the last round."""
@@ -239,7 +269,7 @@ def _table(paths: PathNodes) -> _Table:
     path = shown[first]
     above = paths.parent[path]
     parent_key = np.where(above >= 0, paths.key[above], np.uint64(0))
-    return _Table(keys, parent_key, path, count, size)
+    return _Table(keys, parent_key, paths.label_kind[path], path, count, size)
 
 
 def _type_rows(rounds: Sequence[Round]) -> list[TypeGrowth]:

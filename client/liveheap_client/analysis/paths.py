@@ -314,7 +314,11 @@ class _Plan:
     def _add_modules(self) -> None:
         modules = self._graph.modules
         for module, party in zip(modules, parties(modules), strict=True):
-            group = self._group(Group.MODULE, module.name_id)
+            name_id = module.name_id
+            if not name_id:
+                # Modules without a name must not become one: their file tells them.
+                name_id = self._graph.raw.find_name(module.filename.split("/")[-1])
+            group = self._group(Group.MODULE, name_id)
             class_ = _Class.APPLICATION_MODULES
             if party is Party.LIBRARY:
                 class_ = _Class.LIBRARY_MODULES

@@ -68,13 +68,15 @@ enum node_flag {
     NODE_IMMORTAL = 1,
     NODE_INTERNED = 2,
     NODE_TEXT = 4,       /* a str that is program text */
-    NODE_TYPE = 8,       /* described by a TYPE record */
+    NODE_TYPE = 8,       /* is a type */
     NODE_MODULE = 16,    /* stands in sys.modules */
     NODE_NAMESPACE = 32, /* the dict of such a module */
     NODE_FOLDED = 64,    /* a dict that has one owner, as its __dict__ */
     NODE_BASES = 128,    /* a type's tuple of bases or its mro */
-    NODE_HOMED = 256,    /* a type that its own module holds */
+    NODE_HOMED = 256,    /* a type or function that stands in the module it is from */
 };
+
+enum type_flag { TYPE_HEAP = 1, TYPE_METATYPE = 64 };
 
 enum { NO_NODE = -1, NO_CODE = -1 };
 

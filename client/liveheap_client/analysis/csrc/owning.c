@@ -145,15 +145,15 @@ read_roots(struct judge *judge)
     return rc;
 }
 
-/* A type that the module holds under its own name, a function that was made there, a
- * builtin function that belongs to it. */
+/* The module's file, from a function that was made there; whether it is made in C, from
+ * a builtin function that is its own; and which types and functions have it as home. */
 static void
 inspect_global(struct judge *judge, struct module_info *module, int32_t value)
 {
     struct heapgraph *graph = judge->graph;
     if (graph->flags.at[value] & NODE_TYPE) {
         const struct type_info *type = heapgraph_type(graph, value);
-        if (type->module == module->name) {
+        if (type != NULL && module->name != 0 && type->module == module->name) {
             graph->flags.at[value] |= NODE_HOMED;
         }
         return;
@@ -162,15 +162,28 @@ inspect_global(struct judge *judge, struct module_info *module, int32_t value)
     if (self >= 0 && graph->target.at[self] == module->node) {
         module->native = 1;
     }
-    if (module->filename != 0) {
+    int64_t globals = heapgraph_internal(graph, value, judge->names.globals);
+    if (globals < 0 || graph->target.at[globals] != module->namespace) {
         return;
     }
-    int64_t globals = heapgraph_internal(graph, value, judge->names.globals);
+    graph->flags.at[value] |= NODE_HOMED;
     int64_t code = heapgraph_internal(graph, value, judge->names.code);
-    if (globals >= 0 && code >= 0 && graph->target.at[globals] == module->namespace) {
+    if (code >= 0 && module->filename == 0) {
         const struct code_info *info = heapgraph_code(graph, graph->target.at[code]);
         module->filename = info == NULL ? 0 : info->filename;
     }
+}
+
+/* Whether this module is the home of a node that has one. */
+static int
+is_home(const struct judge *judge, const struct module_info *module, int32_t node)
+{
+    const struct heapgraph *graph = judge->graph;
+    if (graph->flags.at[node] & NODE_TYPE) {
+        return heapgraph_type(graph, node)->module == module->name;
+    }
+    int64_t globals = heapgraph_internal(graph, node, judge->names.globals);
+    return graph->target.at[globals] == module->namespace;
 }
 
 static void
@@ -243,8 +256,8 @@ edge_owns(const struct judge *judge, const struct source *source, uint8_t kind,
                                   name == names->parent || name == names->referent)) {
         return 0;
     }
-    if (source->module != NULL && (flags & NODE_HOMED)) {
-        return heapgraph_type(judge->graph, target)->module == source->module->name;
+    if (flags & NODE_HOMED) {
+        return source->module != NULL && is_home(judge, source->module, target);
     }
     return 1;
 }

@@ -409,7 +409,7 @@ count_referrers(const struct heapgraph *graph)
     }
     for (size_t node = 0; node < graph->address.n; node++) {
         const struct type_info *type = &graph->types.at[graph->type.at[node]];
-        if ((type->flags & 1) && type->node >= 0) {
+        if ((type->flags & TYPE_HEAP) && type->node >= 0) {
             known[type->node]++;
         }
     }

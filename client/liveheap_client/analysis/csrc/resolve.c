@@ -324,10 +324,12 @@ flag_nodes(struct heapgraph *graph)
     graph->flags.n = n;
     graph->flags.capacity = n + 1;
     for (size_t node = 0; node < n; node++) {
-        if (graph->refcount.at[node] == 0 && graph->record.at[node] != RECORD_ROOT &&
-            graph->record.at[node] != RECORD_FRAME) {
-            graph->flags.at[node] |= NODE_IMMORTAL;
-        }
+        uint8_t record = graph->record.at[node];
+        int object = record != RECORD_ROOT && record != RECORD_FRAME;
+        int immortal = object && graph->refcount.at[node] == 0;
+        int type = (graph->types.at[graph->type.at[node]].flags & TYPE_METATYPE) != 0;
+        graph->flags.at[node] =
+            (uint16_t)((immortal ? NODE_IMMORTAL : 0) | (type ? NODE_TYPE : 0));
     }
     return 0;
 }

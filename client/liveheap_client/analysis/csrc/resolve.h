@@ -15,8 +15,8 @@
  *   - its target is such a module's dict and it is not the module's `__dict__`: so a
  *     function does not own its globals, nor a frame;
  *   - it goes to a base or a subclass: `__base__`, an element of `__bases__` or `__mro__`;
- *   - it goes from a module's dict to a type which another module made and holds:
- *     `from lib import Thing` does not make Thing ours;
+ *   - its target is a type or function which stands in the module that made it, and this
+ *     is not that module's dict: `from lib import Thing` does not make Thing ours;
  *   - it is a weak reference's referent.
  * References from an object to its type are not among the edges at all.
  * A root's references always own.
