@@ -1,10 +1,12 @@
 """The growth report as text: suspects first, then types, then the process.
 
 Works on the report's JSON form, so it needs no numpy and shows what `--json` shows.
+It is prose for a person, also in a pipe: units are always human, programs read --json.
 """
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from liveheap.protocol.results import Column
@@ -82,13 +84,14 @@ def _heading(report: Report) -> Iterator[str]:
 
 
 def _suspect(place: int, suspect: Mapping[str, Any], look: Look) -> Iterator[str]:
-    gain = signed(_rate(suspect["growth_per_round"]))
+    first, *more = _wrapped(visible(suspect["path"], longest=_LONGEST_PATH), look)
+    yield look.strong(f"{place}. {first}")
+    yield from (f"     {line}" for line in more)
+    objects = signed(_rate(suspect["growth_per_round"]))
     size = signed(human_bytes(suspect["bytes_per_round"]))
-    title = f"{place}. {visible(suspect['type'])}  {gain} a round, {size}"
-    yield look.strong(title)
-    yield from _wrapped(visible(suspect["path"], longest=_LONGEST_PATH), look)
-    yield f"   count  {_series(suspect['counts'], human_count)}"
-    yield f"   bytes  {_series(suspect['bytes'], human_bytes)}"
+    yield f"   {objects} objects and {size} a round"
+    yield f"   objects  {_series(suspect['counts'], human_count)}"
+    yield f"   bytes    {_series(suspect['bytes'], human_bytes)}"
     for depth, step in enumerate(suspect["retaining_path"]):
         yield f"   {'held by' if not depth else '       '}  {visible(step)}"
 
@@ -115,21 +118,14 @@ def _types(rows: Sequence[Mapping[str, Any]], look: Look) -> list[str]:
         ]
         for row in rows
     ]
-    return table(columns, cells, look=look)
+    return table(columns, cells, look=replace(look, human=True))
 
 
 def _wrapped(path: str, look: Look) -> list[str]:
     """Break a long path where its steps meet, if a person looks."""
     if look.width is None:
-        return [f"   {path}"]
-    return textwrap.wrap(
-        path,
-        max(look.width, 40),
-        initial_indent="   ",
-        subsequent_indent="     ",
-        break_long_words=True,
-        break_on_hyphens=False,
-    )
+        return [path]
+    return textwrap.wrap(path, max(look.width - 5, 40), break_on_hyphens=False) or [""]
 
 
 def _series(values: Sequence[float], form: Any) -> str:

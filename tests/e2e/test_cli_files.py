@@ -1,0 +1,111 @@
+"""Verbs on snapshot files: no worker, no session."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from terminal import liveheap
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+
+from stream_builder import GraphBuilder, write_snapshot
+
+BAD_FILE, SAID_NO, USAGE = 6, 5, 2
+ENV = {k: v for k, v in os.environ.items() if not k.startswith("LIVEHEAP")}
+
+
+def grown(rows: int) -> GraphBuilder:
+    builder = GraphBuilder()
+    leaky = builder.type("app", "Leaky", ["payload"])
+    cache = builder.type("app", "Cache", ["rows"])
+    items = [builder.instance(leaky, [builder.leaf()]) for _ in range(rows)]
+    builder.module("app", {"CACHE": builder.instance(cache, [builder.list(items)])})
+    return builder
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    return [
+        write_snapshot(tmp_path / f"{number}.liveheap", grown(number * 10))
+        for number in range(1, 5)
+    ]
+
+
+def test_diff_of_files_names_the_path_first(files: list[Path]) -> None:
+    shown = liveheap("diff", *files, env=ENV).stdout
+    report = json.loads(liveheap("diff", "--json", *files, env=ENV).stdout)
+
+    assert "1. app.CACHE.rows[*] -> app.Leaky" in shown
+    assert {"rounds", "suspects", "types", "rss"} <= set(report)
+    first = report["suspects"][0]
+    assert {"path", "type", "counts", "bytes", "retaining_path"} <= set(first)
+    assert first["counts"] == [10, 20, 30, 40]
+
+
+def test_backrefs_of_a_file(files: list[Path]) -> None:
+    shown = liveheap("backrefs", "Leaky", files[0], env=ENV).stdout
+    tree = json.loads(liveheap("backrefs", "Leaky", files[0], "--json", env=ENV).stdout)
+    dot = liveheap("backrefs", "app.Leaky", files[0], "--dot", env=ENV).stdout
+
+    assert shown.splitlines()[0] == "app.Leaky  x10"
+    assert "module app" in shown
+    assert tree["count"] == 10
+    assert dot.startswith("digraph")
+
+
+def test_an_unknown_type_is_a_no_with_a_suggestion(files: list[Path]) -> None:
+    done = liveheap("backrefs", "Leakx", files[0], env=ENV, expect=SAID_NO)
+
+    assert "did you mean app.Leaky" in done.stderr
+
+
+def test_histogram_of_a_file(files: list[Path]) -> None:
+    rows = json.loads(liveheap("histogram", files[0], "--json", env=ENV).stdout)
+
+    assert {"type": "app.Leaky", "count": 10, "bytes": 480} in rows
+
+
+def test_a_file_without_our_suffix_is_known_by_its_first_bytes(
+    files: list[Path],
+) -> None:
+    plain = files[0].rename(files[0].with_suffix(""))
+
+    assert "Leaky" in liveheap("histogram", plain, env=ENV).stdout
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda data: data[:-40], "not complete"),
+        (lambda data: data[:5], "ends within"),
+        (lambda data: b"", "not a liveheap snapshot"),
+        (lambda data: data[:8] + b"\x09\x00" + data[10:], "format 9.0"),
+        (lambda data: data[:200] + b"\xff" + data[201:], "CRC-32"),
+    ],
+)
+def test_a_bad_file_is_exit_6_and_no_traceback(
+    damage: object, words: str, files: list[Path]
+) -> None:
+    assert callable(damage)
+    files[0].write_bytes(damage(files[0].read_bytes()))
+
+    for verb in (["histogram"], ["backrefs", "Leaky"]):
+        done = liveheap(*verb, files[0], env=ENV, expect=BAD_FILE)
+        assert words in done.stderr
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    done = liveheap("histogram", tmp_path / "x.liveheap", env=ENV, expect=BAD_FILE)
+
+    assert "x.liveheap" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["diff", "{0}"], ["diff", "{0}", "4711"], ["diff", "--keep", "x", "{0}"]]
+)
+def test_diff_needs_two_files_or_one_target(
+    words: list[str], files: list[Path]
+) -> None:
+    liveheap(*(word.format(files[0]) for word in words), env=ENV, expect=USAGE)
