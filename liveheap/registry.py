@@ -9,7 +9,8 @@ whoever sees it.
 Directories, in this order: `$LIVEHEAP_DIR`, `/run/user/UID/liveheap`,
 `/tmp/liveheap-UID`, and `/tmp/liveheap-UID-<random>`, where an agent goes when someone
 has squatted the name before it. An agent uses the first that it can; a client looks in
-all. `$XDG_RUNTIME_DIR` is not asked: it is empty in a plain `ssh host command`, in cron
+all, unless `$LIVEHEAP_DIR` is set: whoever names a place means that place alone (a demo
+or a test lists its own workers and nobody else's). `$XDG_RUNTIME_DIR` is not asked: it is empty in a plain `ssh host command`, in cron
 and in system services, so agent and client would disagree. Each must be a real
 directory, ours, with mode 0700; what is not is never read, written or connected to.
 
@@ -103,8 +104,8 @@ def run_directory(environ: Mapping[str, str], *, create: bool) -> Path:
 
 def directories(environ: Mapping[str, str]) -> list[Path]:
     """Every usable directory, in order of search; for root, other users' too."""
-    candidates = [*own_directories(environ)]
-    if os.geteuid() == 0:
+    candidates = own_directories(environ)
+    if os.geteuid() == 0 and not environ.get("LIVEHEAP_DIR"):
         candidates += [
             path
             for path in (*_children(TEMPORARY_ROOT, "liveheap-"), *_runtime_of_all())
@@ -116,8 +117,11 @@ def directories(environ: Mapping[str, str]) -> list[Path]:
 def own_directories(environ: Mapping[str, str]) -> list[Path]:
     """Every usable directory of this user, in order of search."""
     chosen = environ.get("LIVEHEAP_DIR")
-    candidates = [Path(os.path.abspath(chosen))] if chosen else []
-    candidates += [*_usual(), *_fallbacks(os.geteuid())]
+    candidates = (
+        [Path(os.path.abspath(chosen))]
+        if chosen
+        else [*_usual(), *_fallbacks(os.geteuid())]
+    )
     return [path for path in dict.fromkeys(candidates) if _fault(path) is None]
 
 
