@@ -87,6 +87,7 @@ class Meta(IntEnum):
     STRING = 3
     CODE = 4
     WARNING = 5
+    COUNT = 6
 
 
 class TypeFlag(IntFlag):

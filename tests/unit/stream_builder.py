@@ -6,8 +6,8 @@ the decoder is used, so each of them can be tested against it.
 
     b = GraphBuilder()
     row = b.type("worker", "Row", ["payload"])
-    b.module("worker", {"ROWS": b.list([b.instance(row, [b.text_less("str", 50)])])})
-    graph = b.stream()
+    b.module("worker", {"ROWS": b.list([b.instance(row, [b.leaf("str", 50)])])})
+    stream = b.stream()
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class GraphBuilder:
         self._step = step
         self._roots = 0
         self._modules: Node | None = None
-        self._texts: dict[str, int] = {}
         self._strings: dict[str, Node] = {}
+        self._warnings: list[str] = []
 
     # -- types and objects --------------------------------------------------
 
@@ -261,12 +261,16 @@ class GraphBuilder:
         self.nodes.append(made)
         return made
 
+    def warn(self, text: str) -> None:
+        """Add a WARNING record."""
+        self._warnings.append(text)
+
     # -- output ---------------------------------------------------------------
 
     def stream(self, *, end: bool = True) -> bytes:
         """Return the record stream."""
         writer = _StreamWriter(self.nodes, self._all_types)
-        return writer.write(end=end)
+        return writer.write(self._warnings, end=end)
 
     def _address(self) -> int:
         self._next += self._step
@@ -289,7 +293,7 @@ class _StreamWriter:
                     count = self._referrers.get(ref.address, 0)
                     self._referrers[ref.address] = count + 1
 
-    def write(self, *, end: bool) -> bytes:
+    def write(self, warnings: Sequence[str], *, end: bool) -> bytes:
         for type_ in self._types:
             self._type(type_)
         previous = previous_string = 0
@@ -307,6 +311,9 @@ class _StreamWriter:
             else:
                 self._object(node, previous)
                 previous = node.address // 8
+        for text in warnings:
+            number = self._text(text)
+            self._out += varint(WARNING << 3 | META) + number
         if end:
             objects = [n for n in self._nodes if n.tag != ROOT]
             size = sum(n.size for n in objects)

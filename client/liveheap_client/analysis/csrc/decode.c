@@ -695,17 +695,35 @@ keep_rest(struct decoder *decoder, const uint8_t *bytes, size_t length)
     return 0;
 }
 
+/* Type 0 is that of interpreter frames, whose fields FORMAT.md names. */
+static int
+push_no_type(struct heapgraph *graph)
+{
+    static const char *const FIELDS[] = {"frame_obj", "f_func", "f_locals"};
+    struct type_info type = {.node = NO_NODE};
+    for (size_t i = 0; i < sizeof(FIELDS) / sizeof(FIELDS[0]); i++) {
+        struct field field = {.kind = EDGE_INTERNAL};
+        int rc = textpool_add(&graph->names, (const uint8_t *)FIELDS[i],
+                              strlen(FIELDS[i]), &field.name);
+        if (rc < 0) {
+            return GRAPH_NO_MEMORY;
+        }
+        PUSH(vec_field, graph->fields, field);
+        type.n_fields++;
+    }
+    PUSH(vec_type, graph->types, type);
+    return 0;
+}
+
 int
 decoder_init(struct decoder *decoder, struct heapgraph *graph)
 {
-    struct type_info no_type = {.node = NO_NODE};
     decoder->graph = graph;
     decoder->step = STEP_RECORD;
     if (textpool_init(&graph->names) < 0) {
         return GRAPH_NO_MEMORY;
     }
-    PUSH(vec_type, graph->types, no_type);
-    return 0;
+    return push_no_type(graph);
 }
 
 void
