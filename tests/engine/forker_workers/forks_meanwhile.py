@@ -17,14 +17,16 @@ def open_files() -> list[str]:
     return names
 
 
-before = len(open_files())
+before = open_files()
 walk = Heap().snapshot(spool_directory="/tmp", hold="stop", force=True)
 wait_until_stopped(walk.pid)
 reader, writer = os.pipe()
 pid = os.fork()
 if pid == 0:
     walk.close()
-    strange = [name for name in open_files() if "deleted" in name or "pidfd" in name]
+    strange = [
+        name for name in set(open_files()) - set(before) if not name.startswith("pipe:")
+    ]
     os.write(writer, repr(strange).encode())
     os._exit(0)
 os.close(writer)
@@ -42,6 +44,6 @@ tell(
         "over": over,
         "complete": outcome.complete,
         "reason": outcome.reason,
-        "left": len(open_files()) - before,
+        "left": len(open_files()) - len(before),
     }
 )
