@@ -1,0 +1,238 @@
+"""Growth over rounds: which paths are suspects, and what the report says."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from stream_builder import GREENLET, THREAD, GraphBuilder, Node
+
+from liveheap_client.analysis import growth
+from liveheap_client.analysis.graph import HeapGraph
+from liveheap_client.analysis.trend import (
+    mann_kendall_s,
+    rises_throughout,
+    theil_sen_slope,
+)
+
+
+def rows(b: GraphBuilder, n: int) -> list[Node]:
+    kind = b.type("worker", "Row", ["payload"])
+    return [b.instance(kind, [b.leaf("bytes", 100)]) for _ in range(n)]
+
+
+def cache(n: int, *, base: int = 0x7F0000000000, rss: int | None = None) -> HeapGraph:
+    """Return a worker whose CACHE keeps n rows under keys that are data."""
+    b = GraphBuilder(base=base)
+    held = b.dict((b.leaf("str", 60), row) for row in rows(b, n))
+    made = b.instance(b.type("worker", "Cache", ["rows"]), [held])
+    b.module("worker", {"CACHE": made, "CONFIG": b.list(rows(b, 3))})
+    header = {"pid": 1, "created": 5.0, "rss": rss}
+    return HeapGraph.decode([b.stream()], header=header)
+
+
+def counted(series: Sequence[int]) -> growth.GrowthReport:
+    return growth.diff([cache(n) for n in series])
+
+
+@pytest.mark.parametrize(
+    ("series", "s", "slope", "rises"),
+    [
+        ([10, 12, 15, 19], 6, 3.0, True),
+        ([0, 100, 100, 100], 3, 16.666666666666664, False),
+        ([10, 20, 10, 20, 10, 20], 3, 0.0, False),
+        ([5, 5, 5, 5], 0, 0.0, False),
+        ([7], 0, 0.0, False),
+    ],
+)
+def test_worked_examples_of_trend(series, s: int, slope: float, rises: bool):
+    assert mann_kendall_s(series) == s
+    assert theil_sen_slope(series) == pytest.approx(slope)
+    assert rises_throughout(series) is rises
+
+
+def test_the_first_suspect_is_the_row_by_the_path_of_its_cache():
+    report = counted([10, 12, 15, 19])
+    first = report.suspects[0]
+    assert first.path == "worker.CACHE.rows[*] -> worker.Row"
+    assert first.type == "worker.Row"
+    assert first.counts == (10, 12, 15, 19)
+    assert first.growth_per_round == 3.0
+    assert first.retaining_path == (
+        "module worker",
+        ".CACHE -> worker.Cache",
+        ".rows -> dict",
+        "[*] -> worker.Row",
+    )
+
+
+def test_only_the_topmost_growing_path_is_a_suspect():
+    assert [s.path for s in counted([1, 2, 3, 4]).suspects] == [
+        "worker.CACHE.rows[*] -> worker.Row"
+    ]
+
+
+def test_a_suspect_bears_the_bytes_of_its_parts_and_of_its_keys():
+    assert counted([1, 2]).suspects[0].bytes == (48 + 100 + 60, 2 * (48 + 100 + 60))
+
+
+def test_keys_alone_are_a_suspect_if_their_values_are_not():
+    def seen(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        true = b.leaf("bool", 28, refcount=0)
+        held = b.dict((b.leaf("str", 60), true) for _ in range(n))
+        b.module("worker", {"SEEN": held})
+        return HeapGraph.decode([b.stream()])
+
+    (only,) = growth.diff([seen(n) for n in (1, 2, 3)]).suspects
+    assert only.path == "worker.SEEN{key} -> str"
+
+
+@pytest.mark.parametrize(
+    "series", [[0, 100, 100, 100], [10, 20, 10, 20], [5, 5, 5, 5], [9, 5, 3, 1]]
+)
+def test_what_does_not_grow_in_every_interval_is_no_suspect(series):
+    report = counted(series)
+    assert report.suspects == ()
+    assert report.verdict == "no growth"
+
+
+def test_half_of_the_rows_replaced_at_other_addresses_is_no_growth():
+    graphs = [cache(50, base=0x7F0000000000 + i * 48 * 60) for i in range(4)]
+    assert growth.diff(graphs).suspects == ()
+
+
+def test_a_leaks_place_in_memory_does_not_matter():
+    graphs = [cache(10 + i, base=0x550000000000 + (i << 30)) for i in range(4)]
+    assert growth.diff(graphs).suspects[0].counts == (10, 11, 12, 13)
+
+
+def test_two_rounds_are_a_comparison_and_the_report_says_so():
+    report = counted([1, 2])
+    assert report.verdict is None
+    assert "comparison" in report.notes[0]
+    assert counted([1, 2, 3, 4]).verdict == "growth"
+
+
+def test_less_than_two_rounds_cannot_be_compared():
+    with pytest.raises(ValueError, match="two rounds"):
+        growth.diff([cache(1)])
+
+
+def test_a_linked_list_that_grows_is_one_suspect():
+    def links(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        kind = b.type("worker", "Link", ["next"])
+        head = b.instance(kind, [None])
+        for _ in range(n):
+            head = b.instance(kind, [head])
+        b.module("worker", {"HEAD": head})
+        return HeapGraph.decode([b.stream()])
+
+    report = growth.diff([links(1000 * n) for n in (1, 2, 3, 4)])
+    (only,) = report.suspects
+    assert only.path == "worker.HEAD.next -> worker.Link"
+    assert only.growth_per_round == 1000
+
+
+def test_more_greenlets_are_told_by_what_their_locals_hold():
+    def greenlets(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        code = b.code("ask_partner", "/app/worker.py", ["outgoing"])
+        for number in range(n):
+            frame = b.frame(code, 12, [b.list(rows(b, 2))])
+            b.root(GREENLET, [("frame", frame)], number=number)
+        return HeapGraph.decode([b.stream()])
+
+    first = growth.diff([greenlets(n) for n in (3, 5)]).suspects[0]
+    assert (
+        first.path
+        == 'greenlet -> ask_partner() at worker.py:12 local "outgoing" -> list'
+    )
+    assert first.bytes == (3 * (88 + 2 * 148), 5 * (88 + 2 * 148))
+
+
+def test_more_frames_that_hold_nothing_are_suspects_themselves():
+    def threads(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        code = b.code("wait", "/app/worker.py")
+        for number in range(n):
+            b.root(THREAD, [("frame", b.frame(code, 5))], number=number)
+        return HeapGraph.decode([b.stream()])
+
+    (only,) = growth.diff([threads(n) for n in (1, 2)]).suspects
+    assert only.path == "thread -> wait() at worker.py:5"
+
+
+def test_suspects_are_ranked_by_the_bytes_they_gained():
+    def two(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        small = b.list(b.leaf("bytes", 40) for _ in range(n * 10))
+        large = b.list(b.leaf("bytearray", 4000) for _ in range(n))
+        b.module("worker", {"SMALL": small, "LARGE": large})
+        return HeapGraph.decode([b.stream()])
+
+    assert [s.path for s in growth.diff([two(1), two(2)]).suspects] == [
+        "worker.LARGE[*] -> bytearray",
+        "worker.SMALL[*] -> bytes",
+    ]
+
+
+def test_liveheaps_own_growth_is_not_reported():
+    def own(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        b.module("liveheap.agent", {"history": b.list(rows(b, n))})
+        b.module("worker", {})
+        return HeapGraph.decode([b.stream()])
+
+    report = growth.diff([own(1), own(2)])
+    assert report.suspects == ()
+    assert "worker.Row" not in {row.type for row in report.types}
+
+
+def test_types_are_counted_in_every_round_and_ranked_by_growth():
+    report = counted([2, 4, 8])
+    row = next(r for r in report.types if r.type == "worker.Row")
+    assert row.counts == (5, 7, 11)
+    assert row.bytes == (240, 336, 528)
+    assert report.types[0].type == "bytes"
+
+
+def test_rss_comes_from_the_headers_or_from_the_caller():
+    graphs = [cache(1, rss=100), cache(2, rss=250)]
+    assert growth.diff(graphs).rss == (100, 250)
+    assert growth.diff(graphs, rss=[1, None]).rss == (1, None)
+
+
+def test_the_json_form_has_what_the_contract_names():
+    report = counted([1, 2, 3, 4]).to_json()
+    json.loads(json.dumps(report))
+    assert {"rounds", "suspects", "types", "rss", "verdict", "notes"} <= set(report)
+    assert len(report["rounds"]) == 4
+    assert {
+        "path",
+        "type",
+        "counts",
+        "bytes",
+        "growth_per_round",
+        "retaining_path",
+    } <= set(report["suspects"][0])
+
+
+def test_rounds_may_be_summed_up_before_they_are_compared():
+    rounds = [growth.Round.of(cache(n)) for n in (1, 2)]
+    assert growth.diff(rounds) == growth.diff([cache(1), cache(2)])
+
+
+def test_different_processes_are_noted():
+    other = HeapGraph.decode([GraphBuilder().stream()], header={"pid": 2})
+    notes = growth.diff([cache(1), other]).notes
+    assert any("different processes" in note for note in notes)
+
+
+def test_no_key_that_is_data_is_in_the_report():
+    b = GraphBuilder()
+    secret = b.leaf("str", 60)
+    b.module("worker", {"CACHE": b.dict([(secret, b.leaf())])})
+    graph = HeapGraph.decode([b.stream()])
+    text = json.dumps(growth.diff([graph, graph]).to_json())
+    assert str(secret.address) not in text
