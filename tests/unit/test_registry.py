@@ -226,8 +226,10 @@ def test_a_client_looks_into_every_directory_of_the_user(places, run_dir):
     (places["TEMPORARY_ROOT"] / "liveheap-x").write_text("")
     assert directories({}) == expected
     assert directories({"LIVEHEAP_DIR": str(run_dir)}) == [run_dir]
+    assert own_directories({}) == expected
 
 
+@needs_root
 def test_root_also_sees_the_directories_of_others_and_others_do_not(
     places, monkeypatch
 ):
