@@ -48,13 +48,13 @@ _SIGKILL, _SIGALRM, _SIGSYS = 9, 14, 31
 _WALK_FLAGS = {1: "gc-in-progress", 2: "subinterpreters", 4: "greenlets-hidden"}
 _FENCE_FLAGS = {
     1: "no-oom-fence",
-    2: "not-idle",
+    2: "not-nice",
     4: "no-memory-fence",
     8: "no-spool-limit",
 }
 
 _EARLY_ENDS = {
-    "orphan": "the worker was gone before the walk began",
+    "orphan": "the worker, or the thread that asked, ended before the walk began",
     "files-open": "the child could not close the worker's files, so it did not walk",
     "signals-open": "the child could not reset its signals, so it did not walk",
     "no-watchdog": "the child could not set its watchdog, so it did not walk",

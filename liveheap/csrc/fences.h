@@ -16,7 +16,7 @@
  * The names stand in forker.c's table child_exit_names, in this order. */
 enum child_exit {
     CHILD_DONE = 0,
-    CHILD_ORPHAN = 40,  /* the worker was gone before the first fence stood */
+    CHILD_ORPHAN = 40,  /* worker or thread were gone before the first fence */
     CHILD_FILES_OPEN,   /* inherited files could not be closed */
     CHILD_SIGNALS_OPEN, /* signals could not be put to default */
     CHILD_NO_WATCHDOG,  /* no timer: a hung walk would live for ever */
@@ -32,6 +32,7 @@ enum fence_missing {
 };
 
 struct fence_plan {
+    pid_t thread;          /* that clones; the child dies with it */
     pid_t parent;          /* the worker, noted before the clone */
     int spool_fd;          /* the one file kept */
     uint64_t timeout_us;   /* own watchdog: SIGALRM after so long; 0 means none */

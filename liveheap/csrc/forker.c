@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,6 +135,7 @@ read_options(struct run *run, int spool_fd, const char *kind, PyObject *options)
         return -1;
     }
     run->plan = (struct fence_plan){
+        .thread = (pid_t)syscall(SYS_gettid),
         .parent = getpid(),
         .spool_fd = spool_fd,
         .timeout_us = (uint64_t)(timeout_s * 1e6),

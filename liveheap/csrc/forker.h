@@ -6,9 +6,9 @@
  * it reads the heap stands in fences.h.
  *
  * PDEATHSIG, the fence against a worker that dies, belongs to the thread that forked:
- * let the thread that calls snapshot_start live for as long as the request does. Should
- * it end all the same, the child is killed early (an incomplete walk, said so), and
- * where the kernel does not do that, the watchdog ends the child.
+ * let the thread that calls snapshot_start live for as long as the request does. When
+ * it ends, the child ends with it (an incomplete walk, and said so); the watchdog is
+ * there for what is left.
  */
 #ifndef LIVEHEAP_FORKER_H
 #define LIVEHEAP_FORKER_H

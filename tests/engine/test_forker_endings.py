@@ -117,20 +117,21 @@ def test_a_signal_handler_that_raises_ends_the_wait() -> None:
 
 
 def test_the_child_ends_even_if_the_thread_that_forked_it_has_ended() -> None:
-    """PDEATHSIG belongs to the thread; the watchdog is there for the rest."""
+    """PDEATHSIG belongs to the thread; who came too late for it sees that by itself."""
     children: list[_heap.Child] = []
     with tempfile.TemporaryFile() as spool:
         forking = threading.Thread(
             target=lambda: children.append(
                 _heap.snapshot_start(
-                    spool.fileno(), "graph", {"hold": "hang", "timeout_s": 5}
+                    spool.fileno(), "graph", {"hold": "hang", "timeout_s": 60}
                 )
             )
         )
         forking.start()
         forking.join()
         code = children[0].wait(DEADLINE_S)
-    assert code in (-signal.SIGKILL, -signal.SIGALRM)
+    orphan = 40
+    assert code in (-signal.SIGKILL, orphan)
 
 
 @pytest.mark.parametrize(

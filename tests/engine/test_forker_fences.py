@@ -15,8 +15,6 @@ from forking import AS_ROOT, finish, held, program, resume, wait_until_gone
 
 from liveheap import _heap
 
-SCHED_IDLE = 5
-
 
 def proc(pid: int, name: str) -> str:
     return Path(f"/proc/{pid}/{name}").read_text()
@@ -75,9 +73,11 @@ def test_the_child_is_the_first_to_go_when_memory_is_short() -> None:
     assert proc(os.getpid(), "oom_score_adj") == own
 
 
-def test_the_child_steps_behind_everybody() -> None:
+def test_the_child_steps_behind_the_worker() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
     with held() as child:
-        assert os.sched_getscheduler(child.pid) == SCHED_IDLE
+        assert os.sched_getscheduler(child.pid) == os.SCHED_BATCH
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(own + 10, 19)
         assert child.status()["missing_fences"] == 0
 
 
