@@ -1,60 +1,78 @@
-"""Progress on stderr, for a person who waits. Nobody looks: nothing is printed."""
+"""Progress on stderr, for a person who waits. Nobody looks: nothing is printed.
+
+The line appears only after a moment, so that quick verbs do not flicker, and steps
+aside while a result is printed: stdout and stderr are mostly the same screen.
+"""
 
 import contextlib
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeElapsedColumn
 from rich.text import Text
 
 from liveheap_client.render.escape import visible
 from liveheap_client.terminal import Terminal
 
+_QUICK_S = 0.3
 
-@dataclass(frozen=True, slots=True)
+
 class Bar:
-    """One line that changes while something goes on."""
+    """One line that changes while something goes on. Without a display: nothing."""
 
-    _progress: Progress | None = None
-    _task: TaskID | None = None
+    def __init__(self, display: Progress | None) -> None:
+        self._display = display
+        self._task = None if display is None else display.add_task("", total=None)
+        self._begun = time.monotonic()
+        self._shown = False
 
     def update(
         self, text: str, *, done: float | None = None, total: float | None = None
     ) -> None:
         """Say what goes on and how far it is; without a total it only moves."""
-        if self._progress is None or self._task is None:
+        if self._display is None or self._task is None:
             return
-        self._progress.update(
+        self._display.update(
             self._task, description=visible(text), completed=done, total=total
         )
+        if not self._shown and time.monotonic() - self._begun > _QUICK_S:
+            self._display.start()
+            self._shown = True
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the line away while something else is printed."""
+        self.stop()
+        yield
+        self._begun = time.monotonic()
+
+    def stop(self) -> None:
+        """Take the line away; the next update after a moment brings it back."""
+        if self._display is not None and self._shown:
+            self._display.stop()
+            self._shown = False
 
 
 @contextlib.contextmanager
 def bar(terminal: Terminal) -> Iterator[Bar]:
     """Show a bar as long as the block runs."""
     if not terminal.talk_is_watched:
-        yield Bar()
+        yield Bar(None)
         return
     console = Console(
         file=terminal.talk, no_color=not terminal.look.bold, highlight=False
     )
-    columns = (_Plain("{task.description}"), BarColumn(20), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield Bar(progress, progress.add_task("", total=None))
+    columns = (_Plain(), BarColumn(20), TimeElapsedColumn())
+    shown = Bar(Progress(*columns, console=console, transient=True))
+    try:
+        yield shown
+    finally:
+        shown.stop()
 
 
-class _Plain(TextColumn):
+class _Plain(ProgressColumn):
     """Text that is text: no markup, whatever the worker's names look like."""
 
-    def __init__(self, text_format: str) -> None:
-        super().__init__(text_format, markup=False)
-
-    def render(self, task: object) -> Text:
-        return Text(str(getattr(task, "description", "")), no_wrap=True)
+    def render(self, task: Task) -> Text:
+        return Text(task.description, no_wrap=True)

@@ -92,7 +92,7 @@ def on_a_screen(*words: object, env: dict[str, str]) -> Iterator[Screen]:
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
         [*MODULE, *map(str, words)],
-        env={**env, "TERM": "xterm"},
+        env={**env, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
         stdin=slave,
         stdout=slave,
         stderr=slave,

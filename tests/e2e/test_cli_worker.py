@@ -210,7 +210,9 @@ def test_the_shell_on_a_terminal(
         screen.wait_for(">")
         screen.type("nonsense\r")
         screen.wait_for("no verb 'nonsense'")
-        screen.type("\x03")
+        screen.wait_for(f"{worker.pid}>")
+        screen.type("abandoned\x03")
+        screen.wait_for(f"{worker.pid}>")
         screen.type("\x04")
         assert screen.end() == 0
 

@@ -95,7 +95,7 @@ def cost_line(note: Progress) -> str:
     if isinstance(pause_ns := note.detail.get("pause_ns"), int | float):
         parts.append(f"the worker stopped for {human_seconds(pause_ns / 1e9)}")
     if note.detail.get("in_process"):
-        parts.append("no fork could be made: counted in the worker itself")
+        parts.append("it counted by itself, without a fork")
     flags = note.detail.get("flags")
     if isinstance(flags, list) and flags:
         parts.append(", ".join(map(str, flags)))
@@ -106,7 +106,8 @@ def _teller(
     title: str, progress: Bar, notes: list[Progress]
 ) -> Callable[[Progress], None]:
     def tell(event: Progress) -> None:
-        progress.update(f"{title}: {event.phase}", done=event.done, total=event.total)
+        text = title if event.phase == title else f"{title}: {event.phase}"
+        progress.update(text, done=event.done, total=event.total)
         if "pause_ns" in event.detail:
             notes.append(event)
 

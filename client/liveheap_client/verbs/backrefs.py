@@ -10,7 +10,7 @@ from liveheap_client.commands.fetch import fetch
 from liveheap_client.desk import Desk, is_snapshot
 from liveheap_client.progress import bar
 from liveheap_client.render import backrefs as backrefs_text
-from liveheap_client.verbs.base import Verb, json_option
+from liveheap_client.verbs.base import Verb, json_option, place_argument
 from liveheap_client.verbs.load import load
 from liveheap_client.verbs.snapshot import teller
 
@@ -72,9 +72,6 @@ VERB = Verb(
     perform=perform,
     params=(
         click.Argument(["type_name"], metavar="TYPE"),
-        click.Argument(
-            ["place"], required=False, metavar="[TARGET|FILE]", type=click.Path()
-        ),
         click.Option(
             ["--depth"],
             type=click.IntRange(1, 100),
@@ -94,4 +91,6 @@ VERB = Verb(
         click.Option(["--dot"], is_flag=True, help="Print the picture's source."),
         json_option(),
     ),
+    target_params=(place_argument("[TARGET|FILE]"),),
+    shell_params=(place_argument("[FILE]"),),
 )

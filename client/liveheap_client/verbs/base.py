@@ -1,9 +1,13 @@
 """What a verb is: a name, help, parameters and what it does at a desk."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import click
+from click.shell_completion import CompletionItem
+
+from liveheap_client import workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +36,28 @@ class Verb:
 
 def target_argument() -> click.Argument:
     """Return the optional TARGET."""
-    return click.Argument(["target"], required=False)
+    return click.Argument(["target"], required=False, shell_complete=_complete_target)
 
 
-def places_argument() -> click.Argument:
-    """Return TARGET, or snapshot files."""
-    return click.Argument(
-        ["places"], nargs=-1, metavar="[TARGET|FILE...]", type=click.Path()
-    )
+def places_argument(metavar: str) -> click.Argument:
+    """Return snapshot files, or where a target is possible, one of those."""
+    return click.Argument(["places"], nargs=-1, metavar=metavar, type=click.Path())
+
+
+def place_argument(metavar: str) -> click.Argument:
+    """Return one snapshot file, or a target."""
+    return click.Argument(["place"], required=False, metavar=metavar, type=click.Path())
+
+
+def _complete_target(
+    _context: click.Context, _parameter: click.Parameter, typed: str
+) -> list[CompletionItem]:
+    """Return the workers here whose pid begins with what was typed."""
+    return [
+        CompletionItem(str(worker.pid), help=worker.title)
+        for worker in workers.local(os.environ)
+        if str(worker.pid).startswith(typed)
+    ]
 
 
 def json_option() -> click.Option:

@@ -109,7 +109,8 @@ class Hunt:
                 )
                 with contextlib.closing(rounds):
                     for taken in rounds:
-                        self._show_round(taken)
+                        with progress.aside():
+                            self._show_round(taken)
                         progress.update(f"reading round {taken.number}")
                         graphs.append(summed(taken.path))
                         self._desk.newest = taken.path
@@ -121,10 +122,14 @@ class Hunt:
             title = f"round {len(graphs) + 1} of {self._rounds} in {left}"
             progress.update(title, done=waited_s, total=interval_s)
 
+        def complain(trouble: str) -> None:
+            with progress.aside():
+                self._desk.terminal.say(trouble)
+
         return Watch(
             on_fetch=teller(progress),
             on_wait=wait,
-            on_trouble=self._desk.terminal.say,
+            on_trouble=complain,
         )
 
     def _show_round(self, taken: Round) -> None:
@@ -178,6 +183,6 @@ VERB = Verb(
         *SNAPSHOT_OPTIONS,
         json_option(),
     ),
-    target_params=(places_argument(),),
-    shell_params=(places_argument(),),
+    target_params=(places_argument("[TARGET|FILE...]"),),
+    shell_params=(places_argument("[FILE...]"),),
 )

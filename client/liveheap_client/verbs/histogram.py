@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import click
-
 from liveheap.commands.histogram import COLUMNS, HISTOGRAM
 from liveheap.protocol.results import Table
 from liveheap_client.desk import Desk, is_snapshot
 from liveheap_client.verbs.ask import ask, help_text, option, show
-from liveheap_client.verbs.base import Verb, json_option
+from liveheap_client.verbs.base import Verb, json_option, place_argument
 from liveheap_client.verbs.load import load
 
 
@@ -38,8 +36,7 @@ VERB = Verb(
     params=(
         *map(option, HISTOGRAM.params),
         json_option(),
-        click.Argument(
-            ["place"], required=False, metavar="[TARGET|FILE]", type=click.Path()
-        ),
     ),
+    target_params=(place_argument("[TARGET|FILE]"),),
+    shell_params=(place_argument("[FILE]"),),
 )
