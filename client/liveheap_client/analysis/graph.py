@@ -309,7 +309,22 @@ class HeapGraph:
     @cached_property
     def modules(self) -> list[Module]:
         """The modules of sys.modules, in its order."""
-        return [Module(*f[:5], native=bool(f[5])) for f in self.raw.modules()]
+        modules = []
+        for node, namespace, name_id, name, filename, native in self.raw.modules():
+            # One without a name goes by its file, lest all of them become one.
+            known, shown = name_id, name
+            if not known:
+                shown = filename.rpartition("/")[2]
+                known = self.raw.find_name(shown)
+            modules.append(
+                Module(node, namespace, known, shown, filename, bool(native))
+            )
+        return modules
+
+    @cached_property
+    def module_by_node(self) -> dict[int, Module]:
+        """The modules by their nodes."""
+        return {module.node: module for module in self.modules}
 
     @cached_property
     def code_by_node(self) -> dict[int, Code]:

@@ -302,7 +302,7 @@ class _Plan:
         nodes: NDArray[np.int32],
         edges: NDArray[np.uint32] | int,
         group: int,
-        class_: int,
+        class_: int | list[int],
     ) -> None:
         block = np.empty((len(nodes), 4), np.uint32)
         block[:, 0] = nodes
@@ -314,11 +314,7 @@ class _Plan:
     def _add_modules(self) -> None:
         modules = self._graph.modules
         for module, party in zip(modules, parties(modules), strict=True):
-            name_id = module.name_id
-            if not name_id:
-                # Modules without a name must not become one: their file tells them.
-                name_id = self._graph.raw.find_name(module.filename.split("/")[-1])
-            group = self._group(Group.MODULE, name_id)
+            group = self._group(Group.MODULE, module.name_id)
             class_ = _Class.APPLICATION_MODULES
             if party is Party.LIBRARY:
                 class_ = _Class.LIBRARY_MODULES
@@ -332,16 +328,9 @@ class _Plan:
         edges = np.arange(first, end, dtype=np.uint32)
         targets = graph.target[first:end]
         group, class_ = self._place_of(root)
-        # A module belongs to sys.modules whoever else refers to it.
         if root.kind in (RootKind.THREAD, RootKind.GREENLET) and not root.own:
-            for edge, target in zip(edges, targets, strict=True):
-                frame_class = self._class_of(int(target))
-                self._add(
-                    np.array([target], np.int32),
-                    np.array([edge], np.uint32),
-                    group,
-                    frame_class,
-                )
+            classes = [self._class_of(int(target)) for target in targets]
+            self._add(targets, edges, group, classes)
         else:
             self._add(targets, edges, group, class_)
 

@@ -11,6 +11,7 @@ struct names {
     uint32_t code;
     uint32_t self;
     uint32_t f_back;
+    uint32_t f_frame;
     uint32_t parent;
     uint32_t referent;
 };
@@ -43,6 +44,7 @@ find_names(struct judge *judge)
         .code = known_name(graph, "__code__"),
         .self = known_name(graph, "__self__"),
         .f_back = known_name(graph, "f_back"),
+        .f_frame = known_name(graph, "f_frame"),
         .parent = known_name(graph, "parent"),
         .referent = known_name(graph, "__referent__"),
     };
@@ -252,8 +254,9 @@ edge_owns(const struct judge *judge, const struct source *source, uint8_t kind,
         return kind == EDGE_INTERNAL && name == names->dict &&
                (source->flags & NODE_MODULE);
     }
-    if (kind == EDGE_INTERNAL && (name == names->base || name == names->f_back ||
-                                  name == names->parent || name == names->referent)) {
+    if (kind == EDGE_INTERNAL &&
+        (name == names->base || name == names->f_back || name == names->f_frame ||
+         name == names->parent || name == names->referent)) {
         return 0;
     }
     if (flags & NODE_HOMED) {

@@ -7,8 +7,8 @@
  * nothing itself.
  *
  * The predicate (ANALYSIS.md 3.2). An edge owns unless
- *   - it is a frame's borrowed local, or goes from a frame to its code, or is `f_back`
- *     or a greenlet's `parent`: frames hang off their thread or greenlet;
+ *   - it is a frame's borrowed local, or goes from a frame to its code, or is `f_back`,
+ *     `f_frame` or a greenlet's `parent`: frames hang off their thread or greenlet;
  *   - its target is immortal, an interned string, or a key that is program text:
  *     everybody shares it and code keeps it;
  *   - its target is a module that stands in sys.modules, which alone owns it;
