@@ -29,7 +29,7 @@ class AgentContext:
     @property
     def own_threads(self) -> tuple[int, ...]:
         """Native ids of the agent's threads."""
-        return self._agent.own_threads()
+        return self._agent.threads.native_ids()
 
     @property
     def environ(self) -> Mapping[str, str]:

@@ -168,7 +168,7 @@ class Listener:
             self._agent.config.allow,
             busy=self._agent.is_full,
         )
-        visitor = Visitor(Stream(sock, self._agent.native), handshake, peer)
+        visitor = Visitor(Stream(sock), handshake, peer)
         self._lobby.enter(visitor)
         self._poll.register(fileno, select.POLLIN)
 
@@ -188,7 +188,10 @@ class Listener:
     def _admit(self, visitor: Visitor) -> None:
         """Give a client that is through the handshake a session."""
         self._forget(visitor.stream.fileno())
-        self._agent.begin_session(visitor)
+        handshake = visitor.handshake
+        self._agent.begin_session(
+            visitor.stream, handshake.result, visitor.peer, handshake.trailing
+        )
 
     def _forget(self, fileno: int) -> None:
         try:

@@ -44,7 +44,7 @@ class Visitor:
         Raises:
             PeerGone: the visitor left, or is not worth an answer.
         """
-        data = self.stream.receive(self.handshake.wanted)
+        data = self.stream.receive_at_once(self.handshake.wanted)
         if data is None:
             return False
         try:
@@ -64,14 +64,14 @@ class Visitor:
     def _send(self) -> None:
         """Send an answer; it fits an empty buffer, and a full one is not a client's."""
         data = self.handshake.data_to_send()
-        if data and self.stream.send_some(data) != len(data):
+        if data and self.stream.send_at_once(data) != len(data):
             raise PeerGone("reads nothing")
 
     def leave(self) -> None:
         """Say the last words, if there are any, and close."""
         if self.last_words:
             with suppress(PeerGone):
-                self.stream.send_some(self.last_words)
+                self.stream.send_at_once(self.last_words)
         self.stream.hang_up()
         self.stream.close()
 

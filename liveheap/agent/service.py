@@ -29,19 +29,17 @@ from liveheap.agent.context import AgentContext
 from liveheap.agent.heavy import Heavy
 from liveheap.agent.identity import Identity
 from liveheap.agent.listener import Listener, open_tcp, open_unix
-from liveheap.agent.lobby import Visitor
 from liveheap.agent.mainthread import MainThread
-from liveheap.agent.native import Native, native_id
+from liveheap.agent.native import Native
 from liveheap.agent.session import Session
 from liveheap.agent.stream import Stream
+from liveheap.agent.threads import Threads
 from liveheap.commands.context import Heap
 from liveheap.hosts import command_line, frameworks, gevent
 from liveheap.protocol.auth import VERSION, Agreed, Ident
 
 MAX_SESSIONS = 4
 STRANGERS_EVERY_S = 60.0
-QUIET_WITHIN_S = 2.0
-QUIET_LOOK_S = 0.002
 COUNT_GREENLETS_BELOW_RSS = 96 << 20
 
 
@@ -78,8 +76,10 @@ class Agent:
         self.sessions: set[Session] = set()
         self.heavy = Heavy(self.native)
         self.main_thread = MainThread(self.native, self.heap.add_pending_call)
+        self.threads = Threads(self.native)
         self._closing = False
-        self._threads: set[int] = set()
+        self._closed = self.native.lock()
+        self._closed.acquire()
         self._strangers = 0
         self._strangers_said = 0.0
         pid = os.getpid()
@@ -132,28 +132,23 @@ class Agent:
 
     def run_listener(self) -> None:
         """The listener's thread."""
-        me, listener = native_id(), self._listener
-        self._threads.add(me)
-        try:
-            if listener is not None:
-                listener.serve()
-        finally:
-            self._threads.discard(me)
+        listener = self._listener
+        if listener is not None:
+            listener.serve()
 
     def come_up_later(self) -> None:
-        """The first thread of a forked child: wait, bind, listen. Raises nothing."""
-        try:
-            self.native.sleep(self.config.fork_delay)
-            if self._closing or registry.disabled(self.environ):
-                return
+        """The first thread of a forked child: wait, bind, listen."""
+        if self._closed.acquire(True, self.config.fork_delay):
+            return
+        if not registry.disabled(self.environ):
             self.come_up()
             self.run_listener()
-        except BaseException:
-            self.failures += 1
 
     def close(self) -> None:
         """Withdraw the name, end listener and sessions. From any thread."""
-        self._closing = True
+        if not self._closing:
+            self._closing = True
+            self._closed.release()
         entry, self._entry = self._entry, None
         if entry is not None:
             registry.withdraw(entry)
@@ -162,12 +157,6 @@ class Agent:
             listener.stop()
         for session in list(self.sessions):
             session.stream.hang_up()
-
-    def wait_until_quiet(self) -> None:
-        """After `close`: wait until our threads have ended, a moment at most."""
-        deadline = time.monotonic() + QUIET_WITHIN_S
-        while self._threads and time.monotonic() < deadline:
-            self.native.sleep(QUIET_LOOK_S)
 
     # The fork hook's two halves.
 
@@ -189,7 +178,7 @@ class Agent:
         self._forked = False
         self._begin_anew()
         if self.config.children and not was_closing:
-            self.native.start_thread(self.come_up_later, ())
+            self.threads.start(self.come_up_later)
         else:
             self._closing = True
 
@@ -211,37 +200,28 @@ class Agent:
         entry = self._entry
         return tokens.find_token(self.environ, entry.socket.parent if entry else None)
 
-    def begin_session(self, visitor: Visitor) -> None:
-        """Start the thread of a new session, or hang up if there are too many."""
-        session = Session(visitor.stream, visitor.handshake.result, self, visitor.peer)
+    def begin_session(
+        self, stream: Stream, agreed: Agreed, peer: Mapping[str, Any], trailing: bytes
+    ) -> None:
+        """Start the thread of a new session, or hang up if that cannot be."""
+        session = Session(stream, agreed, self, peer)
         if self.is_full or self._closing:
-            visitor.leave()
+            stream.hang_up()
+            stream.close()
             return
         self.sessions.add(session)
         try:
-            self.native.start_thread(
-                self._run_session, (session, visitor.handshake.trailing)
-            )
+            self.threads.start(self._run_session, session, trailing)
         except RuntimeError:
             self.sessions.discard(session)
-            visitor.leave()
-
-    def serve_here(self, sock: _socket.socket, agreed: Agreed) -> None:
-        """Serve one connected socket on the calling thread: for tests."""
-        session = Session(
-            Stream(sock, self.native), agreed, self, {"transport": "memory"}
-        )
-        self.sessions.add(session)
-        self._run_session(session, b"")
+            stream.hang_up()
+            stream.close()
 
     def _run_session(self, session: Session, trailing: bytes) -> None:
-        session.native_id = native_id()
-        self._threads.add(session.native_id)
         try:
             session.serve(trailing)
         finally:
             self.sessions.discard(session)
-            self._threads.discard(session.native_id)
 
     def count_strangers(self, count: int) -> None:
         """Count refused connections; say so in the audit log once a minute at most."""
@@ -266,10 +246,6 @@ class Agent:
     def lend_context(self, session: Session) -> AgentContext:
         """Return what a command of this session may reach."""
         return AgentContext(self, session)
-
-    def own_threads(self) -> tuple[int, ...]:
-        """Return the native ids of our threads."""
-        return tuple(self._threads)
 
     def facts(self) -> dict[str, Any]:
         """What is known of the worker right now, for `status`."""

@@ -34,8 +34,6 @@ from liveheap.protocol.messages import (
 if TYPE_CHECKING:
     from liveheap.agent.service import Agent
 
-IDLE_S = 3 * 3600.0
-STALL_S = 60.0
 BY_NAME: Mapping[str, Command] = {command.name: command for command in COMMANDS}
 
 
@@ -48,7 +46,6 @@ class Session:
         self.stream = stream
         self.agreed = agreed
         self.peer = peer
-        self.native_id = 0
         self.context = agent.lend_context(self)
         self.cancelled = False
         self._agent = agent
@@ -84,11 +81,7 @@ class Session:
             if event is CLOSED:
                 raise PeerGone("closed by the client")
             if event is NEED_DATA:
-                if not self.stream.wait(IDLE_S):
-                    raise PeerGone("idle for too long")
-                data = self.stream.receive()
-                if data is not None:
-                    self._connection.receive_data(data)
+                self._connection.receive_data(self.stream.receive())
 
     def _answer(self, request: Request) -> None:
         """Run one command and send exactly one Result or Failure."""
@@ -169,7 +162,7 @@ class Session:
 
     def _look(self) -> None:
         """Take what the client sent meanwhile, without waiting."""
-        data = self.stream.receive()
+        data = self.stream.receive_at_once()
         if data is None:
             return
         self._connection.receive_data(data)
@@ -193,7 +186,7 @@ class Session:
                 )
 
     def _send(self, message: Any) -> None:
-        self.stream.send(self._connection.send(message), stall_s=STALL_S)
+        self.stream.send(self._connection.send(message))
 
 
 def describe_bug(exc: BaseException, command: Command | None) -> str:

@@ -20,6 +20,9 @@ from liveheap.agent.service import Agent
 from liveheap.heap import Heap
 from liveheap.hosts import gevent
 
+STOP_WITHIN_S = 5.0
+EXIT_WITHIN_S = 1.0
+
 
 class Current:
     """The agent of this process, and whether the hooks are in place."""
@@ -55,7 +58,7 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
     if settings.master:
         agent.come_up()
         try:
-            agent.native.start_thread(agent.run_listener, ())
+            agent.threads.start(agent.run_listener)
         except BaseException:
             agent.close()
             raise
@@ -75,14 +78,15 @@ def stop() -> None:
     agent, Current.agent = Current.agent, None
     if agent is not None:
         agent.close()
-        agent.wait_until_quiet()
+        agent.threads.wait_until_none(STOP_WITHIN_S)
 
 
 def at_exit() -> None:
-    """Withdraw the socket; the threads end with the process."""
+    """End the agent before the interpreter is taken apart."""
     with suppress(BaseException):
         if Current.agent is not None:
             Current.agent.close()
+            Current.agent.threads.wait_until_none(EXIT_WITHIN_S)
 
 
 def after_fork_in_parent() -> None:

@@ -1,53 +1,99 @@
-"""A connected raw socket with deadlines, and a bell that ends every wait.
+"""A client's raw socket: waits in the kernel, off the GIL, one system call at a time.
 
-Every wait of the agent is one `poll` in C, off the GIL. A session's thread waits for
-its client here and nowhere else; so ending the client's socket (`hang_up`) from any
-thread is enough to end the session.
+Beside CPU-bound code every release of the GIL costs up to 5 ms to get it back, so a
+wait is the call itself, on a blocking socket with the kernel's own timeouts, and not a
+poll before it. Whoever must not wait says so for the one call. `hang_up` from any
+thread ends every wait here.
 """
 
 from __future__ import annotations
 
 import _socket
-import select
+import struct
 from contextlib import suppress
-from typing import Any
-
-from liveheap.agent.native import Native
 
 RECEIVE_BYTES = 64 * 1024
 SEND_BYTES = 256 * 1024
+IDLE_S = 3 * 3600
+STALL_S = 60
+TIMEVAL = struct.Struct("ll")
 
 
 class PeerGone(Exception):
-    """The client closed, vanished, or stopped reading for too long."""
+    """The client closed, vanished, stopped reading, or said nothing for hours."""
 
 
 class Stream:
     """One client's socket."""
 
-    def __init__(self, sock: _socket.socket, native: Native) -> None:
-        sock.setblocking(False)
+    def __init__(self, sock: _socket.socket) -> None:
+        sock.setblocking(True)
+        for option, seconds in (
+            (_socket.SO_RCVTIMEO, IDLE_S),
+            (_socket.SO_SNDTIMEO, STALL_S),
+        ):
+            sock.setsockopt(_socket.SOL_SOCKET, option, TIMEVAL.pack(seconds, 0))
         self._socket = sock
-        self._poll = native.poll()
         self.sent = 0
 
     def fileno(self) -> int:
         """Return the descriptor, -1 when closed."""
         return self._socket.fileno()
 
-    def wait(self, timeout: float | None) -> bool:
-        """Wait until there is something to receive, or the peer is gone."""
-        return self._ready(select.POLLIN, timeout)
+    def receive(self) -> bytes:
+        """Wait for bytes of the peer.
 
-    def receive(self, limit: int = RECEIVE_BYTES) -> bytes | None:
+        Raises:
+            PeerGone: the peer closed, broke the connection, or is silent for IDLE_S.
+        """
+        data = self._receive(RECEIVE_BYTES, 0)
+        if data is None:
+            raise PeerGone("idle for too long")
+        return data
+
+    def receive_at_once(self, limit: int = RECEIVE_BYTES) -> bytes | None:
         """Return what is there; None if nothing is.
 
         Raises:
             PeerGone: the peer closed or broke the connection.
         """
+        return self._receive(limit, _socket.MSG_DONTWAIT)
+
+    def send(self, data: bytes) -> None:
+        """Send all.
+
+        Raises:
+            PeerGone: the peer is gone, or takes nothing for STALL_S.
+        """
+        view = memoryview(data)
+        while view:
+            count = self._send(view[:SEND_BYTES], 0)
+            if not count:
+                raise PeerGone(f"read nothing for {STALL_S} s")
+            view = view[count:]
+
+    def send_at_once(self, data: bytes) -> int:
+        """Send what fits right now; return how much that was.
+
+        Raises:
+            PeerGone: the peer is gone.
+        """
+        return self._send(data, _socket.MSG_DONTWAIT)
+
+    def hang_up(self) -> None:
+        """End the conversation for both sides; a waiting thread notices."""
+        with suppress(OSError):
+            self._socket.shutdown(_socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close this process's descriptor. In a forked child it ends nothing."""
+        with suppress(OSError):
+            self._socket.close()
+
+    def _receive(self, limit: int, flags: int) -> bytes | None:
         try:
-            data = self._socket.recv(limit)
-        except (BlockingIOError, InterruptedError):
+            data = self._socket.recv(limit, flags)
+        except BlockingIOError:
             return None
         except OSError as exc:
             raise PeerGone(str(exc)) from exc
@@ -55,64 +101,15 @@ class Stream:
             raise PeerGone("closed by the client")
         return data
 
-    def send(self, data: bytes, *, stall_s: float) -> None:
-        """Send all; give up when the peer takes nothing for `stall_s` seconds.
-
-        Raises:
-            PeerGone: the peer is gone or does not read.
-        """
-        view = memoryview(data)
-        while view:
-            try:
-                count = self._socket.send(view[:SEND_BYTES])
-            except (BlockingIOError, InterruptedError):
-                if not self._ready(select.POLLOUT, stall_s):
-                    raise PeerGone(f"read nothing for {stall_s:.0f} s") from None
-                continue
-            except OSError as exc:
-                raise PeerGone(str(exc)) from exc
-            self.sent += count
-            view = view[count:]
-
-    def send_some(self, data: bytes) -> int:
-        """Send what fits right now; return how much that was.
-
-        Raises:
-            PeerGone: the peer is gone.
-        """
+    def _send(self, data: bytes | memoryview, flags: int) -> int:
         try:
-            return self._socket.send(data)
-        except (BlockingIOError, InterruptedError):
+            count = self._socket.send(data, flags)
+        except BlockingIOError:
             return 0
         except OSError as exc:
             raise PeerGone(str(exc)) from exc
-
-    def hang_up(self) -> None:
-        """End the conversation for both sides; any waiting thread notices."""
-        try:
-            self._socket.shutdown(_socket.SHUT_RDWR)
-        except OSError:
-            return
-
-    def close(self) -> None:
-        """Close this process's descriptor. In a forked child it ends nothing."""
-        try:
-            self._socket.close()
-        except OSError:
-            return
-
-    def _ready(self, events: int, timeout: float | None) -> bool:
-        if self._socket.fileno() < 0:
-            raise PeerGone("closed")
-        self._poll.register(self._socket.fileno(), events)
-        try:
-            ready: list[Any] = self._poll.poll(
-                None if timeout is None else max(0, round(timeout * 1000))
-            )
-        finally:
-            with suppress(KeyError, ValueError):
-                self._poll.unregister(self._socket.fileno())
-        return bool(ready)
+        self.sent += count
+        return count
 
 
 class Bell:
@@ -129,17 +126,13 @@ class Bell:
 
     def ring(self) -> None:
         """Wake whoever polls; a bell that rings already is enough."""
-        try:
+        with suppress(OSError):
             self._far.send(b"!")
-        except OSError:
-            return
 
     def quiet(self) -> None:
         """Take the rings."""
-        try:
+        with suppress(OSError):
             self._near.recv(4096)
-        except OSError:
-            return
 
     def close(self) -> None:
         """Close both ends."""

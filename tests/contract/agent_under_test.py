@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from contract.fake_heap import FakeHeap
 from contract.minimal_client import MinimalClient
+from spawn import eventually
 
 from liveheap.agent import config, native
 from liveheap.agent.codecs import Codecs
 from liveheap.agent.service import Agent
+from liveheap.agent.stream import Stream
 from liveheap.protocol.auth import Agreed, Scope
 
 
@@ -36,12 +37,11 @@ def session_of(agent: Agent, scope: Scope = Scope.GRAPH) -> Iterator[MinimalClie
     """Open a session on a socket pair; on leaving, it has ended on both sides."""
     near, far = socket.socketpair()
     agreed = Agreed(scope, 1, str(agent.ident), os.urandom(8))
-    raw = socket.SocketType(fileno=far.detach())
-    thread = threading.Thread(target=agent.serve_here, args=(raw, agreed))
-    thread.start()
+    stream = Stream(socket.SocketType(fileno=far.detach()))
+    agent.begin_session(stream, agreed, {"transport": "memory"}, b"")
+    before = len(agent.sessions)
     try:
         with MinimalClient(near, agreed) as client:
             yield client
     finally:
-        thread.join(20)
-        assert not thread.is_alive(), "the session did not end with its client"
+        eventually(lambda: len(agent.sessions) < before, what="the session ends")

@@ -58,6 +58,12 @@ def host(stage: Stage) -> Host:
     return host
 
 
+def session_ends(host: Host) -> int:
+    """Count the sessions that have ended, by the audit log."""
+    log = host.worker.run_dir / "audit.log"
+    return log.read_text().count('"end"') if log.exists() else 0
+
+
 def dial(host: Host) -> socket.socket:
     """Connect without a word."""
     sock = socket.socket(socket.AF_UNIX)
@@ -168,7 +174,7 @@ def test_a_thousand_connections_leave_threads_and_files_bounded(host):
             with suppress(BlockingIOError):
                 sock.connect(str(host.worker.wait_for_socket()))
             flood.append(sock)
-        assert host.threads() == threads
+        assert host.threads() <= threads
         assert host.descriptors() < 40
         for sock in flood:
             sock.close()
@@ -203,6 +209,7 @@ def test_requests_byte_by_byte_are_answered(host):
 
 def test_more_sessions_than_allowed_are_told_busy(host):
     with host.unharmed():
+        eventually(lambda: session_ends(host) == 1, what="the fixture's session ends")
         clients = [host.connect() for _ in range(4)]
         with pytest.raises(AuthenticationError) as refused:
             host.connect()

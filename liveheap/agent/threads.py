@@ -1,0 +1,62 @@
+"""The agent's raw threads: started, counted, and waited for.
+
+Waited for because of the interpreter's end: a raw thread that wakes while the main
+thread takes the interpreter apart touches freed memory (seen on 3.10). So whoever ends
+the agent wakes all of its threads and lets them run out first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from liveheap.agent.native import Native, native_id
+
+LOOK_EVERY_S = 0.002
+
+
+class Threads:
+    """The threads of one agent in one process."""
+
+    def __init__(self, native: Native) -> None:
+        self._native = native
+        self._alive: set[object] = set()
+        self._ids: dict[object, int] = {}
+
+    def start(self, run: Callable[..., object], *args: Any) -> None:
+        """Run something in a thread of its own; nothing it raises is seen.
+
+        Raises:
+            RuntimeError: no thread can be had.
+        """
+        token = object()
+        self._alive.add(token)
+        try:
+            self._native.start_thread(self._run, (token, run, args))
+        except BaseException:
+            self._alive.discard(token)
+            raise
+
+    def native_ids(self) -> tuple[int, ...]:
+        """Return the kernel's ids of those that run."""
+        return tuple(self._ids.values())
+
+    def wait_until_none(self, timeout: float) -> bool:
+        """Wait until all have ended; False if some have not in time."""
+        deadline = time.monotonic() + timeout
+        while self._alive:
+            if time.monotonic() > deadline:
+                return False
+            self._native.sleep(LOOK_EVERY_S)
+        return True
+
+    def _run(
+        self, token: object, run: Callable[..., object], args: tuple[Any, ...]
+    ) -> None:
+        self._ids[token] = native_id()
+        with suppress(BaseException):
+            run(*args)
+        self._ids.pop(token, None)
+        self._alive.discard(token)
