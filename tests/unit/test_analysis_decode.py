@@ -1,6 +1,8 @@
 """The C decoder: the columns it makes, and what it refuses."""
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 from stream_builder import (
@@ -26,8 +28,11 @@ from stream_builder import (
 
 from liveheap.errors import CorruptSnapshot, TruncatedSnapshot
 from liveheap_client import _graph
-from liveheap_client.analysis.graph import EdgeKind, HeapGraph
+from liveheap_client.analysis.graph import EdgeKind, HeapGraph, NodeFlag
 from liveheap_client.analysis.graph import Node as Flyweight
+from liveheap_client.analysis.paths import Label
+
+CSRC = Path(__file__).parents[2] / "client/liveheap_client/analysis/csrc"
 
 
 def decode(builder: GraphBuilder) -> HeapGraph:
@@ -337,5 +342,17 @@ def test_warnings_of_the_worker_are_kept():
     assert decode(b).raw.warnings() == ["something was odd"]
 
 
-def test_edge_kinds_have_the_numbers_of_the_c_side():
-    assert [int(kind) for kind in EdgeKind] == list(range(1, 13))
+@pytest.mark.parametrize(
+    ("header", "prefix", "mirror"),
+    [
+        ("heapgraph.h", "EDGE_", EdgeKind),
+        ("heapgraph.h", "NODE_", NodeFlag),
+        ("pathnodes.h", "LABEL_", Label),
+    ],
+)
+def test_numbers_are_those_of_the_c_side(header: str, prefix: str, mirror: type):
+    text = (CSRC / header).read_text()
+    found = re.findall(rf"^    {prefix}([A-Z]+) = (\d+)\b", text, re.MULTILINE)
+    assert {name: int(number) for name, number in found} == {
+        member.name: int(member) for member in mirror
+    }

@@ -169,6 +169,48 @@ def test_a_generator_says_where_it_stands():
     )
 
 
+def test_a_frame_object_is_a_part_of_its_frame():
+    b = GraphBuilder()
+    kind = b.type("builtins", "frame", [(INTERNAL, "f_frame")], flags=4)
+    made = b.instance(kind)
+    code = b.code("work", "/app/w.py")
+    made.tag, made.code, made.attributes, made.refs = 5, code, [None], []
+    frame = b.frame(code, 3, attributes=[made])
+    made.attributes = [frame]
+    b.root(GREENLET, [("frame", frame)])
+    paths = paths_of(b)
+    assert path_of(paths, made) == "greenlet -> work() at w.py:3"
+    assert texts(paths)["greenlet -> work() at w.py:3"] == 1
+
+
+def test_references_without_a_name_say_what_they_are():
+    b = GraphBuilder()
+    waiting, temporary = b.list(), b.list()
+    event = b.instance(b.type("gevent.event", "Event"), [waiting])
+    b.module("worker", {"DONE": event})
+    code = b.code("work", "/app/w.py")
+    frame = b.frame(code, 3, attributes=[None, None, None, temporary])
+    b.root(GREENLET, [("frame", frame)])
+    paths = paths_of(b)
+    assert path_of(paths, waiting) == "worker.DONE.<C field> -> list"
+    assert path_of(paths, temporary) == "greenlet -> work() at w.py:3 stack -> list"
+
+
+def test_a_module_without_a_name_is_named_by_its_types():
+    b = GraphBuilder()
+    kind = b.type("builtins", "type", flags=64)
+    known, row, cache = (b.instance(kind) for _ in range(3))
+    b.type("lib", "Known", node=known)
+    b.type("__main__", "Row", node=row)
+    b.type("__main__", "Cache", node=cache)
+    b.module("lib", {"Known": known})
+    b.module("nameless", {"Known": known, "Row": row, "Cache": cache})
+    key = b.sys_modules().refs[2]
+    assert key is not None
+    key.text = None
+    assert path_of(paths_of(b), row) == "__main__.Row -> type"
+
+
 def test_a_list_of_200000_links_is_one_path_node():
     b = GraphBuilder()
     link = b.type("worker", "Link", ["next"])

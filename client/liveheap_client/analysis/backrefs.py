@@ -128,7 +128,7 @@ def _objects_of(graph: HeapGraph, type_name: str) -> tuple[str, NDArray[np.intp]
             f"the snapshot has no object of a type {type_name!r}",
             hint=_close(graph, type_name),
         )
-    names = {graph.type_name(number) for number in graph.type[objects]}
+    names = {graph.type_name(int(number)) for number in np.unique(graph.type[objects])}
     return " | ".join(sorted(names)), objects
 
 
@@ -207,7 +207,7 @@ class _Tree:
         groups.sort(key=lambda g: (-g.on_paths, -len(g.nodes), g.example))
         return groups
 
-    def _edges_to(self, members: NDArray[np.intp]) -> NDArray[np.int64]:
+    def _edges_to(self, members: NDArray[np.intp]) -> NDArray[np.uint32]:
         """Return the owning edges whose targets are `members`."""
         row, edge = self._graph.reverse
         begin = row[members].astype(np.int64)
@@ -215,11 +215,11 @@ class _Tree:
         total = int(length.sum())
         skipped = np.repeat(np.cumsum(length) - length, length)
         places = np.repeat(begin, length) + np.arange(total) - skipped
-        edges: NDArray[np.int64] = edge[places].astype(np.int64)
+        edges: NDArray[np.uint32] = edge[places]
         return edges
 
     def _keys(
-        self, edges: NDArray[np.int64], sources: NDArray[np.intp]
+        self, edges: NDArray[np.uint32], sources: NDArray[np.intp]
     ) -> NDArray[np.uint64]:
         """Return what tells the groups apart: kind, name, type, and whose it is.
 
@@ -269,20 +269,26 @@ class _Tree:
         if dicts.any():
             owners = [self._owner(int(node)) for node in nodes[dicts]]
             nodes = np.unique(np.concatenate([nodes[~dicts], np.array(owners)]))
-        label = edge_label(graph, group.example)
-        name = graph.name(int(graph.edge_name[group.example]))
         first = int(nodes[0])
         root = graph.root_of(first)
         child = BackrefNode(
             label=self._label(first),
             type=graph.type_name(int(graph.type[first])),
             count=len(nodes),
-            edge=name if label is Label.ROOT else _edge_text(label, name),
+            edge=self._edge_text(group.example),
             root=root is not None or bool(graph.flags[first] & NodeFlag.MODULE),
         )
         fresh = nodes[~self._met[nodes]]
         self._met[nodes] = True
         return child, fresh
+
+    def _edge_text(self, edge: int) -> str:
+        graph = self._graph
+        label = edge_label(graph, edge)
+        name = graph.name(int(graph.edge_name[edge]))
+        if label in (Label.ROOT, Label.INTERNAL):
+            return name or ("code" if label is Label.INTERNAL else "")
+        return label_text(label, name).strip()
 
     def _label(self, node: int) -> str:
         graph = self._graph
@@ -309,12 +315,6 @@ class _Tree:
             BackrefNode(label=paths.text(int(group)), type="", count=int(n), root=True)
             for group, n in zip(groups, counts, strict=True)
         ]
-
-
-def _edge_text(label: Label, name: str) -> str:
-    if label is Label.INTERNAL:
-        return name or "code"
-    return label_text(label, name, spaced=False).strip() or name
 
 
 def _quoted(text: str) -> str:

@@ -53,6 +53,7 @@ class EdgeKind(IntEnum):
     ROOT = 10
     UNNAMED = 11
     CODE = 12
+    STACK = 13
 
 
 class NodeFlag(IntEnum):
@@ -353,7 +354,8 @@ class HeapGraph:
 
     def source(self, edge: int) -> int:
         """Return the node that an edge starts from."""
-        return int(np.searchsorted(self.row, edge, side="right")) - 1
+        # Of the row's own type, or numpy would convert all of it for one look-up.
+        return int(np.searchsorted(self.row, np.uint32(edge), side="right")) - 1
 
     def root_of(self, node: int) -> Root | None:
         """Return the root that a node is, None if it is an object."""

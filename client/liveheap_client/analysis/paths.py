@@ -54,6 +54,7 @@ class Label(IntEnum):
     ROOT = 9
     UNNAMED = 10
     DEEP = 11
+    STACK = 12
 
 
 class Group(IntEnum):
@@ -260,7 +261,7 @@ class PathNodes:
             if name != "cell_contents":
                 return ""
             return f"holds {graph.type_name(int(graph.type[node]))}"
-        text = label_text(label, name, spaced=False).strip()
+        text = label_text(label, name).strip()
         if label is Label.CELL:
             text = f"{text} of {_function_name(graph, source, self.parent_edge)}"
         frame = graph.frames.get(node)
@@ -360,7 +361,7 @@ class _Plan:
         return _Class.LIBRARY_FRAMES
 
 
-def label_text(label: Label, name: str, *, spaced: bool) -> str:  # noqa: PLR0911
+def label_text(label: Label, name: str, *, spaced: bool = False) -> str:  # noqa: PLR0911
     """Return a label as it stands in a path; `spaced` if a quoted name precedes."""
     # One line a label: a table would hide that four of them use the name differently.
     match label:
@@ -380,8 +381,10 @@ def label_text(label: Label, name: str, *, spaced: bool) -> str:  # noqa: PLR091
             return " {key}" if spaced else "{key}"
         case Label.ITEM:
             return " [*]" if spaced else "[*]"
+        case Label.STACK:
+            return " stack"
         case _:
-            return ".?"
+            return ".<C field>"
 
 
 _LABEL_OF_KIND = {
@@ -396,6 +399,7 @@ _LABEL_OF_KIND = {
     EdgeKind.CELL: Label.CELL,
     EdgeKind.ROOT: Label.ROOT,
     EdgeKind.UNNAMED: Label.UNNAMED,
+    EdgeKind.STACK: Label.STACK,
 }
 
 

@@ -500,7 +500,7 @@ field_of(const struct decoder *decoder, uint32_t *name)
     const struct type_info *type = &graph->types.at[decoder->type];
     *name = 0;
     if (decoder->index >= type->n_fields) {
-        return EDGE_UNNAMED;
+        return decoder->frame ? EDGE_STACK : EDGE_UNNAMED;
     }
     const struct field *field = &graph->fields.at[type->first_field + decoder->index];
     *name = field->name;

@@ -58,7 +58,8 @@ enum edge_kind {
     EDGE_CELL = 9, /* from the closure tuple; name: the variable's */
     EDGE_ROOT = 10,
     EDGE_UNNAMED = 11,
-    EDGE_CODE = 12, /* from a frame to what it runs */
+    EDGE_CODE = 12,  /* from a frame to what it runs */
+    EDGE_STACK = 13, /* from a frame to an element of its evaluation stack */
 
     EDGE_KINDS = 0x7f,
     EDGE_OWNS = 0x80, /* set by the predicate in resolve.c, and only there */
@@ -71,9 +72,9 @@ enum node_flag {
     NODE_TYPE = 8,       /* is a type */
     NODE_MODULE = 16,    /* stands in sys.modules */
     NODE_NAMESPACE = 32, /* the dict of such a module */
-    NODE_FOLDED = 64,    /* a dict that has one owner, as its __dict__ */
-    NODE_BASES = 128,    /* a type's tuple of bases or its mro */
-    NODE_HOMED = 256,    /* a type or function that stands in the module it is from */
+    NODE_FOLDED = 64, /* a part of its only owner: __dict__, a frame's frame object */
+    NODE_BASES = 128, /* a type's tuple of bases or its mro */
+    NODE_HOMED = 256, /* a type or function that stands in the module it is from */
 };
 
 enum type_flag { TYPE_HEAP = 1, TYPE_METATYPE = 64 };

@@ -12,6 +12,7 @@ struct names {
     uint32_t self;
     uint32_t f_back;
     uint32_t f_frame;
+    uint32_t frame_obj;
     uint32_t parent;
     uint32_t referent;
 };
@@ -19,7 +20,8 @@ struct names {
 struct judge {
     struct heapgraph *graph;
     struct names names;
-    uint8_t *in_dict;             /* per node: 1 + owning edges, if a `__dict__` */
+    uint8_t *as_part;             /* per node: 1 + owning edges, if perhaps a part */
+    uint8_t *is_module;           /* per name: that of a module */
     struct vec_node_index spaces; /* modules by the node of their dict */
 };
 
@@ -45,6 +47,7 @@ find_names(struct judge *judge)
         .self = known_name(graph, "__self__"),
         .f_back = known_name(graph, "f_back"),
         .f_frame = known_name(graph, "f_frame"),
+        .frame_obj = known_name(graph, "frame_obj"),
         .parent = known_name(graph, "parent"),
         .referent = known_name(graph, "__referent__"),
     };
@@ -74,6 +77,7 @@ add_module(struct judge *judge, int32_t node, uint32_t name)
         return 0;
     }
     graph->flags.at[node] |= NODE_MODULE;
+    judge->is_module[name] = 1;
     int64_t dict = heapgraph_internal(graph, node, judge->names.dict);
     if (dict >= 0) {
         module.namespace = graph->target.at[dict];
@@ -188,6 +192,42 @@ is_home(const struct judge *judge, const struct module_info *module, int32_t nod
     return graph->target.at[globals] == module->namespace;
 }
 
+/* The name that most of a module's types give as theirs, if no other module has it. */
+static uint32_t
+name_by_types(const struct judge *judge, int32_t namespace)
+{
+    const struct heapgraph *graph = judge->graph;
+    enum { MAX_CANDIDATES = 16 };
+    uint32_t names[MAX_CANDIDATES];
+    unsigned votes[MAX_CANDIDATES];
+    size_t n = 0;
+    uint32_t end = graph->row.at[namespace + 1];
+    for (uint32_t edge = graph->row.at[namespace]; edge < end; edge++) {
+        int32_t value = graph->target.at[edge];
+        const struct type_info *type =
+            graph->flags.at[value] & NODE_TYPE ? heapgraph_type(graph, value) : NULL;
+        if (type == NULL || type->module == 0) {
+            continue;
+        }
+        size_t i = 0;
+        while (i < n && names[i] != type->module) {
+            i++;
+        }
+        if (i == n && n < MAX_CANDIDATES && !judge->is_module[type->module]) {
+            names[n] = type->module;
+            votes[n++] = 0;
+        }
+        if (i < n) {
+            votes[i]++;
+        }
+    }
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++) {
+        best = votes[i] > votes[best] ? i : best;
+    }
+    return n == 0 ? 0 : names[best];
+}
+
 static void
 inspect_modules(struct judge *judge)
 {
@@ -196,6 +236,9 @@ inspect_modules(struct judge *judge)
         struct module_info *module = &graph->modules.at[i];
         if (module->namespace == NO_NODE) {
             continue;
+        }
+        if (module->name == 0) {
+            module->name = name_by_types(judge, module->namespace);
         }
         uint32_t end = graph->row.at[module->namespace + 1];
         for (uint32_t edge = graph->row.at[module->namespace]; edge < end; edge++) {
@@ -208,7 +251,24 @@ inspect_modules(struct judge *judge)
     }
 }
 
-/* Mark what internal names lead to: instance dicts and tuples of bases. */
+/* Whether an edge leads to what may be a part of its source: an object's dict, the
+ * frame object of an interpreter frame. */
+static int
+leads_to_part(const struct judge *judge, size_t edge)
+{
+    const struct heapgraph *graph = judge->graph;
+    uint32_t name = graph->edge_name.at[edge];
+    uint8_t record = graph->record.at[graph->target.at[edge]];
+    if ((graph->edge_kind.at[edge] & EDGE_KINDS) != EDGE_INTERNAL) {
+        return 0;
+    }
+    if (name == judge->names.dict) {
+        return record == RECORD_PAIRS || record == RECORD_COMPOUND;
+    }
+    return name == judge->names.frame_obj && record == RECORD_FRAME;
+}
+
+/* Mark what internal names lead to: possible parts and tuples of bases. */
 static void
 mark_internals(struct judge *judge)
 {
@@ -219,8 +279,8 @@ mark_internals(struct judge *judge)
         }
         uint32_t name = graph->edge_name.at[edge];
         int32_t target = graph->target.at[edge];
-        if (name == judge->names.dict) {
-            judge->in_dict[target] = 1;
+        if (leads_to_part(judge, edge)) {
+            judge->as_part[target] = 1;
         }
         else if (name == judge->names.mro || name == judge->names.bases) {
             graph->flags.at[target] |= NODE_BASES;
@@ -306,26 +366,23 @@ judge_edges(struct judge *judge)
             if (edge_owns(judge, &source, graph->edge_kind.at[edge],
                           graph->edge_name.at[edge], target)) {
                 graph->edge_kind.at[edge] |= EDGE_OWNS;
-                uint8_t seen = judge->in_dict[target];
-                judge->in_dict[target] =
+                uint8_t seen = judge->as_part[target];
+                judge->as_part[target] =
                     (uint8_t)(seen + (seen != 0 && seen < UINT8_MAX));
             }
         }
     }
 }
 
-/* A dict with one owner that holds it as its `__dict__` is a part of that owner. */
+/* What has one owner, which holds it as a part, is a part of that owner. */
 static void
-fold_dicts(struct judge *judge)
+fold_parts(struct judge *judge)
 {
     struct heapgraph *graph = judge->graph;
     for (size_t edge = 0; edge < graph->target.n; edge++) {
         int32_t target = graph->target.at[edge];
-        uint8_t record = graph->record.at[target];
         if (graph->edge_kind.at[edge] == (EDGE_INTERNAL | EDGE_OWNS) &&
-            graph->edge_name.at[edge] == judge->names.dict &&
-            judge->in_dict[target] == 2 &&
-            (record == RECORD_PAIRS || record == RECORD_COMPOUND)) {
+            judge->as_part[target] == 2 && leads_to_part(judge, edge)) {
             graph->flags.at[target] |= NODE_FOLDED;
         }
     }
@@ -335,19 +392,21 @@ int
 owning_decide(struct heapgraph *graph)
 {
     struct judge judge = {.graph = graph};
-    judge.in_dict = calloc(graph->address.n + 1, 1);
-    if (judge.in_dict == NULL) {
-        return GRAPH_NO_MEMORY;
+    judge.as_part = calloc(graph->address.n + 1, 1);
+    judge.is_module = calloc(graph->names.end.n + 1, 1);
+    int rc = judge.as_part == NULL || judge.is_module == NULL ? GRAPH_NO_MEMORY : 0;
+    if (rc == 0) {
+        find_names(&judge);
+        rc = read_roots(&judge);
     }
-    find_names(&judge);
-    int rc = read_roots(&judge);
     if (rc == 0) {
         inspect_modules(&judge);
         mark_internals(&judge);
         judge_edges(&judge);
-        fold_dicts(&judge);
+        fold_parts(&judge);
     }
-    free(judge.in_dict);
+    free(judge.as_part);
+    free(judge.is_module);
     free(judge.spaces.at);
     return rc;
 }

@@ -246,6 +246,7 @@ is_named(uint8_t kind, uint32_t name)
     case EDGE_ITEM:
     case EDGE_KEY:
     case EDGE_UNNAMED:
+    case EDGE_STACK:
         return 0;
     case EDGE_VALUE:
         return name != 0;
@@ -277,6 +278,8 @@ label_of(uint8_t kind, uint32_t name, int folded, int to_frame)
         return to_frame ? LABEL_FRAME : LABEL_ROOT;
     case EDGE_UNNAMED:
         return LABEL_UNNAMED;
+    case EDGE_STACK:
+        return LABEL_STACK;
     default:
         return LABEL_ITEM;
     }

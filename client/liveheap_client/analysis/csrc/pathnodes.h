@@ -36,6 +36,7 @@ enum label_kind {
     LABEL_ROOT = 9,
     LABEL_UNNAMED = 10,
     LABEL_DEEP = 11,
+    LABEL_STACK = 12,
     LABEL_FIRST_GROUP = 32, /* from here on: kinds of groups, the caller's */
 };
 
