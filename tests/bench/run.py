@@ -25,6 +25,9 @@ from driver import Failed, running_target
 from table import Row, circumstances, markdown
 
 RESULTS = Path(__file__).with_name("results.md")
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
+COMMAND = "python tests/bench/run.py --record"
 MEMORY_OBJECTS = 8_000_000
 
 
@@ -103,10 +106,17 @@ def memory_and_rest_rows(plan: Plan) -> Iterator[Row]:
 
 
 def record(text: str) -> None:
-    head = (
-        "# The benchmark's last recorded run\n\n`python tests/bench/run.py --record`\n"
+    """Write the results, and the table between its marks in the README."""
+    RESULTS.write_text(
+        f"# The benchmark's last recorded run\n\n`{COMMAND}`\n\n{text}\n",
+        encoding="utf-8",
     )
-    RESULTS.write_text(f"{head}\n{text}\n", encoding="utf-8")
+    readme = README.read_text(encoding="utf-8")
+    head, begin, rest = readme.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if begin and end:
+        table = f"\n`{COMMAND}`\n\n{text}\n"
+        README.write_text(head + begin + table + end + tail, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,15 +2,15 @@
 
 The walk of a big heap takes a tenth of a second. The catcher looks at the worker's
 children without a pause and stops the first new one with SIGSTOP, which the child
-cannot block; from there on a test has all the time it needs. A child that was too fast
-is told by its client, which ends first: then the test asks again.
+cannot block, once all its fences stand: its name is the last of them. From there on a
+test has all the time it needs. If a child was too fast its client ends first, and the
+test asks again.
 """
 
 import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,12 +68,31 @@ def catch(worker: int, start: Callable[[], "subprocess.Popen[str]"]) -> Caught:
         client = start()
         while client.poll() is None:
             for pid in children(worker) - before:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGSTOP)
-                    eventually(lambda pid=pid: state(pid) in "TtZX", what="it stops")
-                    if state(pid) in ("T", "t"):
-                        return Caught(pid, client)
-            time.sleep(0)
+                if stopped_behind_its_fences(pid):
+                    return Caught(pid, client)
         _, stderr = client.communicate()
         assert client.returncode == 0, stderr
     raise AssertionError(f"{ATTEMPTS} children in a row were faster than the catcher")
+
+
+def stopped_behind_its_fences(pid: int) -> bool:
+    """Stop a child; let it run on if it has not taken its own name yet."""
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: state(pid) in ("T", "t", "Z", "X", ""), what="it stops")
+        if Path(f"/proc/{pid}/comm").read_text() == "liveheap-walk\n":
+            return state(pid) in ("T", "t")
+        os.kill(pid, signal.SIGCONT)
+    except (ProcessLookupError, FileNotFoundError):
+        pass
+    return False
+
+
+def files(pid: int) -> list[str]:
+    """Return what a process has open."""
+    names = []
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                names.append(os.readlink(descriptor))
+    return names

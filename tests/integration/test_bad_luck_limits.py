@@ -15,7 +15,8 @@ from spawn import Stage, Worker
 
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
-from liveheap.protocol.results import Record
+from liveheap.protocol.messages import Result
+from liveheap.protocol.results import Blob, Record
 from liveheap_client.dial import DialOptions
 from liveheap_client.session import Session
 from liveheap_client.target import parse
@@ -70,6 +71,22 @@ def confined(stage: Stage, kind: str) -> Iterator[Confined]:
     fence.remove()
 
 
+def open_session(
+    worker: Worker, target: str | None = None, environ: dict[str, str] | None = None
+) -> Session:
+    return Session.open(
+        parse(target or str(worker.pid)),
+        scope=Scope.GRAPH,
+        options=DialOptions(environ=environ or worker.environ),
+    )
+
+
+def pid_of(session: Session) -> object:
+    answer = session.request("status")
+    assert isinstance(answer, Record)
+    return answer.as_dict()["pid"]
+
+
 def assert_serves(worker: Worker) -> None:
     answer = liveheap("status", worker.pid, "--json", env=worker.environ).stdout
     assert json.loads(answer)["pid"] == worker.pid
@@ -84,11 +101,7 @@ def test_no_process_left_is_an_answer_and_not_an_accident(
     token.chmod(0o600)
     environ = {**worker.environ, "LIVEHEAP_TOKEN_FILE": str(token)}
     socket = worker.wait_for_socket()
-    with Session.open(
-        parse(f"unix:{socket}"),
-        scope=Scope.GRAPH,
-        options=DialOptions(environ=environ),
-    ) as session:
+    with open_session(worker, f"unix:{socket}", environ) as session:
         worker.say("RLIMIT_NPROC 1")
 
         with pytest.raises(CommandError) as refused:
@@ -96,9 +109,7 @@ def test_no_process_left_is_an_answer_and_not_an_accident(
 
         assert refused.value.code == "refused"
         assert "RLIMIT_NPROC" in str(refused.value)
-        answer = session.request("status")
-        assert isinstance(answer, Record)
-        assert answer.as_dict()["pid"] == worker.pid
+        assert pid_of(session) == worker.pid
 
 
 def test_spool_that_may_not_grow_ends_the_snapshot_with_the_reason(
@@ -134,38 +145,47 @@ def test_full_spool_disk_is_refused_beforehand(
 
 @pytest.mark.parametrize("kind", memory_fence.kinds(), indirect=True)
 def test_too_little_headroom_is_refused_with_the_limit_and_the_figure(
-    confined: Confined, tmp_path: Path
+    confined: Confined,
 ) -> None:
     worker, fence = confined
-    fence.leave_headroom(worker.pid, 8 * MB)
-    file = tmp_path / "worker.liveheap"
+    with open_session(worker) as session:
+        assert pid_of(session) == worker.pid
+        fence.leave_headroom(worker.pid, 8 * MB)
 
-    done = liveheap(
-        "snapshot", worker.pid, "-o", file, env=worker.environ, expect=SAID_NO
-    )
+        with pytest.raises(CommandError) as refused:
+            list(session.stream("snapshot", ARGS))
 
-    assert fence.name in done.stderr
-    assert " MB" in done.stderr
-    assert "hint:" in done.stderr
-    assert not file.exists()
-    assert_serves(worker)
+        assert refused.value.code == "refused"
+        assert fence.name in str(refused.value)
+        assert " MB" in str(refused.value)
+        assert refused.value.hint
+        assert pid_of(session) == worker.pid
 
 
 @pytest.mark.parametrize("kind", memory_fence.kinds(), indirect=True)
 @pytest.mark.parametrize("headroom_mb", [4, 8, 16, 32])
 def test_forced_snapshot_without_headroom_never_costs_the_worker(
-    confined: Confined, tmp_path: Path, headroom_mb: int
+    confined: Confined, headroom_mb: int
 ) -> None:
     worker, fence = confined
-    fence.leave_headroom(worker.pid, headroom_mb * MB)
-    file = tmp_path / "worker.liveheap"
-    words = ("snapshot", worker.pid, "-o", file, "--force")
+    with open_session(worker) as session:
+        assert pid_of(session) == worker.pid
+        fence.leave_headroom(worker.pid, headroom_mb * MB)
 
-    done = liveheap(*words, env=worker.environ, expect=None)
+        end = end_of_snapshot(session)
 
-    fence.lift(worker.pid)
-    if done.returncode:
-        assert done.returncode in (FAILED, SAID_NO), done.stderr
-        assert "memory" in done.stderr
+        fence.lift(worker.pid)
+        assert end == "complete" or "memory" in end
+        assert pid_of(session) == worker.pid
     assert_serves(worker)
-    assert worker.process.poll() is None
+
+
+def end_of_snapshot(session: Session) -> str:
+    """Take a snapshot by force; return `complete`, or the reason why it is not."""
+    try:
+        last = list(session.stream("snapshot", {**ARGS, "force": True}))[-1]
+    except CommandError as refused:
+        return str(refused)
+    assert isinstance(last, Result)
+    assert isinstance(last.shape, Blob)
+    return str(last.shape.trailer["reason"] or "complete")

@@ -32,11 +32,9 @@ def test_twenty_letters_are_found_in_the_locals_of_twenty_greenlets(
     file = tmp_path / "worker.liveheap"
     liveheap("snapshot", worker.pid, "-o", file, env=worker.environ)
 
-    rows = json.loads(liveheap("histogram", file, "--json", env=worker.environ).stdout)
     tree = liveheap("backrefs", "Letter", file, env=worker.environ).stdout
 
-    assert "Letter" in json.dumps(rows)
-    assert "20" in tree
+    assert "Letter  x20" in tree
     assert "write_letter" in tree
     assert "letter" in tree
 

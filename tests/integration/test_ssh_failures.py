@@ -1,6 +1,7 @@
 """What goes wrong between a desk and a server, and what the client says of it."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -168,8 +169,8 @@ def test_client_that_is_interrupted_in_mid_transfer_ends_with_130(
 def test_remote_command_names_a_liveheap_that_is_not_on_the_path(
     worker: Worker, server: SshServer, desk: dict[str, str]
 ) -> None:
-    own = shutil.which("liveheap", path=desk["PATH"])
     elsewhere = server.home / "elsewhere"
+    own = f"{sys.executable} -m liveheap_client"
     elsewhere.write_text(f'#!/bin/sh\nexec {own} "$@"\n')
     elsewhere.chmod(0o700)
 
