@@ -193,3 +193,11 @@ def test_the_pth_line_starts_only_where_it_was_asked_for(environ, tmp_path):
             text=True,
         )
         assert (done.stdout.strip(), done.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize("option", ["-s", "-I", "-E", "-S"])
+def test_the_installed_pth_reaches_isolated_interpreters_too(option, environ):
+    environ.pop("PYTHONPATH", None)
+    shown = show({**environ, "LIVEHEAP": "1"}, option)
+    assert shown["agent"] is (option != "-S")
+    assert not show(environ, option)["agent"]
