@@ -143,13 +143,14 @@ frames_collect_generator(struct walk *walk, PyObject *object, struct node *node)
 {
     const PyGenObject *generator = (const PyGenObject *)object;
     bool cleared = heap_generator_is_cleared(object);
+    bool is_plain = PyGen_CheckExact(object); /* the origin is not initialised */
     _PyInterpreterFrame *frame = heap_generator_frame(object);
     PyCodeObject *code = heap_generator_code(object);
     const void *fields[] = {
         generator->gi_name,
         generator->gi_qualname,
         generator->gi_exc_state.exc_value,
-        generator->gi_origin_or_finalizer,
+        is_plain ? NULL : generator->gi_origin_or_finalizer,
         cleared ? NULL : heap_generator_second_code(object),
         cleared ? NULL : frame->frame_obj,
     };

@@ -69,6 +69,9 @@ sizes_classify(struct walk *walk, struct type_entry *entry)
     if (!opaque && !known) {
         find_sizeof(walk, entry);
     }
+    if (type == &PyBool_Type) {
+        entry->fixed_size = HEAP_INT_BASE; /* its tp_basicsize counts a digit */
+    }
     if (HEAP_VALUES_ALWAYS_HELD && heap_has_inline_values(type)) {
         entry->fixed_size += (uint32_t)heap_values_size(type);
     }
