@@ -6,8 +6,9 @@ A worker is a file in tests/integration/workers/. It gets three things from here
   once its objects exist. `stage.py`, beside the workers, has the worker's side;
 - its standard input, which stays open as long as the test wants the worker to live:
   end of file means "end yourself";
-- a private home: LIVEHEAP_DIR and HOME point into a directory of its own, short enough
-  for a socket's path, so that no test sees the agents of another or of the user.
+- a private home, where it starts: LIVEHEAP_DIR and HOME point into a directory of its
+  own, short enough for a socket's path, so that no test sees the agents of another or
+  of the user, and no worker imports the source tree by standing in it.
 
 A test waits for facts, not for time. What only the file system can tell (a socket that
 a forked child binds, a process that is gone) is asked for with `eventually`: the one
@@ -170,6 +171,7 @@ class Stage:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=stderr,
+                    cwd=home,
                     env=environ,
                     pass_fds=[say_ready],
                     start_new_session=True,
