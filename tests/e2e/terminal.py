@@ -55,18 +55,20 @@ class Screen:
         self._master = master
         self.process = process
         self.seen = ""
+        self._looked_at = 0
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
     def wait_for(self, text: str) -> str:
-        """Read until `text` is on the screen; return what came since the last call."""
-        start = len(self.seen)
-        while text not in self.seen[start:]:
+        """Read until `text` comes after what was waited for last; return up to it."""
+        start = self._looked_at
+        while (found := self.seen.find(text, start)) < 0:
             data = self._read()
             assert data, f"ended before {text!r}:\n{self.seen}"
             self.seen += data
-        return self.seen[start:]
+        self._looked_at = found + len(text)
+        return self.seen[start : self._looked_at]
 
     def end(self) -> int:
         """Read to the end and return the exit code."""

@@ -13,6 +13,7 @@ from spawn import Worker
 from terminal import FAKE_SSH, MODULE, liveheap, on_a_screen, without
 
 CANNOT_CONNECT, REFUSED, INTERRUPTED = 3, 4, 130
+PROMPT_ENDS = "\x1b[?2004l"
 
 
 @pytest.fixture
@@ -212,6 +213,7 @@ def test_the_shell_on_a_terminal(
         screen.wait_for("no verb 'nonsense'")
         screen.wait_for(f"{worker.pid}>")
         screen.type("abandoned\x03")
+        screen.wait_for(PROMPT_ENDS)
         screen.wait_for(f"{worker.pid}>")
         screen.type("\x04")
         assert screen.end() == 0
