@@ -212,7 +212,7 @@ class HeapWalk:
         self._spool.close()
 
     def forget(self) -> None:
-        """In a process forked meanwhile: drop our copies. The walk is not ours there."""
+        """In a process forked meanwhile: drop our copies; it is not our walk there."""
         _live_walks.discard(self)
         self._child.forget()
         self._spool.close()

@@ -1,10 +1,11 @@
-"""Sits in a memory cgroup close to its limit and asks for snapshots.
+"""Puts a memory limit close around itself and asks for snapshots.
 
-argv: directory of the cgroup, MB of headroom, "force" or "ask".
+argv: directory of a memory cgroup or "rlimit", MB of headroom, "force" or "ask".
 """
 
 import gc
 import os
+import resource
 import sys
 
 from telling import tell
@@ -13,28 +14,34 @@ from liveheap import limits
 from liveheap.errors import CommandError
 from liveheap.heap import Heap
 
-directory, headroom_mb, mode = sys.argv[1:]
-version_2 = os.path.exists(os.path.join(directory, "memory.max"))
-usage, limit = (
-    ("memory.current", "memory.max")
-    if version_2
-    else ("memory.usage_in_bytes", "memory.limit_in_bytes")
-)
+wall, headroom_mb, mode = sys.argv[1:]
+headroom = int(headroom_mb) << 20
 
 
 def put(name: str, value: object) -> None:
-    with open(os.path.join(directory, name), "w") as file:
+    with open(os.path.join(wall, name), "w") as file:
         file.write(str(value))
 
 
-put("cgroup.procs", os.getpid())
+def close_in() -> None:
+    if wall == "rlimit":
+        size = limits.process_memory().address_space
+        resource.setrlimit(resource.RLIMIT_AS, (size + headroom, size + headroom))
+        return
+    version_2 = os.path.exists(os.path.join(wall, "memory.max"))
+    usage = "memory.current" if version_2 else "memory.usage_in_bytes"
+    with open(os.path.join(wall, usage)) as file:
+        used = int(file.read())
+    put("memory.max" if version_2 else "memory.limit_in_bytes", used + headroom)
+
+
+if wall != "rlimit":
+    put("cgroup.procs", os.getpid())
 keep = [[{"number": i}, (i, str(i))] for i in range(400_000)]
 gc.collect()
 heap = Heap()
 heap.histogram(in_process=True)
-with open(os.path.join(directory, usage)) as file:
-    used = int(file.read())
-put(limit, used + (int(headroom_mb) << 20))
+close_in()
 try:
     with heap.snapshot(force=mode == "force") as walk:
         over = walk.wait(60)
