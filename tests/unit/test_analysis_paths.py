@@ -172,11 +172,9 @@ def test_a_generator_says_where_it_stands():
 def test_a_frame_object_is_a_part_of_its_frame():
     b = GraphBuilder()
     kind = b.type("builtins", "frame", [(INTERNAL, "f_frame")], flags=4)
-    made = b.instance(kind)
-    code = b.code("work", "/app/w.py")
-    made.tag, made.code, made.attributes, made.refs = 5, code, [None], []
-    frame = b.frame(code, 3, attributes=[made])
-    made.attributes = [frame]
+    made = b.instance(kind, [None])
+    frame = b.frame(b.code("work", "/app/w.py"), 3, attributes=[made])
+    made.refs = [frame]
     b.root(GREENLET, [("frame", frame)])
     paths = paths_of(b)
     assert path_of(paths, made) == "greenlet -> work() at w.py:3"
@@ -309,6 +307,14 @@ def test_nothing_is_dropped_that_no_root_reaches():
     assert found["unreachable -> list"] == 2 or found["unreachable -> list[*] -> list"]
     assert found["interned -> str"] == 1
     assert found["type system -> type"] == 1
+
+
+def test_an_interned_string_is_interned_whatever_in_c_refers_to_it():
+    b = GraphBuilder()
+    text = b.leaf("str", 50)
+    b.root(C, [("type_cache", text)])
+    b.root(INTERNED, [("", text)])
+    assert path_of(paths_of(b), text) == "interned -> str"
 
 
 def test_interned_strings_and_c_references_are_groups_of_their_own():

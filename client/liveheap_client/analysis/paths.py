@@ -101,8 +101,8 @@ class _Class(IntEnum):
     APPLICATION_FRAMES = 2
     LIBRARY_MODULES = 3
     LIBRARY_FRAMES = 4
-    INTERPRETER = 5
-    INTERNED = 6
+    INTERNED = 5
+    INTERPRETER = 6
     OWN = 7
 
 

@@ -265,7 +265,7 @@ leads_to_part(const struct judge *judge, size_t edge)
     if (name == judge->names.dict) {
         return record == RECORD_PAIRS || record == RECORD_COMPOUND;
     }
-    return name == judge->names.frame_obj && record == RECORD_FRAME;
+    return name == judge->names.frame_obj;
 }
 
 /* Mark what internal names lead to: possible parts and tuples of bases. */
