@@ -10,9 +10,10 @@ Directories, in this order: `$LIVEHEAP_DIR`, `/run/user/UID/liveheap`,
 `/tmp/liveheap-UID`, and `/tmp/liveheap-UID-<random>`, where an agent goes when someone
 has squatted the name before it. An agent uses the first that it can; a client looks in
 all, unless `$LIVEHEAP_DIR` is set: whoever names a place means that place alone (a demo
-or a test lists its own workers and nobody else's). `$XDG_RUNTIME_DIR` is not asked: it is empty in a plain `ssh host command`, in cron
-and in system services, so agent and client would disagree. Each must be a real
-directory, ours, with mode 0700; what is not is never read, written or connected to.
+or a test lists its own workers and nobody else's). `$XDG_RUNTIME_DIR` is not asked: it
+is empty in a plain `ssh host command`, in cron and in system services, so agent and
+client would disagree. Each must be a real directory, ours, with mode 0700; what is not
+is never read, written or connected to.
 
 Root also sees other users' directories, opens nothing in them through a link and
 changes nothing there. Containers and private /tmp (their directories under
