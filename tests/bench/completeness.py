@@ -80,8 +80,8 @@ def explained_row(graph: HeapGraph) -> Row:
         f"completeness: reference count explained, {counted.sum():,} mortal objects",
         f"{percent:.2f} %",
         f">= {least} %",
-        f"held by C besides {100 * more.mean():.2f} %, "
-        f"more references than counted {100 * (~(exact | more)).mean():.2f} %",
+        f"{more.sum():,} are held by C besides, "
+        f"{(~(exact | more)).sum():,} have more references than they count",
         met=bool(percent >= least),
     )
 

@@ -14,10 +14,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import gevent
 import gevent.event
+import heaps
 import numpy as np
 
 import liveheap
 
+BALLAST = 100_000
+"""Objects of the mixed heap beside the markers, as in the walker's prototype."""
 PLACES: dict[str, int] = {}
 ANSWER = gevent.event.Event()
 LOCK = threading.Lock()
@@ -149,7 +152,7 @@ def main() -> None:
     frozen = {"list": [plant("frozen generation")], "set": {plant("frozen set")}}
     gc.collect()
     gc.freeze()
-    kept = [containers(), suspended(), frozen]
+    kept = [containers(), suspended(), frozen, heaps.mix(BALLAST)]
     greenlet = gevent.spawn(greenlet_outer)
     gevent.sleep(0)
     ready = threading.Event()
