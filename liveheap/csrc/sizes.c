@@ -1,6 +1,7 @@
 /* Shallow sizes: the bytes an object really holds, found without Python code.
  *
- * They equal sys.getsizeof() but for inline values, which lie inside the object (3.13
+ * They equal sys.getsizeof() but for static types, to which some versions add a header
+ * that is not there, for inline values, which lie inside the object (3.13
  * and later) or in a block of its own (3.11, 3.12) and which getsizeof leaves out, and
  * for subclasses of int, whose __sizeof__ forgets their own members.
  */
@@ -120,6 +121,15 @@ values_outside(PyObject *object, const struct type_entry *entry)
     return entry->values_size;
 }
 
+/* Static types have no collector's header, though their type has. */
+static uint64_t
+absent_header(PyObject *object, const struct type_entry *entry)
+{
+    bool is_static = entry->kind == KIND_TYPE &&
+                     !PyType_HasFeature((PyTypeObject *)object, Py_TPFLAGS_HEAPTYPE);
+    return is_static ? sizeof(PyGC_Head) : 0;
+}
+
 uint64_t
 sizes_shallow(struct walk *walk, PyObject *object, const struct type_entry *entry)
 {
@@ -146,7 +156,7 @@ sizes_shallow(struct walk *walk, PyObject *object, const struct type_entry *entr
         return fixed + (own_table ? ((uint64_t)set->mask + 1) * sizeof(setentry) : 0);
     }
     case SIZE_CALL:
-        return called_size(walk, object, entry);
+        return called_size(walk, object, entry) - absent_header(object, entry);
     default:
         walk->status->python_sizeof++;
         n = entry->item_size == 0 ? 0 : ((PyVarObject *)object)->ob_size;

@@ -47,7 +47,6 @@ enum size_kind {
     SIZE_LIST,
     SIZE_DICT,
     SIZE_SET,
-    SIZE_TYPE,
     SIZE_CALL,  /* its own __sizeof__, in C */
     SIZE_GUESS, /* its own __sizeof__, in Python: never called */
 };

@@ -20,7 +20,7 @@ class StreamError(Exception):
     """The bytes are no record stream."""
 
 
-@dataclass
+@dataclass(slots=True)
 class TypeRecord:
     id: int
     address: int
@@ -36,7 +36,7 @@ class TypeRecord:
         return bool(self.flags & 1)
 
 
-@dataclass
+@dataclass(slots=True)
 class CodeRecord:
     address: int
     name: str | None
@@ -46,14 +46,14 @@ class CodeRecord:
     local_names: list[str | None]
 
 
-@dataclass
+@dataclass(slots=True)
 class Edge:
     kind: str  # index, key, value, item, field, local, borrowed, code, or root
     name: object  # str, int, key address, or None
     target: int
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     address: int
     type: TypeRecord | None
@@ -75,7 +75,7 @@ class Node:
         return None
 
 
-@dataclass
+@dataclass(slots=True)
 class Root:
     kind: str
     id: int
@@ -88,7 +88,7 @@ class Root:
         return [target for text, target in self.refs if text == name]
 
 
-@dataclass
+@dataclass(slots=True)
 class Graph:
     nodes: dict[int, Node]
     types: dict[int, TypeRecord]
@@ -189,9 +189,7 @@ class _Chain:
         return self._previous << 3
 
 
-def _field_edges(
-    chain: _Chain, n: int, names: list[str | None]
-) -> Iterator[Edge]:
+def _field_edges(chain: _Chain, n: int, names: list[str | None]) -> Iterator[Edge]:
     for i in range(n):
         target = chain.ref()
         if target:
