@@ -5,6 +5,10 @@ Ranges of 1 MiB are read back, compressed off the GIL as one zstd frame each, an
 handed out at the client's pace. A range goes out as soon as it is whole, so a large
 heap is half sent when its walk is done. The hash is over raw bytes: a reader may
 verify what it decoded, whatever the frames were.
+
+A walk that ends early is a failure, not a shorter snapshot: what was sent of it has no
+trailer, so no file comes of it. A graph of which an arbitrary part is missing answers
+questions wrongly, and the reason is what the person needs.
 """
 
 from __future__ import annotations
@@ -23,6 +27,12 @@ from liveheap.protocol.results import Blob
 RANGE = 1 << 20
 CODEC_ZSTD = 1
 LOOK_EVERY_S = 0.05
+HINTS = {
+    "timeout": "give it longer: --timeout-s 300",
+    "spool": "set LIVEHEAP_SPOOL to a directory with room, then restart the worker",
+    "memory": "wait until memory is free, or ask what needs little: liveheap histogram",
+    "child": "try again; the kernel's log may say more: dmesg",
+}
 HEADER_FACTS = (
     "python",
     "implementation",
@@ -61,8 +71,8 @@ def run(
         outcome = walk.outcome()
     finally:
         walk.close()
-    if not sent:
-        raise CommandError("failed", outcome.reason or "the walk wrote nothing")
+    if not outcome.complete or not sent:
+        raise explain(outcome.reason or "the walk wrote nothing")
     return Blob(
         header, conclude(outcome, sent, digest, walk.pause_ns, ctx.facts()["rss"])
     )
@@ -101,6 +111,15 @@ def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int,
             detail={"raw_bytes": progress.raw_bytes, "part": progress.phase},
         )
         over = walk.wait(LOOK_EVERY_S)
+
+
+def explain(reason: str) -> CommandError:
+    """Say why there is no snapshot, and what to try."""
+    hint = next(
+        (hint for word, hint in HINTS.items() if word in reason), HINTS["child"]
+    )
+    code = "timeout" if reason.startswith("timeout") else "failed"
+    return CommandError(code, reason, hint=hint)
 
 
 def conclude(

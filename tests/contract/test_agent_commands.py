@@ -238,11 +238,25 @@ def test_snapshot_sent_to_a_half_closed_client_ends_too(agent, heap):
         assert heap.walk.closed.wait(5)
 
 
-def test_a_walk_that_was_cut_short_says_so_in_the_trailer(client, heap):
-    heap.walk.complete, heap.walk.reason = False, "timeout"
-    _, _, blob = client.stream("snapshot")
-    assert blob.trailer["complete"] is False
-    assert blob.trailer["reason"] == "timeout"
+@pytest.mark.parametrize(
+    ("reason", "code", "hint"),
+    [
+        ("timeout: the walk was not done after 1 s", "timeout", "--timeout-s"),
+        ("spool-full: the spool reached its limit", "failed", "LIVEHEAP_SPOOL"),
+        ("out of memory: the walk could not map", "failed", "histogram"),
+        ("the child was killed from outside (SIGKILL)", "failed", "try again"),
+        ("more types than the walker has room for", "failed", "try again"),
+    ],
+)
+def test_a_walk_that_was_cut_short_is_a_failure_with_a_hint(
+    reason, code, hint, client, heap
+):
+    heap.walk.complete, heap.walk.reason = False, reason
+    request = client.ask("snapshot")
+    *_, last = client.answers(request)
+    assert isinstance(last, Failure)
+    assert (last.code, last.message) == (code, reason)
+    assert hint in (last.hint or "")
 
 
 def test_a_walk_that_wrote_nothing_is_a_failure(client, heap):
