@@ -177,6 +177,36 @@ def test_suspects_are_ranked_by_the_bytes_they_gained():
     ]
 
 
+def test_a_single_new_object_stands_behind_a_path_that_grew():
+    def round_(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        b.text("BIG")
+        held = {"ROWS": b.list(b.leaf("bytes", 40) for _ in range(n))}
+        if n > 1:
+            held["BIG"] = b.leaf("bytearray", 10_000_000)
+        b.module("worker", held)
+        return HeapGraph.decode([b.stream()])
+
+    assert [s.path for s in growth.diff([round_(1), round_(2)]).suspects] == [
+        "worker.ROWS[*] -> bytes",
+        "worker.BIG -> bytearray",
+    ]
+
+
+def test_garbage_is_no_suspect_but_is_noted():
+    def cycles(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        for _ in range(n):
+            one = b.list()
+            one.refs = [b.list([one])]
+        b.module("worker", {})
+        return HeapGraph.decode([b.stream()])
+
+    report = growth.diff([cycles(5), cycles(50)])
+    assert report.suspects == ()
+    assert any("--gc" in note for note in report.notes)
+
+
 def test_liveheaps_own_growth_is_not_reported():
     def own(n: int) -> HeapGraph:
         b = GraphBuilder()

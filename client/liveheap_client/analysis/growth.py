@@ -9,7 +9,9 @@ did the same: of a leaking object with parts, only the object is named. Its `byt
 are those of everything below it, and suspects are ranked by how much those grew.
 Two kinds of path nodes step back: a frame, if something that it holds is a suspect
 (the variable says more), and the keys of a dict beside its values, whose bytes the
-values then bear.
+values then bear. A single object that was not there before stands behind all others,
+however large: two rounds show many of them (a module was imported), four show none.
+Garbage that waits for the collector is no suspect; a note says if there is much.
 
 Two or three rounds are a comparison: a path that rose once may fall the next time.
 `verdict` is None then. What the rounds did not settle, the report says in `notes`.
@@ -31,6 +33,7 @@ from liveheap_client.analysis.trend import theil_sen_slope
 
 ROUNDS_FOR_A_VERDICT = 4
 MOST_SUSPECTS = 200
+MUCH_GARBAGE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,10 @@ class _Matrix:
         rows = self._without_keys([row for row in risen if self._is_top(row, rises)])
         gains = self._bytes[:, -1] - self._bytes[:, 0]
         objects = self._counts[:, -1] - self._counts[:, 0]
-        return sorted(rows, key=lambda r: (-gains[r], -objects[r], self._keys[r]))
+        single = (self._counts[:, 0] == 0) & (objects == 1)
+        return sorted(
+            rows, key=lambda r: (single[r], -gains[r], -objects[r], self._keys[r])
+        )
 
     def _step_back(self, rises: NDArray[np.bool_]) -> None:
         """Clear the rises of frames that hold something which rises."""
@@ -253,12 +259,12 @@ def _facts(graph: HeapGraph) -> RoundFacts:
 
 
 def _table(paths: PathNodes) -> _Table:
-    """Sum path nodes by key; liveheap's own are left out."""
+    """Sum path nodes by key, but for liveheap's own and garbage."""
     total = paths.bytes.astype(np.int64)
     for depth in range(int(paths.depth.max(initial=0)), 0, -1):
         level = np.flatnonzero(paths.depth == depth)
         np.add.at(total, paths.parent[level], total[level])
-    shown = np.flatnonzero(~paths.hidden)
+    shown = np.flatnonzero(~paths.hidden & ~paths.garbage)
     keys, first, place = np.unique(
         paths.key[shown], return_index=True, return_inverse=True
     )
@@ -302,6 +308,13 @@ def _notes(rounds: Sequence[Round]) -> list[str]:
         notes.append("the rounds come from different processes")
     if any(one.paths.graph.truncated for one in rounds):
         notes.append("a snapshot is truncated: objects are missing from its counts")
+    last = rounds[-1].paths
+    garbage = int(last.bytes[last.garbage].sum())
+    if garbage > MUCH_GARBAGE * rounds[-1].facts.bytes:
+        notes.append(
+            f"{garbage} bytes of the last round are garbage not yet collected: "
+            "--gc collects before each round"
+        )
     if any(one.paths.truncated for one in rounds):
         notes.append("a cap on path nodes was reached: deep paths are merged")
     return notes

@@ -149,6 +149,12 @@ class PathNodes:
         own: NDArray[np.bool_] = self.label_kind[self.group] == Group.OWN
         return own
 
+    @property
+    def garbage(self) -> NDArray[np.bool_]:
+        """Which path nodes are cycles that nothing refers to."""
+        garbage: NDArray[np.bool_] = self.label_kind[self.group] == Group.UNREACHABLE
+        return garbage
+
     def own_objects(self) -> NDArray[np.bool_] | None:
         """Return a mask of the objects that only liveheap holds; None if none."""
         hidden = self.hidden

@@ -2,107 +2,10 @@
 
 #include <string.h>
 
-enum { NEED_MORE = 1 };
+#include "decode_units.h"
 
 static const uint64_t FIRST_ADDRESS = (1u << 16) / 8;
 static const uint64_t END_OF_ADDRESSES = (uint64_t)1 << 61;
-
-struct cursor {
-    const uint8_t *at;
-    const uint8_t *end;
-};
-
-/* Read one varint. 0, NEED_MORE, or GRAPH_CORRUPT for one of more than 64 bits. */
-static inline int
-take(struct cursor *cursor, uint64_t *value)
-{
-    const uint8_t *p = cursor->at;
-    uint64_t result = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        if (p == cursor->end) {
-            return NEED_MORE;
-        }
-        uint8_t byte = *p++;
-        if (shift == 63 && byte > 1) {
-            return GRAPH_CORRUPT;
-        }
-        result |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80) {
-            cursor->at = p;
-            *value = result;
-            return 0;
-        }
-    }
-    return GRAPH_CORRUPT;
-}
-
-#define TAKE(value)                          \
-    do {                                     \
-        int take_rc = take(cursor, (value)); \
-        if (take_rc != 0) {                  \
-            return take_rc;                  \
-        }                                    \
-    } while (0)
-
-#define PUSH(vec, column, element)                  \
-    do {                                            \
-        if (vec##_push(&(column), (element)) < 0) { \
-            return GRAPH_NO_MEMORY;                 \
-        }                                           \
-    } while (0)
-
-static inline uint64_t
-unzigzag(uint64_t value)
-{
-    return (value >> 1) ^ (0 - (value & 1));
-}
-
-static inline uint32_t
-at_most_u32(uint64_t value)
-{
-    return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
-}
-
-/* Set *name to that of a text id. */
-static int
-text_name(struct decoder *decoder, uint64_t id, uint32_t *name)
-{
-    if (id > decoder->texts.n) {
-        return heapgraph_corrupt(decoder->graph, "text %llu is used before it came",
-                                 (unsigned long long)id);
-    }
-    *name = id == 0 ? 0 : decoder->texts.at[id - 1];
-    return 0;
-}
-
-static int
-take_name(struct decoder *decoder, struct cursor *cursor, uint32_t *name)
-{
-    uint64_t id;
-    TAKE(&id);
-    return text_name(decoder, id, name);
-}
-
-/* Read a length and that many bytes, and set *name to their number. */
-static int
-take_text(struct decoder *decoder, struct cursor *cursor, uint32_t *name)
-{
-    uint64_t length;
-    TAKE(&length);
-    if (length > MAX_TEXT_LENGTH) {
-        return heapgraph_corrupt(decoder->graph, "a text of %llu bytes",
-                                 (unsigned long long)length);
-    }
-    if ((size_t)(cursor->end - cursor->at) < length) {
-        return NEED_MORE;
-    }
-    int rc = textpool_add(&decoder->graph->names, cursor->at, length, name);
-    cursor->at += length;
-    if (rc == TEXTPOOL_CROWDED) {
-        return heapgraph_corrupt(decoder->graph, "texts chosen to collide");
-    }
-    return rc < 0 ? GRAPH_NO_MEMORY : 0;
-}
 
 static int
 push_node(struct decoder *decoder, enum record record, uint64_t address, uint32_t type,
@@ -312,7 +215,7 @@ read_root(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
     uint64_t flags;
     uint64_t count;
     TAKE(&id);
-    int rc = take_name(decoder, cursor, &name);
+    int rc = decode_name(decoder, cursor, &name);
     if (rc != 0) {
         return rc;
     }
@@ -342,139 +245,6 @@ read_root(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
 }
 
 static int
-read_end(struct decoder *decoder, struct cursor *cursor)
-{
-    struct heapgraph *graph = decoder->graph;
-    uint64_t nodes;
-    uint64_t edges;
-    uint64_t bytes;
-    TAKE(&nodes);
-    TAKE(&edges);
-    TAKE(&bytes);
-    if (nodes != decoder->n_nodes || edges != decoder->n_edges ||
-        bytes != graph->total_bytes) {
-        return heapgraph_corrupt(
-            graph,
-            "END says %llu nodes, %llu edges, %llu bytes; there were %llu, %llu, %llu",
-            (unsigned long long)nodes, (unsigned long long)edges,
-            (unsigned long long)bytes, (unsigned long long)decoder->n_nodes,
-            (unsigned long long)decoder->n_edges,
-            (unsigned long long)graph->total_bytes);
-    }
-    graph->complete = 1;
-    decoder->step = STEP_DONE;
-    return 0;
-}
-
-static int
-read_type(struct decoder *decoder, struct cursor *cursor)
-{
-    struct heapgraph *graph = decoder->graph;
-    struct type_info type = {.node = NO_NODE, .first_field = graph->fields.n};
-    uint64_t id;
-    uint64_t basicsize;
-    uint64_t itemsize;
-    uint64_t count;
-    TAKE(&id);
-    TAKE(&type.address);
-    TAKE(&type.flags);
-    TAKE(&basicsize);
-    TAKE(&itemsize);
-    int rc = take_name(decoder, cursor, &type.module);
-    if (rc == 0) {
-        rc = take_name(decoder, cursor, &type.qualname);
-    }
-    if (rc != 0) {
-        return rc;
-    }
-    TAKE(&count);
-    if (id != graph->types.n) {
-        return heapgraph_corrupt(graph, "type %llu comes as the %zu.",
-                                 (unsigned long long)id, graph->types.n);
-    }
-    PUSH(vec_type, graph->types, type);
-    decoder->step = STEP_FIELDS;
-    decoder->remaining = count;
-    return 0;
-}
-
-static int
-read_code(struct decoder *decoder, struct cursor *cursor)
-{
-    struct heapgraph *graph = decoder->graph;
-    struct code_info code = {.node = NO_NODE, .first_local = graph->locals.n};
-    uint64_t line;
-    uint64_t n_free;
-    uint64_t count;
-    TAKE(&code.address);
-    int rc = take_name(decoder, cursor, &code.qualname);
-    if (rc == 0) {
-        rc = take_name(decoder, cursor, &code.filename);
-    }
-    if (rc != 0) {
-        return rc;
-    }
-    TAKE(&line);
-    TAKE(&n_free);
-    TAKE(&count);
-    if (n_free > count) {
-        return heapgraph_corrupt(graph, "a code with %llu free of %llu variables",
-                                 (unsigned long long)n_free, (unsigned long long)count);
-    }
-    code.first_line = at_most_u32(line);
-    code.n_free = n_free;
-    PUSH(vec_code, graph->codes, code);
-    decoder->step = STEP_LOCALS;
-    decoder->remaining = count;
-    return 0;
-}
-
-static int
-read_meta(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
-{
-    struct heapgraph *graph = decoder->graph;
-    uint32_t name = 0;
-    int rc;
-    switch (kind) {
-    case META_END:
-        return read_end(decoder, cursor);
-    case META_TYPE:
-        return read_type(decoder, cursor);
-    case META_CODE:
-        return read_code(decoder, cursor);
-    case META_TEXT:
-        rc = take_text(decoder, cursor, &name);
-        if (rc != 0) {
-            return rc;
-        }
-        PUSH(vec_u32, decoder->texts, name);
-        return 0;
-    case META_STRING: {
-        struct string_info string;
-        uint64_t delta;
-        TAKE(&delta);
-        rc = take_text(decoder, cursor, &string.name);
-        if (rc != 0) {
-            return rc;
-        }
-        string.address = decoder->previous_string + unzigzag(delta);
-        decoder->previous_string = string.address;
-        PUSH(vec_string, graph->strings, string);
-        return 0;
-    }
-    case META_WARNING:
-        rc = take_name(decoder, cursor, &name);
-        if (rc != 0) {
-            return rc;
-        }
-        PUSH(vec_u32, graph->warnings, name);
-        return 0;
-    default:
-        return heapgraph_corrupt(graph, "META of kind %llu", (unsigned long long)kind);
-    }
-}
-
-static int
 read_record(struct decoder *decoder, struct cursor *cursor)
 {
     uint64_t head;
@@ -486,7 +256,7 @@ read_record(struct decoder *decoder, struct cursor *cursor)
     case RECORD_ROOT:
         return read_root(decoder, cursor, value);
     case RECORD_META:
-        return read_meta(decoder, cursor, value);
+        return decode_meta(decoder, cursor, value);
     default:
         return read_node(decoder, cursor, (enum record)(head & 7), value);
     }
@@ -534,7 +304,7 @@ read_ref(struct decoder *decoder, struct cursor *cursor)
         name = at_most_u32(local);
         break;
     case SECTION_ROOT: {
-        int rc = take_name(decoder, cursor, &name);
+        int rc = decode_name(decoder, cursor, &name);
         if (rc != 0) {
             return rc;
         }
@@ -592,59 +362,14 @@ read_section(struct decoder *decoder, struct cursor *cursor)
         count);
 }
 
-static int
-read_field(struct decoder *decoder, struct cursor *cursor)
-{
-    struct heapgraph *graph = decoder->graph;
-    if (decoder->remaining == 0) {
-        decoder->step = STEP_RECORD;
-        return 0;
-    }
-    uint64_t kind;
-    struct field field;
-    TAKE(&kind);
-    int rc = take_name(decoder, cursor, &field.name);
-    if (rc != 0) {
-        return rc;
-    }
-    if (kind < EDGE_ATTRIBUTE || kind > EDGE_INTERNAL) {
-        return heapgraph_corrupt(graph, "a field of kind %llu",
-                                 (unsigned long long)kind);
-    }
-    field.kind = (uint8_t)kind;
-    PUSH(vec_field, graph->fields, field);
-    graph->types.at[graph->types.n - 1].n_fields++;
-    decoder->remaining--;
-    return 0;
-}
-
-static int
-read_local(struct decoder *decoder, struct cursor *cursor)
-{
-    struct heapgraph *graph = decoder->graph;
-    if (decoder->remaining == 0) {
-        decoder->step = STEP_RECORD;
-        return 0;
-    }
-    uint32_t name = 0;
-    int rc = take_name(decoder, cursor, &name);
-    if (rc != 0) {
-        return rc;
-    }
-    PUSH(vec_u32, graph->locals, name);
-    graph->codes.at[graph->codes.n - 1].n_locals++;
-    decoder->remaining--;
-    return 0;
-}
-
 /* Read units until the cursor is at its end or within a unit. */
 static int
 read_units(struct decoder *decoder, struct cursor *cursor)
 {
     static int (*const READERS[])(struct decoder *, struct cursor *) = {
         [STEP_RECORD] = read_record,   [STEP_REFS] = read_refs,
-        [STEP_SECTION] = read_section, [STEP_FIELDS] = read_field,
-        [STEP_LOCALS] = read_local,
+        [STEP_SECTION] = read_section, [STEP_FIELDS] = decode_field,
+        [STEP_LOCALS] = decode_local,
     };
     for (;;) {
         if (decoder->step == STEP_DONE) {
@@ -695,26 +420,6 @@ keep_rest(struct decoder *decoder, const uint8_t *bytes, size_t length)
     return 0;
 }
 
-/* Type 0 is that of interpreter frames, whose fields FORMAT.md names. */
-static int
-push_no_type(struct heapgraph *graph)
-{
-    static const char *const FIELDS[] = {"frame_obj", "f_func", "f_locals"};
-    struct type_info type = {.node = NO_NODE};
-    for (size_t i = 0; i < sizeof(FIELDS) / sizeof(FIELDS[0]); i++) {
-        struct field field = {.kind = EDGE_INTERNAL};
-        int rc = textpool_add(&graph->names, (const uint8_t *)FIELDS[i],
-                              strlen(FIELDS[i]), &field.name);
-        if (rc < 0) {
-            return GRAPH_NO_MEMORY;
-        }
-        PUSH(vec_field, graph->fields, field);
-        type.n_fields++;
-    }
-    PUSH(vec_type, graph->types, type);
-    return 0;
-}
-
 int
 decoder_init(struct decoder *decoder, struct heapgraph *graph)
 {
@@ -723,7 +428,7 @@ decoder_init(struct decoder *decoder, struct heapgraph *graph)
     if (textpool_init(&graph->names) < 0) {
         return GRAPH_NO_MEMORY;
     }
-    return push_no_type(graph);
+    return decode_begin(graph);
 }
 
 void
