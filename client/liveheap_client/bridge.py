@@ -104,6 +104,7 @@ def failure(error: LiveheapError) -> dict[str, Any]:
     return {
         "bridge": BRIDGE_VERSION,
         "error": code,
+        "code": getattr(error, "code", None),
         "message": str(error),
         "hint": error.hint,
     }

@@ -68,6 +68,11 @@ def command_line() -> click.Group:
             f"\n\nA TARGET is one of: {FORMS}. Without one: $LIVEHEAP_TARGET, or the "
             "only worker here."
         ),
+        params=[
+            click.Option(
+                ["--version"], is_flag=True, expose_value=False, help="Show it."
+            )
+        ],
         context_settings=_SETTINGS,
         no_args_is_help=True,
     )

@@ -218,5 +218,8 @@ def _bridge_error(fields: Mapping[str, Any], target: Target) -> LiveheapError:
     hint = fields.get("hint")
     if kind is UsageError and target.host and target.kind is Kind.SSH:
         hint = f"name one of them as the target: {target.host}/PID"
-    message = str(fields.get("message") or fields["error"])
-    return kind(f"{target}: {message}", hint=None if hint is None else str(hint))
+    message = f"{target}: {fields.get('message') or fields['error']}"
+    hint = None if hint is None else str(hint)
+    if kind is AuthenticationError and fields.get("code"):
+        return AuthenticationError(message, hint=hint, code=str(fields["code"]))
+    return kind(message, hint=hint)

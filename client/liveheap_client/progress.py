@@ -64,7 +64,9 @@ def bar(terminal: Terminal) -> Iterator[Bar]:
         file=terminal.talk, no_color=not terminal.look.bold, highlight=False
     )
     columns = (_Plain(), BarColumn(20), TimeElapsedColumn())
-    shown = Bar(Progress(*columns, console=console, transient=True))
+    shown = Bar(
+        Progress(*columns, console=console, transient=True, redirect_stdout=False)
+    )
     try:
         yield shown
     finally:

@@ -36,6 +36,15 @@ Event = Progress | Chunk | Result
 
 _CANCEL_WAIT_S = 3.0
 
+# What to try where the agent did not say it.
+_HINTS = {
+    "busy": "another command is running in the worker; try again when it is done",
+    "failed": "the worker serves on: try again, and see liveheap status",
+    "timeout": "give it longer: --timeout-s SECONDS",
+    "unknown-command": "the agent is older than this client: update liveheap there",
+    "internal": "a fault of liveheap's; the worker serves on",
+}
+
 
 class Session:
     """A conversation with one worker, of one scope."""
@@ -181,6 +190,6 @@ def _no(failure: Failure) -> CommandError:
     return CommandError(
         failure.code,
         failure.message,
-        hint=failure.hint,
+        hint=failure.hint or _HINTS.get(failure.code),
         detail=dict(failure.detail or {}),
     )

@@ -48,6 +48,11 @@ class Terminal:
         print(file=self.out, flush=True)
 
     def say(self, text: str) -> None:
-        """Print talk: what happens, what happened. Escapes are made visible."""
+        """Print talk: what happens, what happened. Escapes are made visible.
+
+        While a bar is shown, rich has put itself in place of sys.stderr and prints
+        above the bar; so stderr is looked up now and not taken from the start.
+        """
+        stream = sys.stderr if self.talk is sys.__stderr__ else self.talk
         for line in visible_block(text):
-            print(line, file=self.talk, flush=True)
+            print(line, file=stream, flush=True)

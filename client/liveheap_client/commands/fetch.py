@@ -85,6 +85,8 @@ def _fetch(
 ) -> Blob:
     nodes = raw_bytes = stored_bytes = 0
     begun = False
+    if on_progress:
+        on_progress(Fetched("snapshot", 0, 0, 0))
     with (
         SnapshotWriter(path) as writer,
         contextlib.closing(session.stream("snapshot", args)) as events,

@@ -111,7 +111,7 @@ class CommandTransport(Transport):
 
     def close(self) -> None:
         self.end_sending()
-        if self._reap(timeout=0.5) is None:
+        if self._reap() is None:
             self._process.terminate()
             if self._reap() is None:
                 self._process.kill()
