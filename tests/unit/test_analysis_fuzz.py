@@ -57,7 +57,7 @@ def use(graph: HeapGraph) -> None:
         backrefs.tree(graph, name).to_dot()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.sampled_from(FILES), mutations, st.booleans())
 def test_a_damaged_file_is_read_or_refused(
     tmp_path_factory, data: bytes, changes: list[tuple[str, int, bytes]], allow: bool
@@ -93,7 +93,7 @@ def golden_stream() -> bytes:
 STREAM = golden_stream()
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(mutations, st.integers(1, 4096))
 def test_a_damaged_stream_is_decoded_or_refused(
     changes: list[tuple[str, int, bytes]], step: int
@@ -107,7 +107,7 @@ def test_a_damaged_stream_is_decoded_or_refused(
     use(graph)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 def test_noise_is_decoded_or_refused(data: bytes):
     try:

@@ -386,7 +386,7 @@ def graphs(draw: st.DrawFn) -> tuple[GraphBuilder, list[Node], list[Node]]:
     return b, nodes, roots
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graphs())
 def test_retaining_paths_are_shortest_paths_over_owning_edges(drawn):
     b, nodes, _ = drawn
