@@ -270,6 +270,7 @@ class Agent:
             "engine": self.heap.unsupported or "ok",
             "scope_ceiling": self.config.allow.label,
             "lost_audit_lines": self.audit.lost or None,
+            "failures": self.failures or None,
         }
 
     def _public_facts(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from liveheap.protocol.messages import (
     Result,
     Role,
 )
+from liveheap.protocol.results import Blob
 
 if TYPE_CHECKING:
     from liveheap.agent.service import Agent
@@ -51,6 +52,7 @@ class Session:
         self._agent = agent
         self._connection = Connection(Role.AGENT, agreed=agreed)
         self._running: int | None = None
+        self._pause_ns: object = None
 
     def serve(self, trailing: bytes) -> None:
         """Answer until the client is gone. Raises nothing."""
@@ -87,7 +89,7 @@ class Session:
         """Run one command and send exactly one Result or Failure."""
         began, sent, outcome = time.monotonic(), self.stream.sent, "ok"
         command = BY_NAME.get(request.command)
-        self._running, self.cancelled = request.id, False
+        self._running, self.cancelled, self._pause_ns = request.id, False, None
         try:
             if command is None:
                 raise CommandError(
@@ -96,6 +98,8 @@ class Session:
                     hint=f"it has: {', '.join(BY_NAME)}",
                 )
             shape = self._run(command, command.check(request.args))
+            if isinstance(shape, Blob):
+                self._pause_ns = shape.trailer.get("pause_ns")
             self._send(Result(request.id, shape))
         except CommandError as exc:
             outcome = exc.code
@@ -114,14 +118,17 @@ class Session:
                 self._agent.audit.write(
                     command.name,
                     self,
-                    args=dict(request.args) if outcome != "bad-argument" else {},
+                    args=without_text(request.args),
                     result=outcome,
                     bytes_out=self.stream.sent - sent,
+                    pause_ns=self._pause_ns,
                     seconds=round(time.monotonic() - began, 3),
                 )
 
     def _run(self, command: Command, args: dict[str, object]) -> Any:
         """Run a command's generator to its end; return the shape."""
+        if self.agreed.expiry and time.time() >= self.agreed.expiry:
+            raise CommandError("scope", "the key of this session has expired")
         if command.scope > self.agreed.scope:
             raise CommandError(
                 "scope",
@@ -156,6 +163,7 @@ class Session:
             )
         else:
             self._agent.heavy.note(self, item)
+            self._pause_ns = item.detail.get("pause_ns", self._pause_ns)
             self._send(
                 Progress(running, item.phase, item.done, item.total, dict(item.detail))
             )
@@ -187,6 +195,15 @@ class Session:
 
     def _send(self, message: Any) -> None:
         self.stream.send(self._connection.send(message))
+
+
+def without_text(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that may stand in a log: numbers and switches."""
+    return {
+        str(name)[:64]: value
+        for name, value in args.items()
+        if isinstance(value, (int, float))
+    }
 
 
 def describe_bug(exc: BaseException, command: Command | None) -> str:

@@ -37,6 +37,7 @@ FIELDS = (
     ("instance", "text"),
     ("generation", "count"),
     ("lost_audit_lines", "count"),
+    ("failures", "count"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -338,6 +339,9 @@ def test_the_audit_log_says_who_asked_what(stage):
     for word in ('"start"', '"what": "gc"', '"what": "snapshot"', '"graph"'):
         assert word in text
     assert f'"uid": {os.geteuid()}' in text
+    [taken] = [line for line in text.splitlines() if '"what": "snapshot"' in line]
+    assert json.loads(taken)["pause_ns"] > 0
+    assert json.loads(taken)["bytes_out"] > 100_000
 
 
 def test_a_run_directory_that_vanishes_costs_audit_lines_and_nothing_else(stage):
