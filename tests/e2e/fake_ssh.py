@@ -50,7 +50,10 @@ def main(words: list[str]) -> int:
 def drop(command: str) -> int:
     """Let the greeting through, and then lose the link."""
     with subprocess.Popen(
-        ["/bin/sh", "-c", command], stdout=subprocess.PIPE, bufsize=0
+        ["/bin/sh", "-c", command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
     ) as process:
         assert process.stdout
         greeting = b""
