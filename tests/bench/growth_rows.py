@@ -45,7 +45,7 @@ def live_diff(target: Target) -> tuple[float, list[Path]]:
     """Return the seconds from the second file to the first suspect, and the files."""
     kept = target.directory / "rounds"
     target.do("grow", records=GROWN_RECORDS)
-    words = ["diff", str(target.pid), "--interval", "3", "--rounds", "2"]
+    words = ["diff", str(target.pid), "--interval", "3", "--rounds", "2", "--force"]
     process = subprocess.Popen(
         [sys.executable, "-m", "liveheap_client", *words, "--keep", str(kept)],
         env={**target.environ, "PYTHONUNBUFFERED": "1"},

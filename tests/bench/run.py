@@ -75,10 +75,15 @@ def arguments() -> argparse.Namespace:
 def measured(plan: Plan) -> Iterator[Row]:
     """Yield every row; a part that fails is a row that says how."""
     for part in (aged_rows, fresh_rows, memory_and_rest_rows, completeness.rows):
-        try:
-            yield from part(plan)
-        except Failed as failure:
-            yield Row(part.__name__.replace("_", " "), "failed", beside=str(failure))
+        yield from guarded(part.__name__, part(plan))
+
+
+def guarded(name: str, rows: Iterator[Row]) -> Iterator[Row]:
+    """Yield rows; if they end with a failure, one more that says so."""
+    try:
+        yield from rows
+    except Failed as failure:
+        yield Row(name.replace("_", " "), "failed", beside=str(failure))
 
 
 def aged_rows(plan: Plan) -> Iterator[Row]:
@@ -89,7 +94,7 @@ def aged_rows(plan: Plan) -> Iterator[Row]:
         paired = engine_rows.measure_pairs(target, plan.pairs)
         yield from engine_rows.pause_rows(paired, label)
         yield from engine_rows.walk_rows(paired, "aged")
-        yield from growth_rows.growth_rows(target)
+        yield from guarded("growth rows", growth_rows.growth_rows(target))
         yield from engine_rows.rival_rows(target, paired, label)
 
 
