@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from liveheap_client.render.escape import visible
-from liveheap_client.render.table import Look
+from liveheap_client.render.table import Look, middle_cut
 from liveheap_client.render.units import human_count
 
 
@@ -14,6 +14,7 @@ def lines(root: Mapping[str, Any], *, look: Look) -> Iterator[str]:
     while stack:
         node, prefix, below = stack.pop()
         text = prefix + _label(node, look)
+        text = text if look.width is None else middle_cut(text, look.width)
         yield look.strong(text) if node is root else text
         children = [*node["children"]]
         if node["more"]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from liveheap.protocol.results import Column
 from liveheap_client.render.escape import visible
-from liveheap_client.render.table import Look, table
+from liveheap_client.render.table import Look, middle_cut, table
 from liveheap_client.render.units import (
     human_bytes,
     human_count,
@@ -93,7 +93,8 @@ def _suspect(place: int, suspect: Mapping[str, Any], look: Look) -> Iterator[str
     yield f"   objects  {_series(suspect['counts'], human_count)}"
     yield f"   bytes    {_series(suspect['bytes'], human_bytes)}"
     for depth, step in enumerate(suspect["retaining_path"]):
-        yield f"   {'held by' if not depth else '       '}  {visible(step)}"
+        line = f"   {'held by' if not depth else '       '}  {visible(step)}"
+        yield line if look.width is None else middle_cut(line, look.width)
 
 
 def _rate(value: float) -> str:

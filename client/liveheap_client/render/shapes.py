@@ -51,7 +51,8 @@ def _tree(root: TreeNode, look: Look) -> Iterator[str]:
     stack = [(root, "", "")]
     while stack:
         node, prefix, below = stack.pop()
-        yield prefix + _label(node, look)
+        line = prefix + _label(node, look)
+        yield line if look.width is None else middle_cut(line, look.width)
         last = len(node.children) - 1
         for place in range(last, -1, -1):
             branch, gap = ("└─ ", "   ") if place == last else ("├─ ", "│  ")
