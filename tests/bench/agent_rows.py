@@ -7,6 +7,7 @@ and its failure. `status` is shown too, as what people really ask.
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from driver import Target
+from driver import Failed, Target
 from table import Row
 
 from liveheap.errors import CommandError
@@ -25,7 +26,8 @@ from liveheap_client.session import Session
 FORBIDDEN = frozenset(
     {"asyncio", "ssl", "logging", "numpy", "rich", "click", "subprocess"}
 )
-SPIN_S = 4.0
+SPIN_S = 15.0
+BUSY_PINGS = 100
 
 
 def agent_rows(target: Target, *, rest_s: float, pings: int) -> Iterator[Row]:
@@ -35,7 +37,9 @@ def agent_rows(target: Target, *, rest_s: float, pings: int) -> Iterator[Row]:
         questions = (("ping", ping, (1.0, 10.0)), ("status", status, (None, None)))
         for name, ask, limits in questions:
             idle_ms = p50_ms(session, ask, pings)
-            busy_ms = beside_cpu(target, lambda ask=ask: p50_ms(session, ask, pings))
+            busy_ms = beside_cpu(
+                target, lambda ask=ask: p50_ms(session, ask, min(pings, BUSY_PINGS))
+            )
             yield latency_row(name, "idle", idle_ms, limits[0])
             yield latency_row(name, "beside CPU-bound Python", busy_ms, limits[1])
 
@@ -115,6 +119,9 @@ def beside_cpu(target: Target, measure: Callable[[], float]) -> float:
     """Measure while the target's main thread computes."""
     target.start("spin", seconds=SPIN_S)
     measured = measure()
+    if select.select([target.process.stdout], [], [], 0)[0]:
+        target.read()
+        raise Failed(f"the pings were not through in {SPIN_S:g} s")
     target.read()
     return measured
 
