@@ -21,7 +21,7 @@ from liveheap.heap import Heap
 from liveheap.hosts import gevent
 
 STOP_WITHIN_S = 5.0
-EXIT_WITHIN_S = 1.0
+EXIT_WITHIN_S = 2.0
 
 
 class Current:

@@ -16,6 +16,9 @@ from liveheap import boot
 
 SITE = Path(boot.__file__).parent / "site"
 HOST = Path(__file__).parent / "workers" / "agent_host.py"
+OTHER_OPTIONS = ["-s", "-B", "-Xdev", "-Wignore"]
+if sys.version_info >= (3, 11):
+    OTHER_OPTIONS.append("-P")
 SHOW = """
 import json, sys
 print(json.dumps({
@@ -99,10 +102,8 @@ def test_isolated_interpreters_are_left_alone(option, environ):
     assert not show(under_run(environ), option)["agent"]
 
 
-@pytest.mark.parametrize("option", ["-s", "-P", "-B", "-Xdev", "-Wignore"])
+@pytest.mark.parametrize("option", OTHER_OPTIONS)
 def test_other_options_do_not_keep_the_agent_out(option, environ):
-    if option == "-P" and sys.version_info < (3, 11):
-        pytest.skip("-P is new in 3.11")
     assert show(under_run(environ), option)["agent"]
 
 

@@ -272,12 +272,14 @@ def test_a_child_of_a_late_patched_host_says_nothing_on_stderr(stage):
 import gevent
 pid = os.fork()
 if pid == 0:
-    gevent.sleep(0.5)
+    while not os.path.exists(os.environ["LIVEHEAP_DIR"] + "/go"):
+        gevent.sleep(0.01)
     sys.exit(0)
 answer = pid
 """
     )
     host.worker.wait_for_socket(child)
+    (host.worker.run_dir / "go").touch()
     host.do(f"answer = os.waitpid({child}, 0)[1]")
     assert host.worker.stderr == ""
 
