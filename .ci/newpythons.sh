@@ -21,7 +21,7 @@ inside() {
   mount -t tmpfs -o mode=755 tmpfs "$root/run"
   mount --rbind /proc "$root/proc"
   mount --rbind /sys "$root/sys"
-  mount --rbind /dev "$root/dev"
+  make_devices
   share "$project" /src
   mkdir -p "$pip_cache"
   share "$pip_cache" /var/cache/pip
@@ -30,6 +30,20 @@ inside() {
   exec chroot "$root" env HOME=/root TMPDIR=/tmp PIP_CACHE_DIR=/var/cache/pip \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     sh -c 'cd /src && exec "$@"' sh "$@"
+}
+
+# A /dev of its own: root in there can break nothing of the host's.
+make_devices() {
+  local name
+  mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+  for name in null zero full random urandom tty; do
+    share "/dev/$name" "/dev/$name"
+  done
+  mkdir "$root/dev/pts" "$root/dev/shm"
+  mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$root/dev/pts"
+  mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
+  ln -s pts/ptmx "$root/dev/ptmx"
+  ln -s /proc/self/fd "$root/dev/fd"
 }
 
 # Show a file or folder of the host at a path in the chroot.
