@@ -97,8 +97,12 @@ class Agent:
 
     # Coming up and going down.
 
-    def come_up(self) -> None:
-        """Publish this process's name and bind its sockets; OSError if that fails."""
+    def come_up(self) -> Listener:
+        """Publish this process's name and bind its sockets; OSError if that fails.
+
+        Returns:
+            The listener. Its `serve` has to run: it also closes the sockets.
+        """
         directory = registry.run_directory(self.environ, create=True)
         tokens.ensure_token(self.environ, directory)
         self.audit.path = str(directory / "audit.log")
@@ -111,13 +115,16 @@ class Agent:
             with registry.connect_path(entry) as path:
                 sockets.append(open_unix(path))
             sockets.extend(self._open_tcp())
-            self._listener = Listener(self, sockets)
+            listener = Listener(self, sockets)
         except BaseException:
             for sock in sockets:
                 sock.close()
             registry.withdraw(entry)
             raise
-        self._entry = entry
+        self._entry, self._listener = entry, listener
+        if self._closing:
+            self.close()
+        return listener
 
     def _open_tcp(self) -> list[_socket.socket]:
         """Bind the port, in the first process alone; without it there is still ssh."""
@@ -130,19 +137,12 @@ class Agent:
             self.complaints.append(f"LIVEHEAP_TCP={address[0]}:{address[1]}: {exc}")
             return []
 
-    def run_listener(self) -> None:
-        """The listener's thread."""
-        listener = self._listener
-        if listener is not None:
-            listener.serve()
-
     def come_up_later(self) -> None:
         """The first thread of a forked child: wait, bind, listen."""
         if self._closed.acquire(True, self.config.fork_delay):
             return
         if not registry.disabled(self.environ):
-            self.come_up()
-            self.run_listener()
+            self.come_up().serve()
 
     def close(self) -> None:
         """Withdraw the name, end listener and sessions. From any thread."""

@@ -56,11 +56,12 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
     )
     gevent.remember_hub()
     if settings.master:
-        agent.come_up()
+        listener = agent.come_up()
         try:
-            agent.threads.start(agent.run_listener)
+            agent.threads.start(listener.serve)
         except BaseException:
             agent.close()
+            listener.close()
             raise
     for complaint in agent.complaints:
         say(complaint)

@@ -308,7 +308,6 @@ import liveheap, liveheap.agent.start
 os.environ.pop("LIVEHEAP", None)
 def explode(*args):
     raise MemoryError("on purpose")
-liveheap.agent.start.Agent.run_listener = None
 liveheap.agent.service.Listener = explode
 liveheap.start()
 """
