@@ -240,7 +240,8 @@ heap_int_digits(PyObject *object)
     return digits == 0 ? 1 : digits;
 #else
     Py_ssize_t size = ((PyVarObject *)object)->ob_size;
-    return (size_t)(size < 0 ? -size : size);
+    size_t digits = (size_t)(size < 0 ? -size : size);
+    return digits == 0 && PY_VERSION_HEX >= 0x030B0000 ? 1 : digits;
 #endif
 }
 

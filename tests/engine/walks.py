@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import functools
 import gc
 import sys
 import tempfile
@@ -76,13 +75,8 @@ def _look(obj: object) -> tuple[list[int], int]:
     return list(map(id, gc.get_referents(obj))), size
 
 
-@functools.cache
 def compare_heap() -> tuple[stream.Graph, list[Seen]]:
-    """A walk of this process, and every tracked object that stood still meanwhile.
-
-    Taken once: all tests that compare look at the same one, so what they plant must
-    exist when their module is imported.
-    """
+    """A walk of this process, and every tracked object that stood still meanwhile."""
     gc.collect()
     tracked = gc.get_objects()
     before = [_look(obj) for obj in tracked]
