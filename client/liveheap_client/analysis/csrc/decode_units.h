@@ -1,4 +1,7 @@
-/* What decode.c and decode_meta.c share: reading units. Pure, internal to them.
+/* What the files of the decoder share: reading units. Pure, internal to them.
+ *
+ * decode.c feeds pieces and keeps what is unfinished, decode_nodes.c reads the records
+ * of nodes up to their references, decode_refs.c the references, decode_meta.c META.
  *
  * A function that reads a unit returns 0, NEED_MORE if the piece ends within the unit
  * (it then has changed nothing but the cursor), or a graph_error.
@@ -65,6 +68,21 @@ at_most_u32(uint64_t value)
 {
     return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
 }
+
+/* Read the head of a record: what stands before its list. */
+int decode_record(struct decoder *decoder, struct cursor *cursor);
+
+/* Begin a section of `count` references, or as many pairs. 0 or GRAPH_CORRUPT. */
+int decode_section(struct decoder *decoder, enum decode_section section,
+                   uint64_t count);
+
+/* Append an edge of the newest node. 0 or a graph_error. */
+int decode_edge(struct decoder *decoder, uint64_t target, enum edge_kind kind,
+                uint32_t name);
+
+/* Read references to the end of their section; the count of the section after it. */
+int decode_refs(struct decoder *decoder, struct cursor *cursor);
+int decode_next_section(struct decoder *decoder, struct cursor *cursor);
 
 /* Read a text id and set *name to its text's number. */
 int decode_name(struct decoder *decoder, struct cursor *cursor, uint32_t *name);

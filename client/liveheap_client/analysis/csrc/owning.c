@@ -1,29 +1,6 @@
 #include "owning.h"
 
-#include <string.h>
-
-struct names {
-    uint32_t dict;
-    uint32_t mro;
-    uint32_t bases;
-    uint32_t base;
-    uint32_t globals;
-    uint32_t code;
-    uint32_t self;
-    uint32_t f_back;
-    uint32_t f_frame;
-    uint32_t frame_obj;
-    uint32_t parent;
-    uint32_t referent;
-};
-
-struct judge {
-    struct heapgraph *graph;
-    struct names names;
-    uint8_t *as_part;             /* per node: 1 + owning edges, if perhaps a part */
-    uint8_t *is_module;           /* per name: that of a module */
-    struct vec_node_index spaces; /* modules by the node of their dict */
-};
+#include "judge.h"
 
 /* The name, or one that no edge has. */
 static uint32_t
@@ -38,6 +15,8 @@ find_names(struct judge *judge)
 {
     const struct heapgraph *graph = judge->graph;
     judge->names = (struct names){
+        .module = known_name(graph, "module"),
+        .modules = known_name(graph, "modules"),
         .dict = known_name(graph, "__dict__"),
         .mro = known_name(graph, "__mro__"),
         .bases = known_name(graph, "__bases__"),
@@ -51,204 +30,6 @@ find_names(struct judge *judge)
         .parent = known_name(graph, "parent"),
         .referent = known_name(graph, "__referent__"),
     };
-}
-
-static void
-flag_interned(struct heapgraph *graph, int32_t node)
-{
-    if (graph->record.at[node] == RECORD_LEAF) {
-        graph->flags.at[node] |= NODE_INTERNED;
-        return;
-    }
-    for (uint32_t edge = graph->row.at[node]; edge < graph->row.at[node + 1]; edge++) {
-        if (graph->edge_kind.at[edge] == EDGE_KEY) {
-            graph->flags.at[graph->target.at[edge]] |= NODE_INTERNED;
-        }
-    }
-}
-
-static int
-add_module(struct judge *judge, int32_t node, uint32_t name)
-{
-    struct heapgraph *graph = judge->graph;
-    struct module_info module = {.node = node, .namespace = NO_NODE, .name = name};
-    if ((graph->flags.at[node] & (NODE_MODULE | NODE_IMMORTAL)) ||
-        graph->record.at[node] == RECORD_LEAF) {
-        return 0;
-    }
-    graph->flags.at[node] |= NODE_MODULE;
-    judge->is_module[name] = 1;
-    int64_t dict = heapgraph_internal(graph, node, judge->names.dict);
-    if (dict >= 0) {
-        module.namespace = graph->target.at[dict];
-        graph->flags.at[module.namespace] |= NODE_NAMESPACE;
-        struct node_index entry = {module.namespace, (int32_t)graph->modules.n};
-        if (vec_node_index_push(&judge->spaces, entry) < 0) {
-            return GRAPH_NO_MEMORY;
-        }
-    }
-    return vec_module_push(&graph->modules, module) < 0 ? GRAPH_NO_MEMORY : 0;
-}
-
-static int
-add_modules_of(struct judge *judge, int32_t dict)
-{
-    struct heapgraph *graph = judge->graph;
-    for (uint32_t edge = graph->row.at[dict]; edge < graph->row.at[dict + 1]; edge++) {
-        if (graph->edge_kind.at[edge] == EDGE_VALUE) {
-            int rc =
-                add_module(judge, graph->target.at[edge], graph->edge_name.at[edge]);
-            if (rc < 0) {
-                return rc;
-            }
-        }
-    }
-    return 0;
-}
-
-/* Without sys.modules in the stream: every object of the type `module`. */
-static int
-add_module_objects(struct judge *judge)
-{
-    struct heapgraph *graph = judge->graph;
-    uint32_t module_name = known_name(graph, "module");
-    for (size_t node = 0; node < graph->address.n; node++) {
-        const struct type_info *type = &graph->types.at[graph->type.at[node]];
-        if (type->qualname == module_name && graph->record.at[node] == RECORD_FIELDS) {
-            int rc = add_module(judge, (int32_t)node, 0);
-            if (rc < 0) {
-                return rc;
-            }
-        }
-    }
-    return 0;
-}
-
-static int
-read_roots(struct judge *judge)
-{
-    struct heapgraph *graph = judge->graph;
-    uint32_t modules_name = known_name(graph, "modules");
-    for (size_t i = 0; i < graph->roots.n; i++) {
-        const struct root_info *root = &graph->roots.at[i];
-        uint32_t end = graph->row.at[root->node + 1];
-        for (uint32_t edge = graph->row.at[root->node]; edge < end; edge++) {
-            int32_t target = graph->target.at[edge];
-            if (root->kind == ROOT_INTERNED) {
-                flag_interned(graph, target);
-            }
-            else if (root->kind == ROOT_INTERPRETER &&
-                     graph->edge_name.at[edge] == modules_name) {
-                int rc = add_modules_of(judge, target);
-                if (rc < 0) {
-                    return rc;
-                }
-            }
-        }
-    }
-    int rc = graph->modules.n == 0 ? add_module_objects(judge) : 0;
-    node_index_sort(&judge->spaces);
-    return rc;
-}
-
-/* The module's file, from a function that was made there; whether it is made in C, from
- * a builtin function that is its own; and which types and functions have it as home. */
-static void
-inspect_global(struct judge *judge, struct module_info *module, int32_t value)
-{
-    struct heapgraph *graph = judge->graph;
-    if (graph->flags.at[value] & NODE_TYPE) {
-        const struct type_info *type = heapgraph_type(graph, value);
-        if (type != NULL && module->name != 0 && type->module == module->name) {
-            graph->flags.at[value] |= NODE_HOMED;
-        }
-        return;
-    }
-    int64_t self = heapgraph_internal(graph, value, judge->names.self);
-    if (self >= 0 && graph->target.at[self] == module->node) {
-        module->native = 1;
-    }
-    int64_t globals = heapgraph_internal(graph, value, judge->names.globals);
-    if (globals < 0 || graph->target.at[globals] != module->namespace) {
-        return;
-    }
-    graph->flags.at[value] |= NODE_HOMED;
-    int64_t code = heapgraph_internal(graph, value, judge->names.code);
-    if (code >= 0 && module->filename == 0) {
-        const struct code_info *info = heapgraph_code(graph, graph->target.at[code]);
-        module->filename = info == NULL ? 0 : info->filename;
-    }
-}
-
-/* Whether this module is the home of a node that has one. */
-static int
-is_home(const struct judge *judge, const struct module_info *module, int32_t node)
-{
-    const struct heapgraph *graph = judge->graph;
-    if (graph->flags.at[node] & NODE_TYPE) {
-        return heapgraph_type(graph, node)->module == module->name;
-    }
-    int64_t globals = heapgraph_internal(graph, node, judge->names.globals);
-    return graph->target.at[globals] == module->namespace;
-}
-
-/* The name that most of a module's types give as theirs, if no other module has it. */
-static uint32_t
-name_by_types(const struct judge *judge, int32_t namespace)
-{
-    const struct heapgraph *graph = judge->graph;
-    enum { MAX_CANDIDATES = 16 };
-    uint32_t names[MAX_CANDIDATES];
-    unsigned votes[MAX_CANDIDATES];
-    size_t n = 0;
-    uint32_t end = graph->row.at[namespace + 1];
-    for (uint32_t edge = graph->row.at[namespace]; edge < end; edge++) {
-        int32_t value = graph->target.at[edge];
-        const struct type_info *type =
-            graph->flags.at[value] & NODE_TYPE ? heapgraph_type(graph, value) : NULL;
-        if (type == NULL || type->module == 0) {
-            continue;
-        }
-        size_t i = 0;
-        while (i < n && names[i] != type->module) {
-            i++;
-        }
-        if (i == n && n < MAX_CANDIDATES && !judge->is_module[type->module]) {
-            names[n] = type->module;
-            votes[n++] = 0;
-        }
-        if (i < n) {
-            votes[i]++;
-        }
-    }
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++) {
-        best = votes[i] > votes[best] ? i : best;
-    }
-    return n == 0 ? 0 : names[best];
-}
-
-static void
-inspect_modules(struct judge *judge)
-{
-    struct heapgraph *graph = judge->graph;
-    for (size_t i = 0; i < graph->modules.n; i++) {
-        struct module_info *module = &graph->modules.at[i];
-        if (module->namespace == NO_NODE) {
-            continue;
-        }
-        if (module->name == 0) {
-            module->name = name_by_types(judge, module->namespace);
-        }
-        uint32_t end = graph->row.at[module->namespace + 1];
-        for (uint32_t edge = graph->row.at[module->namespace]; edge < end; edge++) {
-            int32_t value = graph->target.at[edge];
-            if (graph->edge_kind.at[edge] == EDGE_VALUE &&
-                graph->record.at[value] == RECORD_FIELDS) {
-                inspect_global(judge, module, value);
-            }
-        }
-    }
 }
 
 /* Whether an edge leads to what may be a part of its source: an object's dict, the
@@ -320,28 +101,9 @@ edge_owns(const struct judge *judge, const struct source *source, uint8_t kind,
         return 0;
     }
     if (flags & NODE_HOMED) {
-        return source->module != NULL && is_home(judge, source->module, target);
+        return source->module != NULL && modules_is_home(judge, source->module, target);
     }
     return 1;
-}
-
-static const struct module_info *
-module_of_space(const struct judge *judge, int32_t node)
-{
-    for (size_t low = 0, high = judge->spaces.n; low < high;) {
-        size_t middle = low + (high - low) / 2;
-        const struct node_index *entry = &judge->spaces.at[middle];
-        if (entry->node == node) {
-            return &judge->graph->modules.at[entry->index];
-        }
-        if (entry->node < node) {
-            low = middle + 1;
-        }
-        else {
-            high = middle;
-        }
-    }
-    return NULL;
 }
 
 static void
@@ -359,7 +121,7 @@ judge_edges(struct judge *judge)
             .record = graph->record.at[node],
         };
         if (source.flags & NODE_NAMESPACE) {
-            source.module = module_of_space(judge, (int32_t)node);
+            source.module = modules_of_space(judge, (int32_t)node);
         }
         for (; edge < end; edge++) {
             int32_t target = graph->target.at[edge];
@@ -397,10 +159,9 @@ owning_decide(struct heapgraph *graph)
     int rc = judge.as_part == NULL || judge.is_module == NULL ? GRAPH_NO_MEMORY : 0;
     if (rc == 0) {
         find_names(&judge);
-        rc = read_roots(&judge);
+        rc = modules_find(&judge);
     }
     if (rc == 0) {
-        inspect_modules(&judge);
         mark_internals(&judge);
         judge_edges(&judge);
         fold_parts(&judge);
