@@ -20,6 +20,7 @@ it shares with us. All its waiting is done without the GIL and without signals.
 import errno
 import os
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -323,14 +324,13 @@ class HeapWalk:
         _live_walks.add(self)
 
 
-
-_live_walks: set[HeapWalk] = set()
+_live_walks: weakref.WeakSet[HeapWalk] = weakref.WeakSet()
 _hook_is_set = False
 
 
 def _forget_walks() -> None:
-    while _live_walks:
-        _live_walks.pop().forget()
+    for walk in list(_live_walks):
+        walk.forget()
 
 
 def _write_reason(system_error: int, spool: Spool) -> str:

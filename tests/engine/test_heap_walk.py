@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,16 @@ from liveheap.heap import Heap
 from liveheap.walk import HeapWalk
 
 IN_A_NAMESPACE = ("unshare", "--mount", "--")
+
+
+def may_mount() -> bool:
+    """Root, and not in a chroot, whose root is no mount that could be made private."""
+    if not AS_ROOT:
+        return False
+    return subprocess.run([*IN_A_NAMESPACE, "true"], check=False).returncode == 0
+
+
+FULL_DISKS = ["by-itself", "by-others"] if may_mount() else ["by-a-small-limit"]
 
 
 @pytest.fixture
@@ -95,6 +106,17 @@ def test_closing_kills_and_gives_everything_back(heap: Heap) -> None:
     pidfd = os.pidfd_open(walk.pid)
     walk.close()
     walk.close()
+    with pytest.raises(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, 0)
+    os.close(pidfd)
+    assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_a_walk_that_is_dropped_is_ended_too(heap: Heap) -> None:
+    files = len(os.listdir("/proc/self/fd"))
+    walk = held_walk(heap)
+    pidfd = os.pidfd_open(walk.pid)
+    del walk
     with pytest.raises(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, 0)
     os.close(pidfd)
@@ -213,13 +235,28 @@ def test_a_crash_under_a_reader_names_the_type_and_the_next_walk_avoids_it() -> 
     assert answer["counted"] == 1
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="needs root to mount a small tmpfs")
-@pytest.mark.parametrize("how", ["by-itself", "by-others"])
+@pytest.mark.parametrize("how", FULL_DISKS)
 def test_a_full_spool_disk_is_an_honest_truncation(tmp_path: Path, how: str) -> None:
     mount = 'mount -t tmpfs -o size=1m none "$1" && shift && exec "$@"'
     prefix = (*IN_A_NAMESPACE, "sh", "-c", mount, "sh", str(tmp_path))
+    if how == "by-a-small-limit":
+        prefix = ("sh", "-c", 'ulimit -f 512 && exec "$@"', "sh")
     with program("full_disk.py", str(tmp_path), how, prefix=prefix) as worker:
         answer = worker.answer()
     assert answer["over"] is True
     assert answer["complete"] is False
     assert answer["reason"].startswith("spool-full: ")
+
+
+def test_a_device_without_space_is_an_honest_truncation(
+    heap: Heap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "liveheap.spool._open_unnamed",
+        lambda _directory: os.open("/dev/full", os.O_RDWR),
+    )
+    with heap.snapshot(force=True) as walk:
+        assert walk.wait(30)
+        reason = walk.outcome().reason
+        assert reason is not None
+        assert reason.startswith("spool-full: no space left")
