@@ -367,8 +367,8 @@ note_late_dicts(struct walk *walk)
 
 /* ---- the whole ---- */
 
-static int
-open_walk(struct walk *walk)
+int
+walk_open(struct walk *walk)
 {
     struct memory *memory = &walk->memory;
     struct vector *vectors[] = {
@@ -393,8 +393,8 @@ open_walk(struct walk *walk)
     return bitmap_init(&walk->seen);
 }
 
-static void
-close_walk(struct walk *walk)
+void
+walk_close(struct walk *walk)
 {
     struct memory *memory = &walk->memory;
     struct vector *vectors[] = {
@@ -486,7 +486,7 @@ run(const struct walk_request *request, struct sink *sink, struct walk_status *s
     struct walk walk = {.request = request, .visitor = visitor, .status = status,
                         .sink = sink};
     status->started_ns = now_ns();
-    if (open_walk(&walk) == 0) {
+    if (walk_open(&walk) == 0) {
         run_phases(&walk);
     } else {
         walk.memory.failed = true;
@@ -498,7 +498,7 @@ run(const struct walk_request *request, struct sink *sink, struct walk_status *s
     status->type_name[0] = '\0';
     status->type_address = 0;
     enum walk_code code = find_code(&walk);
-    close_walk(&walk);
+    walk_close(&walk);
     status->code = code;
 }
 

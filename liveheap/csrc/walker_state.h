@@ -214,7 +214,12 @@ void sizes_classify(struct walk *walk, struct type_entry *entry);
 uint64_t sizes_shallow(struct walk *walk, PyObject *object,
                        const struct type_entry *entry);
 
-/* walker.c: reports a node to the visitor and reaches what it refers to. */
+/* walker.c: the memory of a walk whose request, visitor, status and sink are set.
+ * walk_open() returns 0, or -1 if there is no memory; walk_close() is due either way. */
+int walk_open(struct walk *walk);
+void walk_close(struct walk *walk);
+
+/* Reports a node to the visitor and reaches what it refers to. */
 void walk_emit(struct walk *walk, struct node *node);
 
 #endif

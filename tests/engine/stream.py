@@ -99,6 +99,7 @@ class Graph:
     warnings: list[str]
     counts: dict[int, tuple[int, int]]
     end: tuple[int, int, int]
+    _referrers: dict[int, list[tuple[Node, Edge]]] = field(default_factory=dict)
 
     def of_type(self, name: str) -> list[Node]:
         return [
@@ -108,12 +109,11 @@ class Graph:
         ]
 
     def referrers(self, address: int) -> list[tuple[Node, Edge]]:
-        return [
-            (node, edge)
-            for node in self.nodes.values()
-            for edge in node.edges
-            if edge.target == address
-        ]
+        if not self._referrers:
+            for node in self.nodes.values():
+                for edge in node.edges:
+                    self._referrers.setdefault(edge.target, []).append((node, edge))
+        return self._referrers.get(address, [])
 
     def in_edges(self) -> collections.Counter[int]:
         """The counted references to each address, those to types too."""
