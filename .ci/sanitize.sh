@@ -10,6 +10,18 @@ case $runtime in
   *) echo "gcc has no libasan here" >&2 && exit 1 ;;
 esac
 export LD_PRELOAD=$runtime PYTHONMALLOC=malloc
-export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
-export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-exec .ci/pytest.sh "$@"
+log=$PWD/build/reports/$2
+rm -f "$log".[0-9]*
+options=halt_on_error=1:print_stacktrace=1:log_path=$log
+export ASAN_OPTIONS=$options:detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
+export UBSAN_OPTIONS=$options
+status=0
+.ci/pytest.sh "$@" || status=$?
+unset LD_PRELOAD
+found=$(find build/reports -name "$2.[0-9]*" -size +0 | sort)
+if [ -n "$found" ]; then # whoever swallowed the standard error of the process
+  status=1
+  echo "$(wc -w <<<"$found") sanitizer reports in build/reports/$2.*; the first:"
+  head -40 "${found%%$'\n'*}"
+fi
+exit "$status"
