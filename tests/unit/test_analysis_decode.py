@@ -30,7 +30,7 @@ from liveheap.errors import CorruptSnapshot, TruncatedSnapshot
 from liveheap_client import _graph
 from liveheap_client.analysis.graph import EdgeKind, HeapGraph, NodeFlag
 from liveheap_client.analysis.graph import Node as Flyweight
-from liveheap_client.analysis.paths import Label
+from liveheap_client.analysis.labels import Label
 
 CSRC = Path(__file__).parents[2] / "client/liveheap_client/analysis/csrc"
 

@@ -20,7 +20,8 @@ from stream_builder import (
 )
 
 from liveheap_client.analysis.graph import OWNS, HeapGraph
-from liveheap_client.analysis.paths import Group, PathNodes
+from liveheap_client.analysis.labels import Group
+from liveheap_client.analysis.paths import PathNodes
 
 
 def paths_of(builder: GraphBuilder, **caps: int) -> PathNodes:

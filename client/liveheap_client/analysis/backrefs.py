@@ -24,13 +24,9 @@ from numpy.typing import NDArray
 from liveheap.errors import CommandError
 from liveheap.snapshot.format import Tag
 from liveheap_client.analysis.graph import HeapGraph, NodeFlag
-from liveheap_client.analysis.paths import (
-    NO_EDGE,
-    Label,
-    PathNodes,
-    edge_label,
-    label_text,
-)
+from liveheap_client.analysis.labels import Label, edge_label, label_text, root_label
+from liveheap_client.analysis.paths import PathNodes
+from liveheap_client.analysis.plan import NO_EDGE
 
 MOST_NODES = 2_000
 
@@ -294,7 +290,7 @@ class _Tree:
         graph = self._graph
         root = graph.root_of(node)
         if root is not None:
-            return self._paths.root_label(root)
+            return root_label(root)
         if graph.flags[node] & NodeFlag.MODULE:
             return f"module {graph.module_by_node[node].name or '(unnamed)'}"
         frame = graph.frames.get(node)

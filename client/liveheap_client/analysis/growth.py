@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.histogram import TypeCount, by_type
-from liveheap_client.analysis.paths import Label, PathNodes
+from liveheap_client.analysis.labels import Label
+from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.trend import theil_sen_slope
 
 ROUNDS_FOR_A_VERDICT = 4

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Collection, Sequence
 from enum import Enum
 
-from liveheap_client.analysis.graph import Module
+from liveheap_client.analysis.records import Module
 
 _OWN = frozenset({"liveheap", "liveheap_client"})
 _STDLIB = sys.stdlib_module_names | {"builtins"}

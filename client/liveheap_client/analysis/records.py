@@ -1,0 +1,89 @@
+"""What the stream says of types, code, frames, roots and modules, for people to read.
+
+A graph has some thousands of these, so they may be objects, which its millions of
+nodes may not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from liveheap.snapshot.format import RootFlag
+
+
+@dataclass(frozen=True, slots=True)
+class TypeInfo:
+    """A type: `class_id` is the first type of that name, `node` the type object."""
+
+    module: str
+    qualname: str
+    class_id: int
+    node: int
+    flags: int
+
+    @property
+    def name(self) -> str:
+        """The name as people write it."""
+        if self.module in ("", "builtins"):
+            return self.qualname
+        return f"{self.module}.{self.qualname}"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code object."""
+
+    qualname: str
+    filename: str
+    class_id: int
+    first_line: int
+    node: int
+
+    @property
+    def basename(self) -> str:
+        """The file's name without its directory."""
+        return self.filename.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame, generator or coroutine; `code` is None if the stream lacks it."""
+
+    node: int
+    code: Code | None
+    line: int
+
+    def text(self, *, full: bool = False) -> str:
+        """Return `function() at file:line`."""
+        if self.code is None:
+            return "frame of unknown code"
+        file = self.code.filename if full else self.code.basename
+        return f"{self.code.qualname}() at {file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Where reachability starts."""
+
+    node: int
+    kind: int
+    name: str
+    number: int
+    flags: int
+
+    @property
+    def own(self) -> bool:
+        """Whether it is liveheap's."""
+        return bool(self.flags & RootFlag.OWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of sys.modules; `filename` is that of a function made there."""
+
+    node: int
+    namespace: int
+    name_id: int
+    name: str
+    filename: str
+    native: bool
