@@ -3,7 +3,7 @@
     python tests/bench/run.py                    about ten minutes, 1 M objects
     python tests/bench/run.py --objects 10000000 the big heap
     python tests/bench/run.py --quick            does it run at all
-    python tests/bench/run.py --record           also writes tests/bench/results.md
+    python tests/bench/run.py --record           also writes results.md and README's table
 
 The table goes to stdout, progress to stderr. A target that is missed is a line that
 says so and not an exit code: a busy machine is not a bug. Look at the load average and
@@ -24,10 +24,10 @@ import memory_rows
 from driver import Failed, running_target
 from table import Row, circumstances, markdown
 
-RESULTS = Path(__file__).with_name("results.md")
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 COMMAND = "python tests/bench/run.py --record"
+USUAL_OBJECTS = 1_000_000
 MEMORY_OBJECTS = 8_000_000
 
 
@@ -57,17 +57,19 @@ def main() -> int:
     text = "\n".join(lines)
     print(text)
     if given.record:
-        record(text)
+        record(text, objects=plan.objects)
     return 0
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--objects", type=int, default=1_000_000)
+    parser.add_argument("--objects", type=int, default=USUAL_OBJECTS)
     parser.add_argument("--pairs", type=int, default=31)
     parser.add_argument("--quick", action="store_true", help="does it run at all")
     parser.add_argument("--table", action="store_true", help="the default; for scripts")
-    parser.add_argument("--record", action="store_true", help=f"write {RESULTS.name}")
+    parser.add_argument(
+        "--record", action="store_true", help="write results.md, and the README's table"
+    )
     given = parser.parse_args()
     return given
 
@@ -94,7 +96,7 @@ def aged_rows(plan: Plan) -> Iterator[Row]:
         paired = engine_rows.measure_pairs(target, plan.pairs)
         yield from engine_rows.pause_rows(paired, label)
         yield from engine_rows.walk_rows(paired, "aged")
-        yield from guarded("growth rows", growth_rows.growth_rows(target))
+        yield from guarded("growth rows", growth_rows.growth_rows(target, plan.objects))
         yield from engine_rows.rival_rows(target, paired, label)
 
 
@@ -110,18 +112,19 @@ def memory_and_rest_rows(plan: Plan) -> Iterator[Row]:
         yield from agent_rows.agent_rows(target, rest_s=plan.rest_s, pings=plan.pings)
 
 
-def record(text: str) -> None:
-    """Write the results, and the table between its marks in the README."""
-    RESULTS.write_text(
-        f"# The benchmark's last recorded run\n\n`{COMMAND}`\n\n{text}\n",
-        encoding="utf-8",
-    )
+def record(text: str, *, objects: int) -> None:
+    """Write the results; of the usual size also between the marks in the README."""
+    usual = objects == USUAL_OBJECTS
+    command = COMMAND if usual else f"{COMMAND} --objects {objects}"
+    block = f"`{command}`\n\n{text}\n"
+    name = "results.md" if usual else f"results-{objects // 1_000_000}M.md"
+    results = Path(__file__).with_name(name)
+    results.write_text(f"# The last recorded run\n\n{block}", encoding="utf-8")
     readme = README.read_text(encoding="utf-8")
     head, begin, rest = readme.partition(BEGIN)
     _, end, tail = rest.partition(END)
-    if begin and end:
-        table = f"\n`{COMMAND}`\n\n{text}\n"
-        README.write_text(head + begin + table + end + tail, encoding="utf-8")
+    if usual and begin and end:
+        README.write_text(f"{head}{begin}\n{block}{end}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":
