@@ -3,7 +3,7 @@
     python tests/bench/run.py                    about ten minutes, 1 M objects
     python tests/bench/run.py --objects 10000000 the big heap
     python tests/bench/run.py --quick            does it run at all
-    python tests/bench/run.py --record           also writes results.md and README's table
+    python tests/bench/run.py --record           also into results.md and the README
 
 The table goes to stdout, progress to stderr. A target that is missed is a line that
 says so and not an exit code: a busy machine is not a bug. Look at the load average and
