@@ -111,6 +111,7 @@ def test_no_worker_at_all_is_said_with_a_hint_how_to_start_one(
         ("unix:/nowhere/x.sock", "No such file"),
         ("127.0.0.1:1", "nothing listens on 127.0.0.1:1"),
     ],
+    ids=["no process", "no agent", "no socket", "no listener"],
 )
 def test_nobody_there_is_said(target: str, words: str, nobody: dict[str, str]) -> None:
     secret = Path(nobody["LIVEHEAP_DIR"], "token")
