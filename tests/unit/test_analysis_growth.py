@@ -1,13 +1,16 @@
 """Growth over rounds: which paths are suspects, and what the report says."""
 
 import json
+import weakref
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from stream_builder import GREENLET, THREAD, GraphBuilder, Node
 
 from liveheap_client.analysis import growth
 from liveheap_client.analysis.graph import HeapGraph
+from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.trend import (
     mann_kendall_s,
     rises_throughout,
@@ -248,9 +251,59 @@ def test_the_json_form_has_what_the_contract_names():
     } <= set(report["suspects"][0])
 
 
-def test_rounds_may_be_summed_up_before_they_are_compared():
-    rounds = [growth.Round.of(cache(n)) for n in (1, 2)]
-    assert growth.diff(rounds) == growth.diff([cache(1), cache(2)])
+def test_rounds_may_be_added_as_they_come():
+    series = growth.Series()
+    for n in (1, 2, 3):
+        series.add(cache(n))
+        assert len(series) == n
+    assert series.report() == counted([1, 2, 3])
+
+
+def test_a_graph_is_free_once_its_round_is_added():
+    series = growth.Series()
+    for n in (1, 2):
+        graph = cache(n)
+        freed = weakref.ref(graph), weakref.ref(graph.address)
+        series.add(graph)
+        del graph
+        assert [ref() for ref in freed] == [None, None]
+    table = series._rounds[-1].table
+    for name in table.__slots__:
+        assert not isinstance(getattr(table, name).base, memoryview)
+    assert series.report().suspects[0].retaining_path[0] == "module worker"
+
+
+def test_an_iterator_of_graphs_is_compared_with_one_graph_in_memory():
+    alive: list[weakref.ref[HeapGraph]] = []
+
+    def make(n: int) -> HeapGraph:
+        assert [ref() for ref in alive] == [None] * len(alive)
+        graph = cache(n)
+        alive.append(weakref.ref(graph))
+        return graph
+
+    assert growth.diff(map(make, (1, 2, 3))) == counted([1, 2, 3])
+
+
+def test_a_path_down_thousands_of_links_is_told_by_its_ends():
+    b = GraphBuilder()
+    kind = b.type("worker", "Link", ["next", "payload"])
+    link = b.instance(kind, [None, b.leaf("bytes")])
+    for _ in range(20_000):
+        link = b.instance(kind, [link, None])
+    b.module("worker", {"HEAD": link})
+    graph = HeapGraph.decode([b.stream()])
+    paths = PathNodes.of(graph)
+    deepest = int(np.flatnonzero(graph.type == b.builtin("bytes").id)[0])
+    lines = paths.retaining_path(deepest)
+    assert lines[:4] == [
+        "module worker",
+        ".HEAD -> worker.Link",
+        ".next -> worker.Link",
+        "(many more steps like these)",
+    ]
+    assert lines[-2:] == [".next -> worker.Link", ".payload -> bytes"]
+    assert len(lines) < 30
 
 
 def test_different_processes_are_noted():

@@ -13,23 +13,23 @@ values then bear. A single object that was not there before stands behind all ot
 however large: two rounds show many of them (a module was imported), four show none.
 Garbage that waits for the collector is no suspect; a note says if there is much.
 
+A hunt may take hours and a graph hundreds of megabytes, so a `Series` keeps no graph:
+what a round's suspects look like is written down while its graph is there.
+
 Two or three rounds are a comparison: a path that rose once may fall the next time.
 `verdict` is None then. What the rounds did not settle, the report says in `notes`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.histogram import TypeCount, by_type
-from liveheap_client.analysis.labels import Label
 from liveheap_client.analysis.paths import PathNodes
+from liveheap_client.analysis.pathtable import Matrix, PathTable
 from liveheap_client.analysis.trend import theil_sen_slope
 
 ROUNDS_FOR_A_VERDICT = 4
@@ -96,150 +96,102 @@ class GrowthReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """The path nodes of one round, one row a key, in the order of keys."""
-
-    key: NDArray[np.uint64]
-    parent_key: NDArray[np.uint64]
-    label: NDArray[np.uint8]
-    path: NDArray[np.intp]
-    count: NDArray[np.int64]
-    bytes: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What `diff` needs of a graph; the last round's graph also tells the paths."""
+class _Round:
+    """What is kept of a graph."""
 
     facts: RoundFacts
-    paths: PathNodes
+    table: PathTable
     types: dict[str, TypeCount]
-    table: _Table
-    notes: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...]
+    garbage_bytes: int
+    incomplete: bool
+    capped: bool
 
-    @classmethod
-    def of(cls, graph: HeapGraph) -> Round:
-        """Search a graph and sum it up."""
+
+class Series:
+    """Rounds as they come, oldest first; each graph may go once it is added."""
+
+    def __init__(self) -> None:
+        self._rounds: list[_Round] = []
+        self._suspects: tuple[Suspect, ...] = ()
+        self._n_suspects = 0
+
+    def __len__(self) -> int:
+        return len(self._rounds)
+
+    def add(self, graph: HeapGraph) -> None:
+        """Search a graph, sum it up, and describe what rose in every round so far."""
         paths = PathNodes.of(graph)
-        own = paths.own_objects()
-        notes = tuple(f"worker: {text}" for text in graph.raw.warnings())
-        return cls(
-            _facts(graph), paths, by_type(graph, without=own), _table(paths), notes
+        self._rounds.append(_sum_up(graph, paths))
+        if len(self._rounds) > 1:
+            matrix = Matrix([one.table for one in self._rounds])
+            ranked = matrix.ranked_suspects()
+            self._n_suspects = len(ranked)
+            table = self._rounds[-1].table
+            self._suspects = tuple(
+                _suspect(matrix, row, paths, table.path_of(matrix.key(row)))
+                for row in ranked[:MOST_SUSPECTS]
+            )
+
+    def report(self, *, rss: Sequence[int | None] | None = None) -> GrowthReport:
+        """Return what the rounds so far tell.
+
+        Args:
+            rss: the worker's RSS in each round, if not what the snapshots say.
+        """
+        rounds = self._rounds
+        if len(rounds) < 2:
+            raise ValueError(f"a comparison needs two rounds, there is {len(rounds)}")
+        verdict = None
+        if len(rounds) >= ROUNDS_FOR_A_VERDICT:
+            verdict = "growth" if self._suspects else "no growth"
+        return GrowthReport(
+            rounds=tuple(one.facts for one in rounds),
+            suspects=self._suspects,
+            types=tuple(_type_rows(rounds)),
+            rss=tuple([one.facts.rss for one in rounds] if rss is None else rss),
+            verdict=verdict,
+            truncated=any(one.capped for one in rounds),
+            more_suspects=self._n_suspects - len(self._suspects),
+            notes=tuple(_notes(rounds)),
         )
 
 
 def diff(
-    graphs: Sequence[HeapGraph | Round], *, rss: Sequence[int | None] | None = None
+    graphs: Iterable[HeapGraph], *, rss: Sequence[int | None] | None = None
 ) -> GrowthReport:
-    """Compare rounds, oldest first.
+    """Compare graphs, oldest first; an iterator's are let go one by one."""
+    series = Series()
+    for graph in graphs:
+        series.add(graph)
+        del graph  # or it would stay while the next one is made
+    return series.report(rss=rss)
 
-    Args:
-        graphs: two graphs or more, or rounds made of them earlier.
-        rss: the worker's RSS in each round, if not what the snapshots say.
-    """
-    rounds = [item if isinstance(item, Round) else Round.of(item) for item in graphs]
-    if len(rounds) < 2:
-        raise ValueError(f"a comparison needs two rounds, there is {len(rounds)}")
-    found = _Matrix(rounds)
-    ranked = found.ranked_suspects()
-    sizes = [one.facts.rss for one in rounds] if rss is None else list(rss)
-    verdict = None
-    if len(rounds) >= ROUNDS_FOR_A_VERDICT:
-        verdict = "growth" if ranked else "no growth"
-    return GrowthReport(
-        rounds=tuple(one.facts for one in rounds),
-        suspects=tuple(found.suspect(row) for row in ranked[:MOST_SUSPECTS]),
-        types=tuple(_type_rows(rounds)),
-        rss=tuple(sizes),
-        verdict=verdict,
-        truncated=any(one.paths.truncated for one in rounds),
-        more_suspects=max(0, len(ranked) - MOST_SUSPECTS),
-        notes=tuple(_notes(rounds)),
+
+def _sum_up(graph: HeapGraph, paths: PathNodes) -> _Round:
+    return _Round(
+        facts=_facts(graph),
+        table=PathTable.of(paths),
+        types=by_type(graph, without=paths.own_objects()),
+        warnings=tuple(f"worker: {text}" for text in graph.raw.warnings()),
+        garbage_bytes=int(paths.bytes[paths.garbage].sum()),
+        incomplete=graph.truncated,
+        capped=paths.truncated,
     )
 
 
-class _Matrix:
-    """Path nodes by key, rounds side by side."""
-
-    def __init__(self, rounds: Sequence[Round]) -> None:
-        self._last = rounds[-1]
-        tables = [one.table for one in rounds]
-        self._keys = np.unique(np.concatenate([table.key for table in tables]))
-        shape = (len(self._keys), len(tables))
-        self._counts = np.zeros(shape, np.int64)
-        self._bytes = np.zeros(shape, np.int64)
-        self._parent = np.full(len(self._keys), -1, np.intp)
-        self._label = np.zeros(len(self._keys), np.uint8)
-        for number, table in enumerate(tables):
-            place = np.searchsorted(self._keys, table.key)
-            self._counts[place, number] = table.count
-            self._bytes[place, number] = table.bytes
-            self._label[place] = table.label
-            above = np.searchsorted(self._keys, table.parent_key)
-            above = np.minimum(above, len(self._keys) - 1)
-            known = self._keys[above] == table.parent_key
-            self._parent[place[known]] = above[known]
-
-    def ranked_suspects(self) -> list[int]:
-        """Return the rows of suspects, the most bytes gained first."""
-        rises: NDArray[np.bool_] = np.all(np.diff(self._counts, axis=1) > 0, axis=1)
-        self._step_back(rises)
-        risen = [int(row) for row in np.flatnonzero(rises)]
-        rows = self._without_keys([row for row in risen if self._is_top(row, rises)])
-        gains = self._bytes[:, -1] - self._bytes[:, 0]
-        objects = self._counts[:, -1] - self._counts[:, 0]
-        single = (self._counts[:, 0] == 0) & (objects == 1)
-        return sorted(
-            rows, key=lambda r: (single[r], -gains[r], -objects[r], self._keys[r])
-        )
-
-    def _step_back(self, rises: NDArray[np.bool_]) -> None:
-        """Clear the rises of frames that hold something which rises."""
-        holders = {int(self._parent[row]) for row in np.flatnonzero(rises)}
-        for row in holders:
-            if row >= 0 and self._label[row] == Label.FRAME:
-                rises[row] = False
-
-    def _without_keys(self, rows: Sequence[int]) -> list[int]:
-        """Return the rows without keys whose values are among them."""
-        values = {
-            int(self._parent[row]): row
-            for row in rows
-            if self._label[row] == Label.ITEM
-        }
-        kept = []
-        for row in rows:
-            value = values.get(int(self._parent[row]))
-            if value is not None and self._label[row] == Label.KEY:
-                self._bytes[value] += self._bytes[row]
-            else:
-                kept.append(row)
-        return kept
-
-    def suspect(self, row: int) -> Suspect:
-        """Describe a suspect by its example in the last round."""
-        paths, table = self._last.paths, self._last.table
-        place = int(np.searchsorted(table.key, self._keys[row]))
-        path = int(table.path[place])
-        counts = tuple(int(n) for n in self._counts[row])
-        sizes = tuple(int(n) for n in self._bytes[row])
-        return Suspect(
-            path=paths.text(path),
-            type=paths.graph.type_name(int(paths.type[path])),
-            counts=counts,
-            bytes=sizes,
-            growth_per_round=theil_sen_slope(counts),
-            bytes_per_round=theil_sen_slope(sizes),
-            retaining_path=tuple(paths.retaining_path(int(paths.example[path]))),
-        )
-
-    def _is_top(self, row: int, rises: NDArray[np.bool_]) -> bool:
-        above = int(self._parent[row])
-        while above >= 0:
-            if rises[above]:
-                return False
-            above = int(self._parent[above])
-        return True
+def _suspect(matrix: Matrix, row: int, paths: PathNodes, path: int) -> Suspect:
+    """Describe a suspect by its example in the newest round."""
+    counts, sizes = matrix.counts(row), matrix.bytes(row)
+    return Suspect(
+        path=paths.text(path),
+        type=paths.graph.type_name(int(paths.type[path])),
+        counts=counts,
+        bytes=sizes,
+        growth_per_round=theil_sen_slope(counts),
+        bytes_per_round=theil_sen_slope(sizes),
+        retaining_path=tuple(paths.retaining_path(int(paths.example[path]))),
+    )
 
 
 def _facts(graph: HeapGraph) -> RoundFacts:
@@ -248,9 +200,7 @@ def _facts(graph: HeapGraph) -> RoundFacts:
     return RoundFacts(
         created=_number(header.get("created")),
         pid=_whole(header.get("pid")),
-        instance=instance
-        if isinstance(instance := header.get("instance"), str)
-        else None,
+        instance=instance if isinstance(instance, str) else None,
         nodes=graph.facts["nodes"],
         edges=graph.facts["edges"],
         bytes=graph.facts["bytes"],
@@ -259,27 +209,7 @@ def _facts(graph: HeapGraph) -> RoundFacts:
     )
 
 
-def _table(paths: PathNodes) -> _Table:
-    """Sum path nodes by key, but for liveheap's own and garbage."""
-    total = paths.bytes.astype(np.int64)
-    for depth in range(int(paths.depth.max(initial=0)), 0, -1):
-        level = np.flatnonzero(paths.depth == depth)
-        np.add.at(total, paths.parent[level], total[level])
-    shown = np.flatnonzero(~paths.hidden & ~paths.garbage)
-    keys, first, place = np.unique(
-        paths.key[shown], return_index=True, return_inverse=True
-    )
-    count = np.zeros(len(keys), np.int64)
-    size = np.zeros(len(keys), np.int64)
-    np.add.at(count, place, paths.count[shown].astype(np.int64))
-    np.add.at(size, place, total[shown])
-    path = shown[first]
-    above = paths.parent[path]
-    parent_key = np.where(above >= 0, paths.key[above], np.uint64(0))
-    return _Table(keys, parent_key, paths.label_kind[path], path, count, size)
-
-
-def _type_rows(rounds: Sequence[Round]) -> list[TypeGrowth]:
+def _type_rows(rounds: Sequence[_Round]) -> list[TypeGrowth]:
     """Return all types, those that gained most bytes first."""
     names = {name for one in rounds for name in one.types}
     rows = []
@@ -295,9 +225,9 @@ def _type_rows(rounds: Sequence[Round]) -> list[TypeGrowth]:
     return sorted(rows, key=lambda r: (r.bytes[0] - r.bytes[-1], r.type))
 
 
-def _notes(rounds: Sequence[Round]) -> list[str]:
+def _notes(rounds: Sequence[_Round]) -> list[str]:
     """Say what weakens the answer."""
-    notes = list(dict.fromkeys(note for one in rounds for note in one.notes))
+    notes = list(dict.fromkeys(note for one in rounds for note in one.warnings))
     if len(rounds) < ROUNDS_FOR_A_VERDICT:
         notes.insert(
             0,
@@ -307,16 +237,15 @@ def _notes(rounds: Sequence[Round]) -> list[str]:
     processes = {(one.facts.pid, one.facts.instance) for one in rounds}
     if len(processes) > 1:
         notes.append("the rounds come from different processes")
-    if any(one.paths.graph.truncated for one in rounds):
+    if any(one.incomplete for one in rounds):
         notes.append("a snapshot is truncated: objects are missing from its counts")
-    last = rounds[-1].paths
-    garbage = int(last.bytes[last.garbage].sum())
+    garbage = rounds[-1].garbage_bytes
     if garbage > MUCH_GARBAGE * rounds[-1].facts.bytes:
         notes.append(
             f"{garbage} bytes of the last round are garbage not yet collected: "
             "--gc collects before each round"
         )
-    if any(one.paths.truncated for one in rounds):
+    if any(one.capped for one in rounds):
         notes.append("a cap on path nodes was reached: deep paths are merged")
     return notes
 

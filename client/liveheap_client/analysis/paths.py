@@ -8,6 +8,7 @@ csrc/pathnodes.h, which edges count in csrc/resolve.h.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -28,6 +29,10 @@ from liveheap_client.analysis.plan import NO_EDGE, Plan
 
 MAX_DEPTH: Final = 40
 MAX_NODES: Final = 200_000
+MOST_STEPS_ALIKE: Final = 20
+
+_MOST_FIELDS = 64
+_MORE_STEPS = "(many more steps like these)"
 
 
 class PathNodes:
@@ -99,20 +104,40 @@ class PathNodes:
         return text if named else f"{text} -> {kind}"
 
     def retaining_path(self, node: int) -> list[str]:
-        """Return how one object is held, from its root down, a line a step."""
-        chain = []
+        """Return how one object is held, from its root down, a line a step.
+
+        Of the many steps that one path node merges (down a long list of links) the
+        last ones are told.
+        """
+        chain = list(self._iter_chain(node))
+        if chain:
+            last, edge = chain[-1]
+            node = last if edge == NO_EDGE else self.graph.source(edge)
+        lines = [self._first_line(node)]
+        for target, edge in reversed(chain):
+            line = _MORE_STEPS if edge == NO_EDGE else self._step_line(target, edge)
+            if line:
+                lines.append(line)
+        return lines
+
+    def _iter_chain(self, node: int) -> Iterator[tuple[int, int]]:
+        """Yield the objects that hold `node`, each with the edge to it, upwards.
+
+        A pair without an edge stands for steps left out; it names where to go on: at
+        the path node's example, the object of it that is nearest to the root.
+        """
+        steps_in: Counter[int] = Counter()
         while (edge := int(self.parent_edge[node])) != NO_EDGE:
             source = self.graph.source(edge)
             if self.graph.root_of(source) is not None:
                 break
-            chain.append((node, edge))
+            yield node, edge
+            path = int(self.node_path[source])
+            steps_in[path] += 1
             node = source
-        lines = [self._first_line(node)]
-        for target, edge in reversed(chain):
-            line = self._step_line(target, edge)
-            if line:
-                lines.append(line)
-        return lines
+            if steps_in[path] == MOST_STEPS_ALIKE and self.example[path] >= 0:
+                node = int(self.example[path])
+                yield node, NO_EDGE
 
     def _steps(self, path: int) -> Iterator[int]:
         """Yield the path nodes from below the group down to `path`."""
@@ -198,7 +223,8 @@ def _function_name(
     if edge == NO_EDGE:
         return "a function"
     function = graph.source(edge)
-    for index in range(int(graph.row[function]), int(graph.row[function + 1])):
+    begin, end = int(graph.row[function]), int(graph.row[function + 1])
+    for index in range(begin, min(end, begin + _MOST_FIELDS)):
         code = graph.code_by_node.get(int(graph.target[index]))
         if code is not None:
             return f"{code.qualname}() at {code.filename}:{code.first_line}"

@@ -22,11 +22,11 @@ from liveheap_client.progress import Bar, bar
 from liveheap_client.render import growth as growth_text
 from liveheap_client.render.units import human_seconds
 from liveheap_client.verbs.base import Verb, json_option, places_argument
-from liveheap_client.verbs.load import summed
+from liveheap_client.verbs.load import load, series
 from liveheap_client.verbs.snapshot import SNAPSHOT_OPTIONS, teller
 
 if TYPE_CHECKING:
-    from liveheap_client.analysis.growth import Round as Summed
+    from liveheap_client.analysis.growth import Series
 
 DEFAULT_INTERVAL = "60"
 _HELP = """Name what grows, and the path that holds it.
@@ -70,11 +70,11 @@ def compare(desk: Desk, paths: Sequence[Path], *, as_json: bool) -> int:
     if len(paths) < 2:
         raise UsageError("a comparison needs two snapshots", hint="or a live worker")
     with bar(desk.terminal) as progress:
-        graphs: list[Summed] = []
+        found = series()
         for path in paths:
-            progress.update(f"reading {path.name}", done=len(graphs), total=len(paths))
-            graphs.append(summed(path))
-    return conclude(desk, graphs, as_json=as_json)
+            progress.update(f"reading {path.name}", done=len(found), total=len(paths))
+            found.add(load(path))
+    return conclude(desk, found, as_json=as_json)
 
 
 class Hunt:
@@ -97,7 +97,7 @@ class Hunt:
             self._desk.caller(target) as caller,
             self._desk.scratch(keep) as directory,
         ):
-            graphs: list[Summed] = []
+            found = series()
             with bar(self._desk.terminal) as progress:
                 rounds = iter_rounds(
                     caller,
@@ -105,21 +105,21 @@ class Hunt:
                     interval_s=self._interval_s,
                     rounds=self._rounds,
                     args=args,
-                    watch=self._watch(progress, graphs),
+                    watch=self._watch(progress, found),
                 )
                 with contextlib.closing(rounds):
                     for taken in rounds:
                         with progress.aside():
                             self._show_round(taken)
                         progress.update(f"reading round {taken.number}")
-                        graphs.append(summed(taken.path))
+                        found.add(load(taken.path))
                         self._desk.newest = taken.path
-        return conclude(self._desk, graphs, as_json=self._as_json)
+        return conclude(self._desk, found, as_json=self._as_json)
 
-    def _watch(self, progress: Bar, graphs: Sequence[object]) -> Watch:
+    def _watch(self, progress: Bar, found: "Series") -> Watch:
         def wait(waited_s: float, interval_s: float) -> None:
             left = human_seconds(max(round(interval_s - waited_s), 1))
-            title = f"round {len(graphs) + 1} of {self._rounds} in {left}"
+            title = f"round {len(found) + 1} of {self._rounds} in {left}"
             progress.update(title, done=waited_s, total=interval_s)
 
         def complain(trouble: str) -> None:
@@ -146,11 +146,9 @@ class Hunt:
             self._desk.terminal.show([line])
 
 
-def conclude(desk: Desk, graphs: Sequence["Summed"], *, as_json: bool) -> int:
-    """Compare the graphs and show the report."""
-    from liveheap_client.analysis import growth  # noqa: PLC0415 - numpy is slow
-
-    report = growth.diff(graphs).to_json()
+def conclude(desk: Desk, found: "Series", *, as_json: bool) -> int:
+    """Show what the rounds tell."""
+    report = found.report().to_json()
     desk.names.update(str(row["type"]) for row in report["types"])
     if as_json:
         desk.terminal.show_json(report)
