@@ -52,6 +52,28 @@ def test_a_short_name_is_enough():
     assert tree(worker(), "Row").label == "worker.Row"
 
 
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("Usr", "did you mean __main__.User, str?"),
+        ("user", "did you mean __main__.User?"),
+        ("app.models.USER", "did you mean __main__.User?"),
+        ("Orders", "did you mean b.Order, a.Order?"),
+        ("Zebra", "`liveheap histogram` lists the types"),
+    ],
+)
+def test_the_types_named_most_alike_are_proposed(asked: str, answer: str):
+    b = GraphBuilder()
+    held = [b.instance(b.type("__main__", "User"))]
+    held += [b.instance(b.type("a", "Order"))]
+    held += [b.instance(b.type("b", "Order")) for _ in range(2)]
+    held += [b.leaf("str") for _ in range(50)]
+    b.module("worker", {"HELD": b.list(held)})
+    with pytest.raises(CommandError) as caught:
+        tree(b, asked)
+    assert caught.value.hint == answer
+
+
 def test_an_unknown_type_is_an_error_with_what_comes_close():
     with pytest.raises(CommandError) as caught:
         tree(worker(), "worker.Rwo")

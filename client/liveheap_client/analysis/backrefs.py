@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.plan import NO_EDGE
 
 MOST_NODES = 2_000
+MOST_NAMES_COMPARED = 50_000
+ALIKE = 0.6
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -129,18 +131,28 @@ def _objects_of(graph: HeapGraph, type_name: str) -> tuple[str, NDArray[np.intp]
 
 
 def _close(graph: HeapGraph, type_name: str) -> str:
-    present = np.unique(graph.class_of_type[graph.type])
-    names = {graph.type_name(int(number)): None for number in present}
-    short = {name.rpartition(".")[2].lower(): name for name in names}
-    found = get_close_matches(type_name, names, 3, 0.6) or [
-        short[match]
-        for match in get_close_matches(
-            type_name.rpartition(".")[2].lower(), short, 3, 0.6
-        )
-    ]
-    if found:
-        return "did you mean " + ", ".join(found) + "?"
+    """Return a hint with the types whose own names are most like the one asked for.
+
+    Case does not count, and of equally similar ones the more numerous comes first.
+    """
+    matcher = SequenceMatcher(autojunk=False)
+    matcher.set_seq2(_own_name(type_name))
+    counts = np.bincount(graph.class_of_type[graph.type])
+    alike: dict[str, tuple[float, int]] = {}
+    for number in np.flatnonzero(counts)[:MOST_NAMES_COMPARED]:
+        name = graph.type_name(int(number))
+        matcher.set_seq1(_own_name(name))
+        if number and matcher.real_quick_ratio() >= ALIKE <= matcher.quick_ratio():
+            alike[name] = (matcher.ratio(), int(counts[number]))
+    best = sorted(alike, key=lambda name: (*alike[name], name), reverse=True)
+    best = [name for name in best if alike[name][0] >= ALIKE][:3]
+    if best:
+        return "did you mean " + ", ".join(best) + "?"
     return "`liveheap histogram` lists the types"
+
+
+def _own_name(type_name: str) -> str:
+    return type_name.rpartition(".")[2].lower()
 
 
 class _Tree:
@@ -152,7 +164,6 @@ class _Tree:
         self._paths = PathNodes.of(graph)
         self._met = np.zeros(graph.n_nodes, np.bool_)
         self._hidden = self._paths.own_objects()
-        self._owner_of_dict: dict[int, int] = {}
 
     def grow(self, name: str, objects: NDArray[np.intp], depth: int) -> BackrefNode:
         """Return the tree over `objects`."""
@@ -228,12 +239,12 @@ class _Tree:
             (graph.flags[sources] & (NodeFlag.NAMESPACE | NodeFlag.MODULE) != 0)
             | np.isin(graph.record[sources], (Tag.FRAME, Tag.ROOT))
         )
-        for place in single:
-            identities[place] = self._identity(int(sources[place]))
+        nodes, place = np.unique(sources[single], return_inverse=True)
+        found = np.array([self._identity(int(node)) for node in nodes], np.int64)
+        identities[single] = found[place]
         folded = np.flatnonzero(graph.flags[sources] & NodeFlag.FOLDED)
-        for place in folded:
-            owner = self._owner(int(sources[place]))
-            classes[place] = graph.class_of_type[graph.type[owner]]
+        owners = self._owners(sources[folded])
+        classes[folded] = graph.class_of_type[graph.type[owners]]
         keys = graph.edge_kind[edges].astype(np.uint64)
         for part in (graph.edge_name[edges], classes, identities):
             keys = (keys ^ part.astype(np.uint64)) * _MULTIPLIER
@@ -248,14 +259,10 @@ class _Tree:
         root = self._graph.root_of(node)
         return node if root is None else root.kind
 
-    def _owner(self, folded: int) -> int:
-        """Return the object whose `__dict__` this is."""
-        owner = self._owner_of_dict.get(folded)
-        if owner is None:
-            row, edge = self._graph.reverse
-            owner = self._graph.source(int(edge[row[folded]]))
-            self._owner_of_dict[folded] = owner
-        return owner
+    def _owners(self, folded: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the objects whose parts these are."""
+        row, edge = self._graph.reverse
+        return np.searchsorted(self._graph.row, edge[row[folded]], side="right") - 1
 
     def _child(self, group: _Group) -> tuple[BackrefNode, NDArray[np.intp]]:
         """Return a group's node, and the objects to go on from."""
@@ -263,8 +270,8 @@ class _Tree:
         nodes = group.nodes
         dicts = (graph.flags[nodes] & NodeFlag.FOLDED) != 0
         if dicts.any():
-            owners = [self._owner(int(node)) for node in nodes[dicts]]
-            nodes = np.unique(np.concatenate([nodes[~dicts], np.array(owners)]))
+            owners = self._owners(nodes[dicts])
+            nodes = np.unique(np.concatenate([nodes[~dicts], owners]))
         first = int(nodes[0])
         root = graph.root_of(first)
         child = BackrefNode(
