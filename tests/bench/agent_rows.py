@@ -117,7 +117,7 @@ def p50_ms(session: Session, ask: Callable[[Session], None], pings: int) -> floa
 
 def beside_cpu(target: Target, measure: Callable[[], float]) -> float:
     """Measure while the target's main thread computes."""
-    target.start("spin", seconds=SPIN_S)
+    target.do("spin", seconds=SPIN_S)
     measured = measure()
     if select.select([target.process.stdout], [], [], 0)[0]:
         target.read()

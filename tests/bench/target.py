@@ -167,7 +167,8 @@ class Target:
         return {}
 
     def spin(self, seconds: float) -> dict[str, Any]:
-        """Hold the interpreter with plain Python, as a CPU-bound request does."""
+        """Say so, then hold the interpreter as a CPU-bound request does."""
+        print(json.dumps({"spins": True}), flush=True)
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             sum(range(500))
