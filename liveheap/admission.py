@@ -131,21 +131,18 @@ def forecast(
 
 
 def admit(expected: Forecast, *, max_pause_ms: float, root: str = "/") -> None:
-    """Raise CommandError("refused") if the worker should not be forked now."""
-    if expected.headroom.room < expected.need:
-        raise CommandError(
-            "refused",
-            f"a snapshot needs {megabytes(expected.need)} of free memory, but "
-            f"{expected.headroom.name} leaves {megabytes(expected.headroom.room)}",
-            hint="give the worker more memory, ask for `histogram`, or risk the "
-            "snapshot with --force (the kernel kills the snapshot's child first)",
-        )
+    """Raise CommandError("refused") if the worker should not be forked now.
+
+    The error's detail has a `cause`: memory, pause, or clone if none can be made.
+    """
+    admit_memory(expected)
     for bound in limits.process_bounds(root):
         if bound.room < 1:
             raise CommandError(
                 "refused",
                 f"{bound.name} permits no further process",
                 hint="raise the limit, or ask for `histogram`",
+                detail={"cause": "clone"},
             )
     if expected.pause_ms > max_pause_ms:
         raise CommandError(
@@ -153,6 +150,20 @@ def admit(expected: Forecast, *, max_pause_ms: float, root: str = "/") -> None:
             f"the worker would stop for about {expected.pause_ms:.0f} ms, and "
             f"{max_pause_ms:.0f} ms are allowed",
             hint=f"allow it with --max-pause {expected.pause_ms * 1.3:.0f} or --force",
+            detail={"cause": "pause"},
+        )
+
+
+def admit_memory(expected: Forecast) -> None:
+    """Raise CommandError("refused") if memory is short for a walk, forked or not."""
+    if expected.headroom.room < expected.need:
+        raise CommandError(
+            "refused",
+            f"a walk needs {megabytes(expected.need)} of free memory, but "
+            f"{expected.headroom.name} leaves {megabytes(expected.headroom.room)}",
+            hint="give the worker more memory, or risk it with --force (the kernel "
+            "kills the snapshot's child first)",
+            detail={"cause": "memory"},
         )
 
 
@@ -166,6 +177,7 @@ def admit_spool(
             "refused",
             f"no writable directory for the spool (tried {', '.join(looked_at)})",
             hint=hint,
+            detail={"cause": "spool"},
         )
     if place.free < need:
         raise CommandError(
@@ -173,6 +185,7 @@ def admit_spool(
             f"the spool needs about {megabytes(need)}, but {place.directory} has "
             f"{megabytes(place.free)} free",
             hint=hint,
+            detail={"cause": "spool"},
         )
 
 

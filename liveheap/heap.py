@@ -10,9 +10,9 @@ A snapshot and a histogram are walks of a clone of the worker: admitted first
 network (forker.h). What each clone really cost teaches the forecast of the next one,
 and each walk how many objects a megabyte holds here.
 
-Where no clone may be made, a histogram can be counted in the worker itself with the
-GIL held: 65 to 80 ms per million objects against some milliseconds. For a heap so
-small that this takes no longer than a clone and its surroundings it is the normal way.
+Where no clone can be made, a histogram can be counted in the worker itself with the
+GIL held: 65 to 80 ms per million objects against some milliseconds. Not for small heaps
+either, where that would be quick: a fault of the walker kills a clone and no worker.
 """
 
 import errno
@@ -37,7 +37,6 @@ except Exception as exc:  # a broken build must not break the worker
     _import_error = f"the engine cannot be loaded: {exc}"
 
 FIRST_BYTES_PER_OBJECT = 75.0
-SMALL_HEAP_OBJECTS = 300_000
 IN_PROCESS_NS_PER_OBJECT = 80
 CHILD_MEMORY = 64 * admission.MB
 HISTOGRAM_SPOOL = 8 * admission.MB
@@ -165,8 +164,8 @@ class Heap:
         """Count objects and bytes by type.
 
         In a clone, or with `in_process` in the worker itself, which stops for the whole
-        count. None decides: in the worker if the heap is small, or if no clone may be
-        made and the count would stop it no longer than `max_pause_ms`.
+        count. None decides: in the worker only if the kernel permits no clone and the
+        count would stop it no longer than `max_pause_ms`.
 
         Raises:
             CommandError: "unsupported", "refused", or "failed" with the reason.
@@ -175,8 +174,8 @@ class Heap:
         memory = limits.process_memory(self._root)
         options = {"own_threads": list(own_threads)}
         n_objects = self._estimated_objects(memory)
-        if in_process or (in_process is None and n_objects < SMALL_HEAP_OBJECTS):
-            return self._count_here(options, spool_directory)
+        if in_process:
+            return self._count_here(options, memory, spool_directory, force=force)
         try:
             walk = self._walk(
                 "histogram",
@@ -191,8 +190,9 @@ class Heap:
         except CommandError as refusal:
             stop_ms = n_objects * IN_PROCESS_NS_PER_OBJECT / 1e6
             affordable = force or stop_ms <= max_pause_ms
-            if in_process is None and refusal.code == "refused" and affordable:
-                return self._count_here(options, spool_directory)
+            no_clone = refusal.detail.get("cause") == "clone"
+            if in_process is None and no_clone and affordable:
+                return self._count_here(options, memory, spool_directory, force=force)
             raise
         with walk:
             return _count_in_child(walk, timeout_s)
@@ -299,9 +299,16 @@ class Heap:
             self._bytes_per_object = max(memory.anonymous / outcome.nodes, 20.0)
 
     def _count_here(
-        self, options: dict[str, Any], spool_directory: str | None
+        self,
+        options: dict[str, Any],
+        memory: ProcessMemory,
+        spool_directory: str | None,
+        *,
+        force: bool,
     ) -> HistogramResult:
         """Count with the GIL held: the pause is the whole call."""
+        if not force:
+            admission.admit_memory(self._forecast(memory, None, None, 0))
         tried = directories(self._environ, spool_directory, self._run_directory)
         place = admission.spool_place(tried, need=HISTOGRAM_SPOOL, root=self._root)
         admission.admit_spool(place, need=HISTOGRAM_SPOOL, looked_at=tried)
@@ -355,6 +362,7 @@ def _start(spool: Spool, kind: str, options: dict[str, Any]) -> Child:
             f"no clone of the worker could be made: {os.strerror(exc.errno or 0)} "
             f"({limit})",
             hint="ask for `histogram`, which can be counted in the worker itself",
+            detail={"cause": "clone"},
         ) from exc
     return child
 

@@ -8,6 +8,7 @@ from liveheap import heap as heap_module
 from liveheap.counts import Counts, TypeCount, read_counts
 from liveheap.errors import CommandError, EngineError
 from liveheap.heap import Heap, HistogramResult
+from liveheap.limits import Bound
 from liveheap.spool import Spool, directories
 
 
@@ -44,13 +45,20 @@ def test_both_ways_count_alike(heap: Heap) -> None:
     assert here.bytes == pytest.approx(there.bytes, rel=0.02)
 
 
-def test_a_small_heap_is_counted_in_the_worker(
+def test_the_worker_is_spared_the_count_if_nobody_asks_otherwise(heap: Heap) -> None:
+    assert not heap.histogram().in_process
+
+
+def test_short_memory_refuses_the_count_in_the_worker_too(
     heap: Heap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heap_module, "SMALL_HEAP_OBJECTS", 1 << 40)
-    assert heap.histogram().in_process
-    monkeypatch.setattr(heap_module, "SMALL_HEAP_OBJECTS", 0)
-    assert not heap.histogram().in_process
+    wall = Bound("memory limit of cgroup /app", 1 << 20)
+    monkeypatch.setattr("liveheap.limits.headroom", lambda _root: wall)
+    for in_process in (None, True, False):
+        with pytest.raises(CommandError, match="cgroup /app leaves 1 MB") as caught:
+            heap.histogram(in_process=in_process)
+        assert caught.value.detail == {"cause": "memory"}
+    assert heap.histogram(in_process=True, force=True).in_process
 
 
 def test_a_refused_clone_falls_back_to_the_worker_if_the_stop_is_affordable(
@@ -60,7 +68,6 @@ def test_a_refused_clone_falls_back_to_the_worker_if_the_stop_is_affordable(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr("liveheap._heap.snapshot_start", refuse)
-    monkeypatch.setattr(heap_module, "SMALL_HEAP_OBJECTS", 0)
     assert heap.histogram(max_pause_ms=10_000).in_process
     monkeypatch.setattr(heap_module, "IN_PROCESS_NS_PER_OBJECT", 10**9)
     with pytest.raises(CommandError, match="RLIMIT_NPROC") as caught:

@@ -3,6 +3,7 @@
 argv: how many walks. A program of its own, so that the heap to be walked is small.
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -14,6 +15,9 @@ from telling import tell
 
 from liveheap import _heap
 
+AT_ONCE = 5
+
+sys.setswitchinterval(0.0002)  # or the main thread waits 5 ms for each GIL
 over = threading.Event()
 log = logging.getLogger("busy")
 log.propagate = False
@@ -36,7 +40,9 @@ def repeat(work: object) -> None:
         work()  # type: ignore[operator]
 
 
-with tempfile.NamedTemporaryFile() as log_file, tempfile.TemporaryFile() as spool:
+with contextlib.ExitStack() as stack:
+    log_file = stack.enter_context(tempfile.NamedTemporaryFile())
+    spools = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(AT_ONCE)]
     log.addHandler(logging.FileHandler(log_file.name))
     threads = [
         threading.Thread(target=repeat, args=(work,))
@@ -45,10 +51,14 @@ with tempfile.NamedTemporaryFile() as log_file, tempfile.TemporaryFile() as spoo
     for thread in threads:
         thread.start()
     ends = []
-    for _ in range(int(sys.argv[1])):
-        child = _heap.snapshot_start(spool.fileno(), "graph", {"timeout_s": 30})
-        code = child.wait(60)
-        ends.append([code, child.status()["code"]])
+    for _ in range(int(sys.argv[1]) // AT_ONCE):
+        children = [
+            _heap.snapshot_start(spool.fileno(), "graph", {"timeout_s": 30})
+            for spool in spools
+        ]
+        for child in children:
+            code = child.wait(60)
+            ends.append([code, child.status()["code"]])
     over.set()
     for thread in threads:
         thread.join()
