@@ -133,8 +133,13 @@ walk_into(int fd, walk_runner runner, PyObject *options)
     }
     runner(&request, &sink, &status);
     sink_close(&sink);
+    if (status.code == WALK_TABLE_FULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the heap has more types than the walker "
+                                            "has room for");
+        return NULL;
+    }
     if (status.code != WALK_COMPLETE) {
-        errno = status.system_error != 0 ? status.system_error : ENOSPC;
+        errno = status.system_error != 0 ? status.system_error : EIO;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
     return status_dict(&status);

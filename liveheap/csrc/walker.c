@@ -429,7 +429,7 @@ warn(struct walk *walk)
         *flags |= WALK_GC_IN_PROGRESS;
         walk->visitor->on_warning(walk, "gc-in-progress");
     }
-    if (interp->next != NULL || interp != PyInterpreterState_Main()) {
+    if (PyInterpreterState_Head()->next != NULL) {
         *flags |= WALK_SUBINTERPRETERS;
         walk->visitor->on_warning(walk, "subinterpreters");
     }
