@@ -139,7 +139,7 @@ class Session:
             self.close()
             raise
         finally:
-            if not finished:
+            if not finished and not self.closed:
                 self._cancel(number)
 
     def _next(self, number: int) -> Event | Failure:

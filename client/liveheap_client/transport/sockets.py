@@ -18,15 +18,15 @@ class SocketTransport(Transport):
         self._peer = peer
 
     def send(self, data: bytes) -> None:
-        self._socket.settimeout(SEND_TIMEOUT_S)
         try:
+            self._socket.settimeout(SEND_TIMEOUT_S)
             self._socket.sendall(data)
         except OSError as exc:
             self._translate(exc)
 
     def receive(self, *, timeout: float) -> bytes:
-        self._socket.settimeout(max(timeout, 0.001))
         try:
+            self._socket.settimeout(max(timeout, 0.001))
             return self._socket.recv(RECEIVE_BYTES)
         except ConnectionResetError:
             return b""
