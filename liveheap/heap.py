@@ -28,7 +28,7 @@ from liveheap.errors import CommandError
 from liveheap.hugepages import PrepareResult
 from liveheap.limits import ProcessMemory
 from liveheap.spool import Spool, directories
-from liveheap.walk import KILL_GRACE_S, Child, HeapWalk, WalkOutcome, walk_flags
+from liveheap.walk import Child, HeapWalk, WalkOutcome, walk_flags
 
 _import_error: str | None = None
 try:
@@ -40,6 +40,7 @@ FIRST_BYTES_PER_OBJECT = 75.0
 IN_PROCESS_NS_PER_OBJECT = 80
 CHILD_MEMORY = 64 * admission.MB
 HISTOGRAM_SPOOL = 8 * admission.MB
+LOOK_EVERY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +161,14 @@ class Heap:
         force: bool = False,
         timeout_s: float = 60,
         spool_directory: str | None = None,
+        cancelled: Callable[[], object] = lambda: None,
     ) -> HistogramResult:
         """Count objects and bytes by type.
 
         In a clone, or with `in_process` in the worker itself, which stops for the whole
         count. None decides: in the worker only if the kernel permits no clone and the
-        count would stop it no longer than `max_pause_ms`.
+        count would stop it no longer than `max_pause_ms`. `cancelled` is called now
+        and then while the clone walks; what it raises ends the walk.
 
         Raises:
             CommandError: "unsupported", "refused", or "failed" with the reason.
@@ -195,7 +198,7 @@ class Heap:
                 return self._count_here(options, memory, spool_directory, force=force)
             raise
         with walk:
-            return _count_in_child(walk, timeout_s)
+            return _count_in_child(walk, cancelled)
 
     def prepare(
         self,
@@ -334,8 +337,9 @@ class Heap:
         )
 
 
-def _count_in_child(walk: HeapWalk, timeout_s: float) -> HistogramResult:
-    walk.wait(timeout_s + 2 * KILL_GRACE_S)
+def _count_in_child(walk: HeapWalk, cancelled: Callable[[], object]) -> HistogramResult:
+    while not walk.wait(LOOK_EVERY_S):
+        cancelled()
     outcome = walk.outcome()
     if not outcome.complete:
         raise CommandError("failed", outcome.reason or "the count was cut short")

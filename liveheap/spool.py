@@ -4,9 +4,15 @@ It lies on a disk if one can be had, never in a memfd: that would be memory, tak
 a worker that may have little. The file has no name from the start (O_TMPFILE) or loses
 it at once, so that nothing is left behind whatever kills the worker, and its mode lets
 nobody else in: a heap graph names the program's attributes.
+
+The worker may do to our descriptor what it likes. If it forks, its child gets a copy
+that would hold the space: an after-fork hook closes it there. If it closes descriptors
+that it did not open, as daemons do, the number may be somebody else's file by now: so
+each use looks first whether it is still ours.
 """
 
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 
 DEFAULT_DIRECTORIES = ("/var/tmp", "/tmp")
@@ -30,23 +36,29 @@ class Spool:
     """An open, unlinked file."""
 
     def __init__(self, directory: str) -> None:
+        self._fd = -1
         self.directory = directory
+        _close_in_forks(self)
         self._fd = _open_unnamed(directory)
+        self._identity = _identity(self._fd)
 
     @property
     def fd(self) -> int:
-        """The descriptor; -1 once closed."""
+        """The descriptor; -1 once closed, by us or behind our back."""
+        if self._fd >= 0 and _identity(self._fd) != self._identity:
+            self._fd = -1
         return self._fd
 
     def size(self) -> int:
         """Bytes written so far."""
-        return os.fstat(self._fd).st_size if self._fd >= 0 else 0
+        fd = self.fd
+        return os.fstat(fd).st_size if fd >= 0 else 0
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read up to `length` bytes; fewer only where the file ends."""
-        pieces = []
-        while length > 0:
-            piece = os.pread(self._fd, length, offset)
+        """Read up to `length` bytes; fewer only where the file ends, or is gone."""
+        fd, pieces = self.fd, []
+        while length > 0 and fd >= 0:
+            piece = os.pread(fd, length, offset)
             if not piece:
                 break
             pieces.append(piece)
@@ -56,17 +68,48 @@ class Spool:
 
     def empty(self) -> None:
         """Forget what was written, for another attempt."""
-        os.ftruncate(self._fd, 0)
-        os.lseek(self._fd, 0, os.SEEK_SET)
+        fd = self.fd
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
 
     def close(self) -> None:
         """Give the space back. May be called twice."""
-        fd, self._fd = self._fd, -1
+        fd, self._fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
 
     def __del__(self) -> None:
         self.close()
+
+
+_open_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
+_hook_is_set = False
+
+
+def _close_in_forks(spool: Spool) -> None:
+    global _hook_is_set  # noqa: PLW0603 -- at-fork hooks are the process's
+    if not _hook_is_set:
+        _hook_is_set = True
+        os.register_at_fork(after_in_child=_close_all)
+    _open_spools.add(spool)
+
+
+def _close_all() -> None:
+    for spool in list(_open_spools):
+        spool.close()
+
+
+def _identity(fd: int) -> tuple[int, int, int] | None:
+    """What tells our file from another; the last is 0 for ours, which has no name.
+
+    That counts: a file system soon gives the number of a closed, nameless file's inode
+    to the next file.
+    """
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_nlink
 
 
 def _open_unnamed(directory: str) -> int:

@@ -9,9 +9,9 @@ complete" has none. A fault in the C code of a type (its tp_traverse or `__sizeo
 kills the child alone; the type is known, and if nobody has read the spool yet `wait`
 starts once more without that type's code. What was left out stands in the flags.
 
-A worker may fork while a walk is under way. Its child gets copies of our descriptors,
-which would hold the spool's space: an after-fork hook drops them there, and there the
-walk is over. It is registered with the first walk, once per process.
+A worker may fork while a walk is under way. An after-fork hook closes our descriptors
+there, and makes the walk a foreign one: that process is not the child's parent. It is
+registered with the first walk, once per process.
 
 `child` is what the engine hands out: a process to wait for, with a page of status that
 it shares with us. All its waiting is done without the GIL and without signals.
@@ -133,6 +133,7 @@ class HeapWalk:
         self._cut_short: str | None = None
         self._outcome: WalkOutcome | None = None
         self._earlier_pauses_ns = 0
+        self._is_foreign = False
         self._child = self._clone(without_type)
         self._keep_out_of_forks()
 
@@ -207,14 +208,14 @@ class HeapWalk:
     def close(self) -> None:
         """Kill the child if it lives, reap it, give the spool back. Repeatable."""
         _live_walks.discard(self)
-        if self._outcome is None and self._spool.fd >= 0:
+        if self._outcome is None and not self._is_foreign:
             self.kill()
             self.wait(KILL_GRACE_S * 5)
         self._spool.close()
 
     def forget(self) -> None:
         """In a process forked meanwhile: drop our copies; it is not our walk there."""
-        _live_walks.discard(self)
+        self._is_foreign = True
         self._child.forget()
         self._spool.close()
 

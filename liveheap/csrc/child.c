@@ -38,15 +38,23 @@ is_mine(const Child *self)
 static void
 send_kill(const Child *self)
 {
-    if (!is_mine(self) || self->reaped) {
-        return;
-    }
-    if (self->pidfd >= 0) {
-        syscall(SYS_pidfd_send_signal, self->pidfd, SIGKILL, NULL, 0);
-    }
-    else {
+    if (is_mine(self) && !self->reaped) {
         kill(self->pid, SIGKILL);
     }
+}
+
+/* A worker may close descriptors that it did not open (daemons close all), and open
+ * others under their numbers. A number that is no pidfd any more is not ours. */
+static void
+drop_pidfd(Child *self)
+{
+    if (self->pidfd >= 0 &&
+        (syscall(SYS_pidfd_send_signal, self->pidfd, 0, NULL, 0) == 0 ||
+         errno != EBADF)) {
+        close(self->pidfd);
+    }
+    self->pidfd = -1;
+    self->pidfd_is_off = 1;
 }
 
 /* Reap with these wait4 options. Returns 1 if the child is known to have ended. */
@@ -77,9 +85,8 @@ reap(Child *self, int options)
 static void
 close_pidfd_if_done(Child *self)
 {
-    if (self->reaped && self->n_waiting == 0 && self->pidfd >= 0) {
-        close(self->pidfd);
-        self->pidfd = -1;
+    if (self->reaped && self->n_waiting == 0) {
+        drop_pidfd(self);
     }
 }
 
@@ -109,20 +116,33 @@ child_poll(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyLong_FromLong(end_code(self));
 }
 
-/* One wait without the GIL, no longer than `span_ns`. */
-static void
+/* One wait without the GIL, no longer than `span_ns`. 1 if the pidfd says that the
+ * child has ended. */
+static int
 wait_a_while(int pidfd, uint64_t span_ns, uint64_t *step_ns)
 {
     if (pidfd >= 0) {
         struct pollfd ended = {.fd = pidfd, .events = POLLIN};
         struct timespec span = clock_span(span_ns);
-        ppoll(&ended, 1, &span, NULL);
-        return;
+        return ppoll(&ended, 1, &span, NULL) > 0;
     }
     clock_sleep(*step_ns < span_ns ? *step_ns : span_ns);
     if (*step_ns < 20 * NS_PER_MS) {
         *step_ns *= 2;
     }
+    return 0;
+}
+
+/* Opened here, with the GIL held, so that no fork of the worker can fall between the
+ * opening and the moment when Child.forget can find it. */
+static int
+pidfd_of(Child *self)
+{
+    if (self->pidfd < 0 && !self->pidfd_is_off) {
+        self->pidfd = (int)syscall(SYS_pidfd_open, self->pid, 0);
+        self->pidfd_is_off = self->pidfd < 0;
+    }
+    return self->pidfd;
 }
 
 static PyObject *
@@ -145,12 +165,16 @@ child_wait(PyObject *op, PyObject *args)
         if (now >= deadline) {
             Py_RETURN_NONE;
         }
+        int pidfd = pidfd_of(self);
+        int ended;
         self->n_waiting++;
-        int pidfd = self->pidfd;
         Py_BEGIN_ALLOW_THREADS
-        wait_a_while(pidfd, deadline - now, &step_ns);
+        ended = wait_a_while(pidfd, deadline - now, &step_ns);
         Py_END_ALLOW_THREADS
         self->n_waiting--;
+        if (ended && !reap(self, WNOHANG) && self->n_waiting == 0) {
+            drop_pidfd(self);
+        }
         if (PyErr_CheckSignals() < 0) {
             return NULL;
         }
@@ -175,10 +199,7 @@ child_forget(PyObject *op, PyObject *Py_UNUSED(ignored))
                         "only a process forked meanwhile may forget");
         return NULL;
     }
-    if (self->pidfd >= 0) {
-        close(self->pidfd);
-        self->pidfd = -1;
-    }
+    drop_pidfd(self);
     Py_RETURN_NONE;
 }
 
@@ -304,9 +325,7 @@ child_dealloc(PyObject *op)
         reap(self, 0);
         Py_END_ALLOW_THREADS
     }
-    if (self->pidfd >= 0) {
-        close(self->pidfd);
-    }
+    drop_pidfd(self);
     if (self->page != NULL) {
         munmap(self->page, sizeof(*self->page));
     }
@@ -391,7 +410,6 @@ child_born(Child *self, pid_t pid, uint64_t pause_ns)
 {
     self->pid = pid;
     self->pause_ns = pause_ns;
-    self->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
 int

@@ -36,9 +36,10 @@ struct fork_page {
 typedef struct {
     PyObject_HEAD
     pid_t pid;
-    pid_t owner;   /* the process whose child it is */
-    int pidfd;     /* -1 where the kernel has none, and once reaped */
-    int n_waiting; /* threads that use pidfd without the GIL */
+    pid_t owner;      /* the process whose child it is */
+    int pidfd;        /* opened by the first wait; -1 else, and once reaped */
+    int pidfd_is_off; /* the kernel has none, or the worker closed ours */
+    int n_waiting;    /* threads that use pidfd without the GIL */
     int reaped;
     int wait_status; /* valid once reaped; -1 if somebody else reaped it */
     struct rusage usage;

@@ -1,9 +1,11 @@
 """Heap.histogram: in a child, in the worker, and the stream between them."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from liveheap import _heap
 from liveheap import heap as heap_module
 from liveheap.counts import Counts, TypeCount, read_counts
 from liveheap.errors import CommandError, EngineError
@@ -77,6 +79,26 @@ def test_a_refused_clone_falls_back_to_the_worker_if_the_stop_is_affordable(
         heap.histogram(in_process=False, max_pause_ms=10_000)
 
 
+def test_a_histogram_can_be_cancelled_while_its_clone_walks(
+    heap: Heap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, pids = _heap.snapshot_start, list[int]()
+
+    def start_held(fd: int, kind: str, options: dict[str, object]) -> _heap.Child:
+        child = start(fd, kind, {**options, "hold": "stop"})
+        pids.append(child.pid)
+        return child
+
+    def cancelled() -> None:
+        raise CommandError("cancelled", "nobody wants to know any more")
+
+    monkeypatch.setattr("liveheap._heap.snapshot_start", start_held)
+    with pytest.raises(CommandError, match="nobody wants to know"):
+        heap.histogram(cancelled=cancelled)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
 def varint(value: int) -> bytes:
     out = b""
     while value > 0x7F:
@@ -144,6 +166,24 @@ def test_a_file_system_without_tmpfiles_gets_an_unlinked_one(
     assert spool.fd >= 0
     assert list(tmp_path.iterdir()) == []
     spool.close()
+
+
+def test_a_number_that_became_somebody_elses_file_is_left_alone(tmp_path: Path) -> None:
+    """python-daemon closes all descriptors, and the next open takes their numbers."""
+    spool = Spool(str(tmp_path))
+    number = spool.fd
+    os.close(number)
+    other = tmp_path / "other"
+    other.write_text("not ours")
+    descriptor = os.open(other, os.O_RDONLY)
+    assert descriptor == number
+    assert spool.fd == -1
+    assert spool.read(0, 10) == b""
+    assert spool.size() == 0
+    spool.close()
+    del spool
+    assert os.read(descriptor, 20) == b"not ours"
+    os.close(descriptor)
 
 
 def test_a_chosen_directory_is_the_only_one() -> None:

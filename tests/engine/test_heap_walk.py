@@ -123,6 +123,15 @@ def test_a_walk_that_is_dropped_is_ended_too(heap: Heap) -> None:
     assert len(os.listdir("/proc/self/fd")) == files
 
 
+def test_a_worker_that_closes_everything_loses_the_walk_and_nothing_else() -> None:
+    """All descriptors from 3 up are closed, as daemons do, and opened anew."""
+    with program("closes_everything.py") as worker:
+        answer = worker.answer()
+    assert answer["over"] is True
+    assert answer["intact"] == answer["opened"]
+    assert answer["child_left"] is False
+
+
 def test_a_walk_may_be_read_while_it_grows(heap: Heap) -> None:
     keep = [[{"number": i}] for i in range(100_000)]
     with held_walk(heap) as walk:
