@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -106,6 +107,11 @@ class Snapshot:
             return None
         reason = self.trailer.get("reason")
         return reason if isinstance(reason, str) else "the worker's walk did not end"
+
+    @property
+    def raw_length(self) -> int:
+        """How long the record stream will be, as the blocks announce it."""
+        return sum(block.raw_length for block in self._blocks)
 
     def iter_raw(self) -> Iterator[bytes]:
         """Yield the record stream, in pieces of at most 4 MiB.
@@ -239,12 +245,32 @@ def _document(stream: BinaryIO, name: str, block: Block) -> dict[str, Any]:
         raise CorruptSnapshot(f"{name}: header or trailer is compressed")
     payload = _decode(stream, name, block)
     try:
-        document = json.loads(payload.decode("utf-8"))
+        document = json.loads(
+            payload.decode("utf-8"),
+            parse_int=_whole,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
     except (ValueError, RecursionError) as exc:
         raise CorruptSnapshot(f"{name}: header or trailer is no JSON") from exc
     if not isinstance(document, dict):
         raise CorruptSnapshot(f"{name}: header or trailer is no JSON object")
     return document
+
+
+def _whole(text: str) -> int:
+    """Return a whole number that every other language could hold as well."""
+    if len(text) > len(str(-(2**63))) or not -(2**63) <= int(text) < 2**64:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    """Return a number that can be calculated with, and written as JSON again."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
 
 
 def _checked_trailer(trailer: dict[str, Any], name: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class BackrefNode:
         n_nodes = 1
         while queue:
             node, number = queue.popleft()
-            text = _quoted(f"{node.label}\nx{node.count}")
+            text = _quoted(node.label, f"x{node.count}")
             shape = ", style=filled" if node.root else ""
             lines.append(f"  n{number} [label={text}{shape}];")
             for child in node.children:
@@ -320,6 +320,11 @@ class _Tree:
         ]
 
 
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+def _quoted(*lines: str) -> str:
+    """Return lines as one text of Graphviz, in which nothing can end or hide."""
+    spelled = (
+        "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+        for line in lines
+    )
+    escaped = (line.replace("\\", "\\\\").replace('"', '\\"') for line in spelled)
+    return '"' + "\\n".join(escaped) + '"'

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,6 +36,8 @@ from liveheap_client import _graph
 from liveheap_client.analysis.records import Code, Frame, Module, Root, TypeInfo
 
 OWNS = 0x80
+# Six on a real heap: 12 bytes of records and 70 of columns an object.
+LEAST_MEMORY_A_RAW_BYTE = 4
 
 _Number = TypeVar("_Number", bound=np.generic)
 
@@ -166,6 +169,7 @@ class HeapGraph:
             SnapshotError: the file is not what it should be.
         """
         with Snapshot.open(path, allow_truncated=allow_truncated) as snapshot:
+            _check_memory(snapshot)
             return cls.decode(
                 snapshot.iter_raw(),
                 header=snapshot.header,
@@ -300,6 +304,33 @@ def column(
 ) -> NDArray[_Number]:
     """Return a column of the C side as an array, without a copy."""
     return np.frombuffer(memoryview(raw.column(name)), dtype)
+
+
+def _check_memory(snapshot: Snapshot) -> None:
+    """Refuse what cannot fit, before the kernel kills someone for it.
+
+    Blocks compress a thousandfold if they were made for it, and this may run beside
+    the worker that is looked at.
+    """
+    free = available_memory()
+    least = LEAST_MEMORY_A_RAW_BYTE * snapshot.raw_length
+    if free is not None and least > free:
+        raise SnapshotError(
+            f"{snapshot.name} needs at least {least >> 20} MiB of memory to analyse, "
+            f"{free >> 20} MiB are available",
+            hint="copy the file to a machine with more memory",
+        )
+
+
+def available_memory() -> int | None:
+    """Return what the kernel would give without harm, None if it does not tell."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    kib = [fields.get(name, "0").split()[0] for name in ("MemAvailable", "SwapFree")]
+    return sum(map(int, kib)) * 1024
 
 
 @contextmanager

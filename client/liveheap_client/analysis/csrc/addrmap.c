@@ -5,7 +5,7 @@
 
 #include "vec.h"
 
-enum { PAGE_SHIFT = 9, MAX_PROBES = 4096 };
+enum { PAGE_SHIFT = 9 };
 
 static const size_t NOT_FOUND = SIZE_MAX;
 
@@ -32,11 +32,12 @@ find_page(struct addrmap *map, uint64_t key)
     if (key == map->last_key) {
         return map->last_page;
     }
-    if (map->n_slots == 0) {
+    if (map->n_slots == 0 || addrmap_crowded(map)) {
         return NOT_FOUND;
     }
     size_t i = slot_of(map, key);
-    for (int probes = 0; probes < MAX_PROBES && map->slots[i] != 0; probes++) {
+    map->probes.lookups++;
+    for (; map->slots[i] != 0; map->probes.steps++) {
         size_t page = map->slots[i] - 1;
         if (map->pages[page].key == key) {
             map->last_key = key;
@@ -52,14 +53,12 @@ static int
 insert_slot(struct addrmap *map, size_t page)
 {
     size_t i = slot_of(map, map->pages[page].key);
-    for (int probes = 0; probes < MAX_PROBES; probes++) {
-        if (map->slots[i] == 0) {
-            map->slots[i] = (uint32_t)page + 1;
-            return 0;
-        }
+    map->probes.lookups++;
+    for (; map->slots[i] != 0; map->probes.steps++) {
         i = (i + 1) & (map->n_slots - 1);
     }
-    return ADDRMAP_CROWDED;
+    map->slots[i] = (uint32_t)page + 1;
+    return addrmap_crowded(map) ? ADDRMAP_CROWDED : 0;
 }
 
 static int
@@ -177,13 +176,24 @@ addrmap_build(struct addrmap *map, const uint64_t *addresses, size_t n)
         goto failed;
     }
     for (size_t i = 0; i < n; i++) {
-        map->order[place_of(map, addresses[i])] = (int32_t)i;
+        size_t place = place_of(map, addresses[i]);
+        if (place == NOT_FOUND) {
+            rc = ADDRMAP_CROWDED;
+            goto failed;
+        }
+        map->order[place] = (int32_t)i;
     }
     return 0;
 
 failed:
     addrmap_clear(map);
     return rc;
+}
+
+int
+addrmap_crowded(const struct addrmap *map)
+{
+    return probes_too_many(&map->probes);
 }
 
 void

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "probes.h"
+
 enum {
     ADDRMAP_NO_MEMORY = -1,
     ADDRMAP_DUPLICATE = -2, /* two nodes at one address */
@@ -36,13 +38,18 @@ struct addrmap {
     int32_t *order;    /* node at base + rank */
     uint64_t last_key; /* the page found last */
     size_t last_page;
+    struct probes probes;
 };
 
 /* 0 or an error, after which the map is empty. The map must be zeroed memory. */
 int addrmap_build(struct addrmap *map, const uint64_t *addresses, size_t n);
 void addrmap_clear(struct addrmap *map);
 
-/* The node at an address, -1 if there is none. */
+/* The node at an address, -1 if there is none, or if the map is crowded. */
 int32_t addrmap_find(struct addrmap *map, uint64_t address);
+
+/* Whether look-ups took so long that addresses were chosen for it: answers are then
+ * no longer to be believed. */
+int addrmap_crowded(const struct addrmap *map);
 
 #endif

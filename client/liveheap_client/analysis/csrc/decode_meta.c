@@ -94,6 +94,9 @@ read_type(struct decoder *decoder, struct cursor *cursor)
         return heapgraph_corrupt(graph, "type %llu comes as the %zu.",
                                  (unsigned long long)id, graph->types.n);
     }
+    if (id >= INT32_MAX) {
+        return GRAPH_TOO_LARGE;
+    }
     PUSH(vec_type, graph->types, type);
     decoder->step = STEP_FIELDS;
     decoder->remaining = count;
@@ -122,6 +125,9 @@ read_code(struct decoder *decoder, struct cursor *cursor)
     if (n_free > count) {
         return heapgraph_corrupt(graph, "a code with %llu free of %llu variables",
                                  (unsigned long long)n_free, (unsigned long long)count);
+    }
+    if (graph->codes.n >= INT32_MAX) {
+        return GRAPH_TOO_LARGE;
     }
     code.first_line = at_most_u32(line);
     code.n_free = n_free;

@@ -50,8 +50,9 @@ commit_node(struct decoder *decoder, enum record record, uint64_t type,
             const struct node_head *node)
 {
     struct heapgraph *graph = decoder->graph;
-    if (node->size > UINT64_MAX - graph->total_bytes) {
-        return heapgraph_corrupt(graph, "sizes add up to more than 2^64");
+    /* Who sums sizes up later may use signed numbers. */
+    if (node->size > INT64_MAX - graph->total_bytes) {
+        return heapgraph_corrupt(graph, "sizes add up to more than 2^63");
     }
     int rc = push_node(decoder, record, node->address, (uint32_t)type, node->size,
                        node->refcount);

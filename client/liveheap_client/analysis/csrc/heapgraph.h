@@ -19,7 +19,7 @@ enum graph_error {
     GRAPH_NO_MEMORY = -1,
     GRAPH_CORRUPT = -2,   /* heapgraph.why says what */
     GRAPH_TRUNCATED = -3, /* the stream ends without END */
-    GRAPH_TOO_LARGE = -4, /* more than 2^31 nodes or 2^32 edges */
+    GRAPH_TOO_LARGE = -4, /* more than 2^31 nodes, types or codes, or 2^32 edges */
 };
 
 enum record {
@@ -75,6 +75,7 @@ enum node_flag {
     NODE_FOLDED = 64, /* a part of its only owner: __dict__, a frame's frame object */
     NODE_BASES = 128, /* a type's tuple of bases or its mro */
     NODE_HOMED = 256, /* a type or function that stands in the module it is from */
+    NODE_SEEN = 512,  /* a dict of a root that was read: each is read once */
 };
 
 enum type_flag { TYPE_HEAP = 1, TYPE_METATYPE = 64 };

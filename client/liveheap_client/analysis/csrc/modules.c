@@ -7,6 +7,10 @@ flag_interned(struct heapgraph *graph, int32_t node)
         graph->flags.at[node] |= NODE_INTERNED;
         return;
     }
+    if (graph->flags.at[node] & NODE_SEEN) {
+        return;
+    }
+    graph->flags.at[node] |= NODE_SEEN;
     for (uint32_t edge = graph->row.at[node]; edge < graph->row.at[node + 1]; edge++) {
         if (graph->edge_kind.at[edge] == EDGE_KEY) {
             graph->flags.at[graph->target.at[edge]] |= NODE_INTERNED;
@@ -26,7 +30,7 @@ add_module(struct judge *judge, int32_t node, uint32_t name)
     graph->flags.at[node] |= NODE_MODULE;
     judge->is_module[name] = 1;
     int64_t dict = heapgraph_internal(graph, node, judge->names.dict);
-    if (dict >= 0) {
+    if (dict >= 0 && !(graph->flags.at[graph->target.at[dict]] & NODE_NAMESPACE)) {
         module.namespace = graph->target.at[dict];
         graph->flags.at[module.namespace] |= NODE_NAMESPACE;
         struct node_index entry = {module.namespace, (int32_t)graph->modules.n};
@@ -41,6 +45,10 @@ static int
 add_modules_of(struct judge *judge, int32_t dict)
 {
     struct heapgraph *graph = judge->graph;
+    if (graph->flags.at[dict] & NODE_SEEN) {
+        return 0;
+    }
+    graph->flags.at[dict] |= NODE_SEEN;
     for (uint32_t edge = graph->row.at[dict]; edge < graph->row.at[dict + 1]; edge++) {
         if (graph->edge_kind.at[edge] == EDGE_VALUE) {
             int rc =

@@ -32,6 +32,7 @@ struct search {
     struct child_slot *slots;
     size_t n_slots;
     size_t n_children;
+    struct probes probes;
     struct child_key last_key;
     int32_t last_node;
     int32_t deep; /* what takes the rest once max_nodes is reached */

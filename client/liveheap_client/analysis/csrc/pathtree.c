@@ -28,10 +28,12 @@ key_slot(const struct search *search, const struct child_key *key)
 }
 
 static struct child_slot *
-find_child(const struct search *search, const struct child_key *key)
+find_child(struct search *search, const struct child_key *key)
 {
     size_t i = key_slot(search, key);
+    search->probes.lookups++;
     while (search->slots[i].node != 0 && !same_key(&search->slots[i].key, key)) {
+        search->probes.steps++;
         i = (i + 1) & (search->n_slots - 1);
     }
     return &search->slots[i];
@@ -136,6 +138,10 @@ pathtree_child(struct search *search, struct child_key *key)
     }
     if (same_key(key, &search->last_key)) {
         return search->last_node;
+    }
+    if (probes_too_many(&search->probes)) {
+        out->truncated = 1;
+        return search->deep;
     }
     if (search->n_children * 2 >= search->n_slots && grow_children(search) < 0) {
         return -1;

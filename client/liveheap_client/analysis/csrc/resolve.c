@@ -159,14 +159,16 @@ resolve_frames(struct heapgraph *graph)
     return 0;
 }
 
-/* Name the cells of a closure after the free variables of its function's code. */
+/* Name the cells of a closure after the free variables of its function's code; of two
+ * functions with one closure the first does. */
 static void
 name_cells(struct heapgraph *graph, int32_t closure, const struct code_info *code)
 {
     uint32_t edge = graph->row.at[closure];
     uint32_t end = graph->row.at[closure + 1];
     if (graph->record.at[closure] != RECORD_ITEMS || end - edge != code->n_free ||
-        code->n_free > code->n_locals) {
+        code->n_free > code->n_locals || edge == end ||
+        graph->edge_kind.at[edge] == EDGE_CELL) {
         return;
     }
     size_t local = code->first_local + code->n_locals - code->n_free;
@@ -206,6 +208,7 @@ struct pair_table {
     uint64_t *keys;
     uint32_t *values;
     size_t n_slots;
+    struct probes probes;
 };
 
 static int
@@ -220,11 +223,16 @@ pair_table_init(struct pair_table *table, size_t n)
     return table->keys == NULL || table->values == NULL ? GRAPH_NO_MEMORY : 0;
 }
 
-static void
-pair_table_clear(struct pair_table *table)
+/* Free the table. Returns rc, or GRAPH_CORRUPT if the answers cannot be believed. */
+static int
+pair_table_end(struct pair_table *table, struct heapgraph *graph, int rc)
 {
     free(table->keys);
     free(table->values);
+    if (rc == 0 && probes_too_many(&table->probes)) {
+        return heapgraph_corrupt(graph, "names chosen to collide");
+    }
+    return rc;
 }
 
 static uint32_t
@@ -233,7 +241,11 @@ pair_table_first(struct pair_table *table, uint32_t a, uint32_t b, uint32_t valu
     uint64_t key = ((uint64_t)a << 32 | b) + 1;
     uint64_t hash = key * 0x9e3779b97f4a7c15u;
     size_t i = (hash ^ (hash >> 29)) & (table->n_slots - 1);
-    while (table->keys[i] != 0 && table->keys[i] != key) {
+    table->probes.lookups++;
+    for (; table->keys[i] != 0 && table->keys[i] != key; table->probes.steps++) {
+        if (probes_too_many(&table->probes)) {
+            return value;
+        }
         i = (i + 1) & (table->n_slots - 1);
     }
     if (table->keys[i] == 0) {
@@ -260,8 +272,7 @@ resolve_types(struct heapgraph *graph, struct addrmap *map)
         }
     }
     node_index_sort(&graph->type_of_node);
-    pair_table_clear(&table);
-    return rc;
+    return pair_table_end(&table, graph, rc);
 }
 
 static int
@@ -309,8 +320,7 @@ resolve_codes(struct heapgraph *graph, struct addrmap *map)
         }
     }
     node_index_sort(&graph->code_of_node);
-    pair_table_clear(&table);
-    return rc;
+    return pair_table_end(&table, graph, rc);
 }
 
 static int
@@ -353,6 +363,9 @@ resolve_graph(struct heapgraph *graph)
     }
     if (rc == 0) {
         rc = resolve_codes(graph, &map);
+    }
+    if (rc == 0 && addrmap_crowded(&map)) {
+        rc = heapgraph_corrupt(graph, "addresses chosen to collide");
     }
     addrmap_clear(&map);
     if (rc == 0) {

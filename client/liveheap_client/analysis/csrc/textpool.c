@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-enum { MAX_PROBES = 4096 };
-
 static uint64_t
 text_hash(const uint8_t *text, size_t length)
 {
@@ -50,14 +48,14 @@ textpool_get(const struct textpool *pool, uint32_t name, size_t *length)
     return pool->bytes.at + begin;
 }
 
-/* The slot that holds the text or, if none does, the free one where it belongs;
- * NULL if the table is crowded. */
+/* The slot that holds the text or, if none does, the free one where it belongs. */
 static uint32_t *
-find_slot(const struct textpool *pool, const uint8_t *text, size_t length,
-          uint64_t hash)
+find_slot(const struct textpool *pool, struct probes *probes, const uint8_t *text,
+          size_t length, uint64_t hash)
 {
     size_t i = hash & (pool->n_slots - 1);
-    for (int probes = 0; probes < MAX_PROBES; probes++) {
+    probes->lookups++;
+    for (;; probes->steps++) {
         uint32_t name = pool->slots[i];
         if (name == 0) {
             return &pool->slots[i];
@@ -71,7 +69,6 @@ find_slot(const struct textpool *pool, const uint8_t *text, size_t length,
         }
         i = (i + 1) & (pool->n_slots - 1);
     }
-    return NULL;
 }
 
 static int
@@ -84,7 +81,7 @@ grow(struct textpool *pool)
     }
     for (uint32_t name = 1; name < pool->end.n; name++) {
         size_t i = pool->hash.at[name] & (n_slots - 1);
-        while (slots[i] != 0) {
+        for (; slots[i] != 0; pool->probes.steps++) {
             i = (i + 1) & (n_slots - 1);
         }
         slots[i] = name;
@@ -126,8 +123,8 @@ textpool_add(struct textpool *pool, const uint8_t *text, size_t length, uint32_t
         return TEXTPOOL_NO_MEMORY;
     }
     uint64_t hash = text_hash(text, length);
-    uint32_t *slot = find_slot(pool, text, length, hash);
-    if (slot == NULL || pool->end.n >= UINT32_MAX) {
+    uint32_t *slot = find_slot(pool, &pool->probes, text, length, hash);
+    if (probes_too_many(&pool->probes) || pool->end.n >= UINT32_MAX) {
         return TEXTPOOL_CROWDED;
     }
     if (*slot == 0) {
@@ -147,6 +144,6 @@ textpool_find(const struct textpool *pool, const char *text)
 {
     size_t length = strlen(text);
     const uint8_t *bytes = (const uint8_t *)text;
-    uint32_t *slot = find_slot(pool, bytes, length, text_hash(bytes, length));
-    return slot == NULL ? 0 : *slot;
+    struct probes probes = {0};
+    return *find_slot(pool, &probes, bytes, length, text_hash(bytes, length));
 }

@@ -10,6 +10,7 @@
 #ifndef LIVEHEAP_GRAPH_TEXTPOOL_H
 #define LIVEHEAP_GRAPH_TEXTPOOL_H
 
+#include "probes.h"
 #include "vec.h"
 
 enum {
@@ -23,6 +24,7 @@ struct textpool {
     struct vec_u64 hash; /* of text i */
     uint32_t *slots;     /* open addressing: name, 0 is free */
     size_t n_slots;      /* a power of two */
+    struct probes probes;
 };
 
 /* 0, or TEXTPOOL_NO_MEMORY. The pool must be zeroed memory. */
