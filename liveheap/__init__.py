@@ -34,12 +34,20 @@ def stop() -> None:
     agent.stop()
 
 
+_said: set[int] = set()
+
+
 def _say(exc: Exception) -> None:
+    """Complain on stderr, once per process."""
+    import os  # noqa: PLC0415 (on demand)
     import sys  # noqa: PLC0415 (on demand)
 
-    if sys.stderr is not None:
-        hint = getattr(exc, "hint", None)
-        sys.stderr.write(
-            f"liveheap: no agent in this process: {exc or type(exc).__name__}"
-            + (f"; hint: {hint}\n" if hint else "\n")
-        )
+    if sys.stderr is None or os.getpid() in _said:
+        return
+    _said.add(os.getpid())
+    hint = getattr(exc, "hint", None)
+    text = f"liveheap: no agent in this process: {exc or type(exc).__name__}"
+    try:
+        sys.stderr.write(f"{text}; hint: {hint}\n" if hint else f"{text}\n")
+    except Exception:
+        return

@@ -109,6 +109,8 @@ def _read(path: Path, *, is_credential: bool) -> bytes | None:
                 f"{path} is a link; the token must be a file of its own",
                 hint=f"rm {path}, or set LIVEHEAP_TOKEN_FILE to what it points to",
             ) from None
+        if not _can_be_looked_at(path):
+            return None
         raise TokenError(
             f"{path} cannot be opened: {exc.strerror}",
             hint=f"run as the worker's user; see: ls -l {path}",
@@ -118,6 +120,15 @@ def _read(path: Path, *, is_credential: bool) -> bytes | None:
         return os.read(descriptor, TOKEN_BYTES)
     finally:
         os.close(descriptor)
+
+
+def _can_be_looked_at(path: Path) -> bool:
+    """Whether we may know of a file there; a home we left with its user we may not."""
+    try:
+        path.lstat()
+    except PermissionError:
+        return False
+    return True
 
 
 def _check(path: Path, status: os.stat_result, *, is_credential: bool) -> None:

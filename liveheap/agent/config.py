@@ -7,12 +7,12 @@ on stderr by `start()`), and the closed default stands.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from liveheap.protocol.auth import Scope
 
-LOOPBACK = ("127.", "::1", "localhost")
 YES = ("1", "true", "yes", "on")
 NO = ("0", "false", "no", "off")
 LONGEST_DELAY_S = 60.0
@@ -82,11 +82,8 @@ def parse_tcp(text: str) -> tuple[str, int] | None:
         return None
     host, _, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
-    if not host.startswith(LOOPBACK) or host.strip("0123456789.") not in (
-        "",
-        "::",
-        "localhost",
-    ):
+    is_ipv4 = host.startswith("127.") and not host.strip("0123456789.")
+    if not is_ipv4 and host not in ("::1", "localhost"):
         raise ValueError("only a loopback address is served; use ssh to come from afar")
     if not port.isdigit() or int(port) > 65535:
         raise ValueError("expected 127.0.0.1:PORT")
@@ -127,6 +124,11 @@ def parse_enabled(text: str) -> bool:
     return text.strip().lower() not in NO
 
 
+def parse_path(text: str) -> str | None:
+    """Read a path, as it is now: a worker may change its directory. Empty is unset."""
+    return os.path.abspath(text) if text else None
+
+
 def parse_text(text: str) -> str | None:
     """Read text; empty is as if unset."""
     return text or None
@@ -134,11 +136,11 @@ def parse_text(text: str) -> str | None:
 
 PARSERS = {
     "enabled": parse_enabled,
-    "dir": parse_text,
+    "dir": parse_path,
     "tcp": parse_tcp,
     "allow": parse_scope,
     "allow_uids": parse_uids,
-    "spool": parse_text,
+    "spool": parse_path,
     "fork_delay": parse_delay,
     "children": parse_bool,
     "master": parse_bool,

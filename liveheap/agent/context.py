@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap.commands.context import Hash, Heap
@@ -45,6 +46,10 @@ class AgentContext:
         """What is known of the worker right now."""
         return self._agent.facts()
 
+    def greenlets(self) -> int | None:
+        """How many greenlets there are, where counting them is cheap."""
+        return self._agent.greenlets()
+
     def compressor(self) -> Callable[[bytes], bytes]:
         """A function that packs bytes as one zstd frame."""
         return self._agent.codecs.compressor()
@@ -60,6 +65,18 @@ class AgentContext:
         """Run `fn` once, on the main thread if it can be had."""
         return self._agent.main_thread.run(fn, timeout)
 
-    def cancelled(self) -> bool:
-        """Whether the client has cancelled."""
-        return self._session.cancelled
+    def check(self) -> None:
+        """Look at the client."""
+        self._session.check()
+
+    def heap_is_free(self) -> None:
+        """Let the next heavy command begin."""
+        self._session.let_go()
+
+    def keep_spool(self) -> AbstractContextManager[None]:
+        """Count a spool."""
+        return self._agent.heavy.spool()
+
+    def may_collect(self) -> None:
+        """Note a collection, unless the last one was a moment ago."""
+        self._agent.heavy.may_collect()

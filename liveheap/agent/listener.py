@@ -3,6 +3,10 @@
 No timeout while nobody is in the lobby, so an agent at rest wakes never. What it polls:
 the Unix socket, the optional TCP one, a bell, and the lobby's visitors. Who is through
 the handshake gets a thread of its own, and is no longer this thread's business.
+
+A worker may move away from under the sockets: it closes every descriptor it has, or
+becomes another user, who can neither read the token nor be found in the old directory.
+Then `serve` ends and says `displaced`, and the agent comes up where the worker now is.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from liveheap.agent.descriptor import OwnSocket, SocketLost
 from liveheap.agent.lobby import Lobby, Visitor
 from liveheap.agent.stream import Bell, Stream
 from liveheap.protocol.auth import AgentHandshake
@@ -64,8 +69,12 @@ class Listener:
     """The sockets that clients connect to, and the loop over them."""
 
     def __init__(self, agent: Agent, sockets: list[_socket.socket]) -> None:
+        self.displaced = False
         self._agent = agent
-        self._sockets = {sock.fileno(): sock for sock in sockets}
+        self._uid = os.getuid()
+        self._sockets = {sock.fileno(): OwnSocket(sock) for sock in sockets}
+        self._names = [sock.getsockname() for sock in sockets]
+        self._accepting = False
         self._bell = Bell()
         self._poll = agent.native.poll()
         self._lobby = Lobby(self._admit)
@@ -77,13 +86,15 @@ class Listener:
 
     def addresses(self) -> list[Any]:
         """Return what the sockets are bound to."""
-        return [sock.getsockname() for sock in self._sockets.values()]
+        return self._names
 
     def serve(self) -> None:
-        """Accept until told to stop. Raises nothing."""
-        while not self._stopping:
+        """Accept until told to stop, or until `displaced`. Raises nothing."""
+        while not self._stopping and not self.displaced:
             try:
                 self._turn()
+            except SocketLost:
+                self.displaced = True
             except Exception:
                 self._agent.failures += 1
                 self._agent.native.sleep(REST_S)
@@ -107,8 +118,21 @@ class Listener:
         self._lobby.close()
         self._bell.close()
 
+    def close_in_child(self) -> None:
+        """Close every descriptor that a fork has copied, also one not yet noted."""
+        self.close()
+        if not self._accepting:
+            return
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                sock = _socket.socket(fileno=int(name))
+                is_ours = sock.getsockname() in self._names
+                os.close(sock.detach()) if is_ours else sock.detach()
+
     def _turn(self) -> None:
-        for fileno, _ in self._poll.poll(self._timeout_ms()):
+        ready = self._poll.poll(self._timeout_ms())
+        self._check_place()
+        for fileno, _ in ready:
             if fileno == self._bell.fileno():
                 self._bell.quiet()
             elif fileno in self._sockets:
@@ -118,6 +142,14 @@ class Listener:
         for fileno in self._lobby.sweep():
             self._forget(fileno)
         self._keep_house()
+
+    def _check_place(self) -> None:
+        """Raise SocketLost if the worker has moved away from here."""
+        if os.getuid() != self._uid:
+            raise SocketLost("the worker has become another user")
+        whole = all(sock.is_ours for sock in self._sockets.values())
+        if not whole or not self._bell.is_ours:
+            raise SocketLost("the worker has closed the agent's sockets")
 
     def _timeout_ms(self) -> int | None:
         dates = (self._lobby.next_deadline(), self._resting_until, self._settle_at)
@@ -147,18 +179,30 @@ class Listener:
             else:
                 self._poll.unregister(fileno)
 
-    def _accept(self, listening: _socket.socket) -> None:
-        """Let one client into the lobby, or close it at once."""
+    def _accept(self, listening: OwnSocket) -> None:
+        """Take one client; a fork meanwhile finds its descriptor by our name."""
+        self._accepting = True
         try:
-            fileno, _ = listening._accept()  # type: ignore[attr-defined]
+            fileno, _ = listening.socket._accept()  # type: ignore[attr-defined]
+            sock = _socket.socket(fileno=fileno)
+            try:
+                self._receive(sock, listening.socket.family)
+            except BaseException:
+                sock.close()
+                raise
         except (BlockingIOError, InterruptedError, ConnectionError):
             return
+        except SocketLost:
+            raise
         except OSError:
             self._listen(False)
-            return
-        sock = _socket.socket(fileno=fileno)
-        peer = self._identify(sock, listening.family)
-        if peer is None or self._lobby.full:
+        finally:
+            self._accepting = False
+
+    def _receive(self, sock: _socket.socket, family: int) -> None:
+        """Let a client into the lobby, or close it at once."""
+        peer = self._identify(sock, family)
+        if peer is None or self._lobby.is_full_for(peer["transport"]):
             self._lobby.failures += 1
             sock.close()
             return
@@ -170,7 +214,7 @@ class Listener:
         )
         visitor = Visitor(Stream(sock), handshake, peer)
         self._lobby.enter(visitor)
-        self._poll.register(fileno, select.POLLIN)
+        self._poll.register(sock.fileno(), select.POLLIN)
 
     def _identify(
         self, sock: _socket.socket, family: int

@@ -1,7 +1,9 @@
 """Clients between `accept` and the end of the handshake, all in the listener's thread.
 
 A stranger costs a descriptor and a few hundred bytes, never a thread: the handshake
-is sans-IO, so the listener's poll drives it for at most MAX_UNAUTHENTICATED visitors.
+is sans-IO, so the listener's poll drives it for at most MAX_UNAUTHENTICATED visitors
+of each transport: every user of the machine can reach a port, and must not keep the
+owner out of the socket.
 Each has HANDSHAKE_DEADLINE_S for the whole exchange, however it spaces its bytes. A
 wrong proof is answered after FAILURE_DELAY_S, which is a date in the same poll.
 """
@@ -84,10 +86,11 @@ class Lobby:
         self.failures = 0
         self._admit = admit
 
-    @property
-    def full(self) -> bool:
-        """Whether the next one has to be sent away."""
-        return len(self.visitors) >= MAX_UNAUTHENTICATED
+    def is_full_for(self, transport: object) -> bool:
+        """Whether the next one by this transport has to be sent away."""
+        visitors = self.visitors.values()
+        same = [each for each in visitors if each.peer["transport"] == transport]
+        return len(same) >= MAX_UNAUTHENTICATED
 
     def enter(self, visitor: Visitor) -> None:
         """Let a visitor in."""

@@ -14,11 +14,16 @@ the thread that first imports it becomes `threading.main_thread()`.
 from __future__ import annotations
 
 import _thread
+import signal
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+SIGNALS = signal.valid_signals() - FAULTS
+BLOCK = signal.SIG_BLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +74,8 @@ def main_ident() -> int:
 def native_id() -> int:
     """Return the kernel's id of the calling thread."""
     return _thread.get_native_id()
+
+
+def block_signals() -> None:
+    """Leave every signal to the worker's own threads, but faults of our own."""
+    signal.pthread_sigmask(BLOCK, SIGNALS)

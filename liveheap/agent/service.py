@@ -40,6 +40,7 @@ from liveheap.protocol.auth import VERSION, Agreed, Ident
 
 MAX_SESSIONS = 4
 STRANGERS_EVERY_S = 60.0
+COME_BACK_AFTER_S = (0.3, 1.0, 5.0)
 COUNT_GREENLETS_BELOW_RSS = 96 << 20
 
 
@@ -101,7 +102,7 @@ class Agent:
         """Publish this process's name and bind its sockets; OSError if that fails.
 
         Returns:
-            The listener. Its `serve` has to run: it also closes the sockets.
+            The listener, for `serve`, which also closes the sockets.
         """
         directory = registry.run_directory(self.environ, create=True)
         tokens.ensure_token(self.environ, directory)
@@ -142,7 +143,27 @@ class Agent:
         if self._closed.acquire(True, self.config.fork_delay):
             return
         if not registry.disabled(self.environ):
-            self.come_up().serve()
+            self.serve(self.come_up())
+
+    def serve(self, listener: Listener | None) -> None:
+        """Listen until the end, wherever the worker moves: the first thread's life."""
+        while listener is not None:
+            listener.serve()
+            listener = self._come_back() if listener.displaced else None
+
+    def _come_back(self) -> Listener | None:
+        """Come up again, in a moment: whoever closes all files is opening others."""
+        entry, self._entry = self._entry, None
+        if entry is not None:
+            registry.withdraw(entry)
+        for delay in COME_BACK_AFTER_S:
+            if self._closed.acquire(True, delay):
+                return None
+            try:
+                return self.come_up()
+            except Exception:
+                self.failures += 1
+        return None
 
     def close(self) -> None:
         """Withdraw the name, end listener and sessions. From any thread."""
@@ -170,7 +191,7 @@ class Agent:
         """Let go of everything that is the parent's, and come up under our own name."""
         listener, self._listener, self._entry = self._listener, None, None
         if listener is not None:
-            listener.close()
+            listener.close_in_child()
         for session in self.sessions:
             session.stream.close()
         was_closing = self._closing
@@ -249,19 +270,16 @@ class Agent:
 
     def facts(self) -> dict[str, Any]:
         """What is known of the worker right now, for `status`."""
-        me, rss = self.identity, memory.rss()
+        me = self.identity
         return {
             **self._public_facts(),
             "pid": me.pid,
             "start_time": me.start_time,
             "hostname": me.hostname,
             "instance": me.instance,
-            "rss": rss,
+            "rss": memory.rss(),
             "uptime": memory.uptime(me.start_time),
             "threads": memory.threads(),
-            "greenlets": (
-                gevent.count_greenlets() if rss < COUNT_GREENLETS_BELOW_RSS else None
-            ),
             "gc_counts": list(gc.get_count()),
             "gc_enabled": gc.isenabled(),
             "fds": memory.descriptors(),
@@ -272,6 +290,12 @@ class Agent:
             "lost_audit_lines": self.audit.lost or None,
             "failures": self.failures or None,
         }
+
+    def greenlets(self) -> int | None:
+        """Count the greenlets, unless that would stop the worker for long."""
+        if memory.rss() >= COUNT_GREENLETS_BELOW_RSS:
+            return None
+        return gevent.count_greenlets()
 
     def _public_facts(self) -> dict[str, Any]:
         """What stands beside the socket for every process of this user to read."""

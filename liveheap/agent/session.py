@@ -5,9 +5,10 @@ at between two steps: a `Cancel` is thrown into the command, a client that vanis
 closes it, a second request is told `busy`. Either way the command's cleanup runs, so
 what a session started ends with it.
 
-Nothing a command does may hurt the worker: an expected no (`CommandError`) and a bug
-(any other exception, by type and place only, for its text may hold values) both
-become a `Failure`, and the session goes on.
+Nothing a command does may hurt the worker: an expected no (`CommandError`), an answer
+that breaks the rules of the wire, and a bug (any other exception, by type and place
+only, for its text may hold values) all become a `Failure`, and the session goes on.
+What ends it is the client: gone, silent or slow for too long, or against the rules.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from liveheap.agent.stream import PeerGone, Stream
 from liveheap.commands import COMMANDS, Command, Piece, Step
-from liveheap.errors import CommandError, ProtocolError
+from liveheap.errors import (
+    CommandError,
+    LocalProtocolError,
+    MessageTooLarge,
+    ProtocolError,
+    RemoteProtocolError,
+)
 from liveheap.protocol.auth import Agreed
 from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
 from liveheap.protocol.messages import (
@@ -33,8 +40,10 @@ from liveheap.protocol.messages import (
 from liveheap.protocol.results import Blob
 
 if TYPE_CHECKING:
+    from liveheap.agent.heavy import Hold
     from liveheap.agent.service import Agent
 
+LONGEST_S = 3 * 3600
 BY_NAME: Mapping[str, Command] = {command.name: command for command in COMMANDS}
 
 
@@ -52,7 +61,9 @@ class Session:
         self._agent = agent
         self._connection = Connection(Role.AGENT, agreed=agreed)
         self._running: int | None = None
+        self._hold: Hold | None = None
         self._pause_ns: object = None
+        self._over_at = time.monotonic() + LONGEST_S
 
     def serve(self, trailing: bytes) -> None:
         """Answer until the client is gone. Raises nothing."""
@@ -84,6 +95,7 @@ class Session:
                 raise PeerGone("closed by the client")
             if event is NEED_DATA:
                 self._connection.receive_data(self.stream.receive())
+            self._check_age()
 
     def _answer(self, request: Request) -> None:
         """Run one command and send exactly one Result or Failure."""
@@ -102,19 +114,18 @@ class Session:
                 self._pause_ns = shape.trailer.get("pause_ns")
             self._send(Result(request.id, shape))
         except CommandError as exc:
-            outcome = exc.code
-            self._send(Failure.of(request.id, exc))
-        except (PeerGone, ProtocolError):
+            outcome = self._refuse(Failure.of(request.id, exc))
+        except (PeerGone, RemoteProtocolError):
             outcome = "gone"
             raise
+        except MessageTooLarge as exc:
+            outcome = self._refuse(Failure(request.id, "too-large", exc.message))
         except BaseException as exc:
-            outcome = "internal"
-            self._send(
-                Failure(request.id, "internal", describe_bug(exc, command), None, {})
-            )
+            bug = describe_bug(exc, command)
+            outcome = self._refuse(Failure(request.id, "internal", bug))
         finally:
             self._running = None
-            if command is not None and (command.heavy or command.scope > 1):
+            if command is not None:
                 self._agent.audit.write(
                     command.name,
                     self,
@@ -137,8 +148,37 @@ class Session:
             )
         if not command.heavy:
             return self._drive(command.run(self.context, **args))
-        with self._agent.heavy.hold(command.name, self):
+        with self._agent.heavy.hold(command.name, self) as self._hold:
             return self._drive(command.run(self.context, **args))
+
+    def _refuse(self, failure: Failure) -> str:
+        """Send a failure, whatever it holds; return the code that went out."""
+        try:
+            self._send(failure)
+        except LocalProtocolError:
+            failure = Failure(failure.id, "internal", "a failure that cannot be told")
+            self._send(failure)
+        return failure.code
+
+    def let_go(self) -> None:
+        """The running command needs the worker no longer; it has only to send."""
+        if self._hold is not None:
+            self._hold.release()
+
+    def check(self) -> None:
+        """Look at the client in the middle of a command's step.
+
+        Raises:
+            CommandError: it has cancelled.
+            PeerGone: it is gone.
+        """
+        self._look()
+        if self.cancelled:
+            raise CommandError("cancelled", "cancelled")
+
+    def _check_age(self) -> None:
+        if time.monotonic() > self._over_at:
+            raise PeerGone(f"a session lasts {LONGEST_S // 3600} hours at most")
 
     def _drive(self, run: Generator[Step | Piece, None, Any]) -> Any:
         try:
@@ -170,10 +210,10 @@ class Session:
 
     def _look(self) -> None:
         """Take what the client sent meanwhile, without waiting."""
+        self._check_age()
         data = self.stream.receive_at_once()
-        if data is None:
-            return
-        self._connection.receive_data(data)
+        if data is not None:
+            self._connection.receive_data(data)
         while True:
             event = self._connection.next_event()
             if event is NEED_DATA:

@@ -20,6 +20,7 @@ from liveheap.agent.service import Agent
 from liveheap.heap import Heap
 from liveheap.hosts import gevent
 
+PATHS = ("LIVEHEAP_DIR", "LIVEHEAP_SPOOL", "LIVEHEAP_TOKEN_FILE")
 STOP_WITHIN_S = 5.0
 EXIT_WITHIN_S = 2.0
 
@@ -41,9 +42,7 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
     if Current.agent is not None:
         return
     settings = config.read(os.environ, overrides)
-    environ = dict(os.environ)
-    if settings.dir is not None:
-        environ["LIVEHEAP_DIR"] = settings.dir
+    environ = with_whole_paths(dict(os.environ), settings.dir)
     if not settings.enabled or registry.disabled(environ):
         return
     agent = Agent(
@@ -58,7 +57,7 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
     if settings.master:
         listener = agent.come_up()
         try:
-            agent.threads.start(listener.serve)
+            agent.threads.start(agent.serve, listener)
         except BaseException:
             agent.close()
             listener.close()
@@ -72,6 +71,16 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
             after_in_parent=after_fork_in_parent, after_in_child=after_fork_in_child
         )
         Current.hooked = True
+
+
+def with_whole_paths(environ: dict[str, str], chosen: str | None) -> dict[str, str]:
+    """Return the environment with paths that stay right when the worker moves."""
+    if chosen is not None:
+        environ["LIVEHEAP_DIR"] = chosen
+    for name in PATHS:
+        if environ.get(name):
+            environ[name] = os.path.abspath(environ[name])
+    return environ
 
 
 def stop() -> None:
@@ -100,8 +109,11 @@ def after_fork_in_parent() -> None:
 def after_fork_in_child() -> None:
     """The fork hook of the child's side."""
     with suppress(BaseException):
-        if Current.agent is not None:
-            Current.agent.after_fork_in_child()
+        agent = Current.agent
+        if agent is not None:
+            if not agent.config.children:
+                Current.agent = None
+            agent.after_fork_in_child()
 
 
 def say(what: str) -> None:

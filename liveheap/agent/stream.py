@@ -4,18 +4,26 @@ Beside CPU-bound code every release of the GIL costs up to 5 ms to get it back, 
 wait is the call itself, on a blocking socket with the kernel's own timeouts, and not a
 poll before it. Whoever must not wait says so for the one call. `hang_up` from any
 thread ends every wait here.
+
+The kernel's timeouts bound one wait. A client that takes a little just before each of
+them is bounded by its pace: the time that sending had to wait for it, in all, against
+what it took.
 """
 
 from __future__ import annotations
 
 import _socket
 import struct
+import time
 from contextlib import suppress
+
+from liveheap.agent.descriptor import OwnSocket
 
 RECEIVE_BYTES = 64 * 1024
 SEND_BYTES = 256 * 1024
-IDLE_S = 3 * 3600
+IDLE_S = 15 * 60
 STALL_S = 60
+SLOWEST_BYTES_PER_S = 16 * 1024
 TIMEVAL = struct.Struct("ll")
 
 
@@ -33,7 +41,8 @@ class Stream:
             (_socket.SO_SNDTIMEO, STALL_S),
         ):
             sock.setsockopt(_socket.SOL_SOCKET, option, TIMEVAL.pack(seconds, 0))
-        self._socket = sock
+        self._socket = OwnSocket(sock)
+        self._waited_s = 0.0
         self.sent = 0
 
     def fileno(self) -> int:
@@ -63,13 +72,20 @@ class Stream:
         """Send all.
 
         Raises:
-            PeerGone: the peer is gone, or takes nothing for STALL_S.
+            PeerGone: the peer is gone, takes nothing for STALL_S, or in the long run
+                less than SLOWEST_BYTES_PER_S.
         """
         view = memoryview(data)
         while view:
+            began = time.monotonic()
             count = self._send(view[:SEND_BYTES], 0)
             if not count:
                 raise PeerGone(f"read nothing for {STALL_S} s")
+            self._waited_s += time.monotonic() - began
+            if self._waited_s > STALL_S + self.sent / SLOWEST_BYTES_PER_S:
+                raise PeerGone(
+                    f"read too slowly: {self.sent} bytes in {self._waited_s:.0f} s"
+                )
             view = view[count:]
 
     def send_at_once(self, data: bytes) -> int:
@@ -83,7 +99,7 @@ class Stream:
     def hang_up(self) -> None:
         """End the conversation for both sides; a waiting thread notices."""
         with suppress(OSError):
-            self._socket.shutdown(_socket.SHUT_RDWR)
+            self._socket.socket.shutdown(_socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close this process's descriptor. In a forked child it ends nothing."""
@@ -92,7 +108,7 @@ class Stream:
 
     def _receive(self, limit: int, flags: int) -> bytes | None:
         try:
-            data = self._socket.recv(limit, flags)
+            data = self._socket.socket.recv(limit, flags)
         except BlockingIOError:
             return None
         except OSError as exc:
@@ -103,7 +119,7 @@ class Stream:
 
     def _send(self, data: bytes | memoryview, flags: int) -> int:
         try:
-            count = self._socket.send(data, flags)
+            count = self._socket.socket.send(data, flags)
         except BlockingIOError:
             return 0
         except OSError as exc:
@@ -116,9 +132,15 @@ class Bell:
     """Rings in a poll of another thread: a socket pair, so nothing of `os` is used."""
 
     def __init__(self) -> None:
-        self._near, self._far = _socket.socketpair()
-        self._near.setblocking(False)
-        self._far.setblocking(False)
+        near, far = _socket.socketpair()
+        near.setblocking(False)
+        far.setblocking(False)
+        self._near, self._far = OwnSocket(near), OwnSocket(far)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether both ends are still there."""
+        return self._near.is_ours and self._far.is_ours
 
     def fileno(self) -> int:
         """Return the descriptor to poll for POLLIN."""
@@ -127,12 +149,16 @@ class Bell:
     def ring(self) -> None:
         """Wake whoever polls; a bell that rings already is enough."""
         with suppress(OSError):
-            self._far.send(b"!")
+            self._far.socket.send(b"!")
 
     def quiet(self) -> None:
-        """Take the rings."""
-        with suppress(OSError):
-            self._near.recv(4096)
+        """Take the rings.
+
+        Raises:
+            SocketLost: the worker has closed the bell.
+        """
+        with suppress(BlockingIOError):
+            self._near.socket.recv(4096)
 
     def close(self) -> None:
         """Close both ends."""

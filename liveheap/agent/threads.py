@@ -3,6 +3,9 @@
 Waited for because of the interpreter's end: a raw thread that wakes while the main
 thread takes the interpreter apart touches freed memory (seen on 3.10). So whoever ends
 the agent wakes all of its threads and lets them run out first.
+
+No signal of the worker's comes to them: one that its threads have blocked, to wait for
+it, would be handled here, where nobody blocks it.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from liveheap.agent.native import Native, native_id
+from liveheap.agent.native import Native, block_signals, native_id
 
 LOOK_EVERY_S = 0.002
 
@@ -57,6 +60,7 @@ class Threads:
     ) -> None:
         self._ids[token] = native_id()
         with suppress(BaseException):
+            block_signals()
             run(*args)
         self._ids.pop(token, None)
         self._alive.discard(token)

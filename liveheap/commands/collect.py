@@ -33,8 +33,9 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Record]:
     """Run one full garbage collection in the worker.
 
     The worker stops until it is done: about 0.2 s for a million objects, outside
-    any pause limit. Its finalizers run.
+    any pause limit. Its finalizers run. At most once in ten seconds.
     """
+    ctx.may_collect()
     yield Step("gc")
     via, (collected, uncollectable, seconds) = ctx.on_main(collect)
     return Record(

@@ -8,6 +8,7 @@ room needs neither the engine nor the agent. The agent's `Context` and
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -100,7 +101,11 @@ class Heap(Protocol):
         own_threads: Sequence[int] = ...,
     ) -> Walk: ...
     def histogram(
-        self, *, spool_directory: str | None = ..., own_threads: Sequence[int] = ...
+        self,
+        *,
+        spool_directory: str | None = ...,
+        own_threads: Sequence[int] = ...,
+        cancelled: Callable[[], object] = ...,
     ) -> Histogram: ...
     def add_pending_call(self, fn: Callable[[], Any], /) -> bool:
         """Have the interpreter call `fn` on the main thread between instructions."""
@@ -126,6 +131,10 @@ class Context(Protocol):
         """What is known of the worker right now: see `commands/status.py`."""
         ...
 
+    def greenlets(self) -> int | None:
+        """How many greenlets there are; None without gevent or in a big worker."""
+        ...
+
     def compressor(self) -> Callable[[bytes], bytes]:
         """Return a function that packs bytes as one zstd frame, off the GIL."""
         ...
@@ -141,7 +150,21 @@ class Context(Protocol):
         """
         ...
 
-    def cancelled(self) -> bool: ...
+    def check(self) -> None:
+        """Raise if the client has cancelled or is gone: for waits without a yield."""
+        ...
+
+    def heap_is_free(self) -> None:
+        """Say that the worker pays no more; what follows is only sent."""
+        ...
+
+    def keep_spool(self) -> AbstractContextManager[None]:
+        """Keep a spool within the block; `busy` if too many are kept."""
+        ...
+
+    def may_collect(self) -> None:
+        """Raise `busy` if a collection was asked for a moment ago."""
+        ...
 
 
 class Hash(Protocol):

@@ -21,7 +21,9 @@ def run(ctx: Context, *, top: int) -> Generator[Step | Piece, None, Table]:
     """
     yield Step("walk")
     counted = ctx.heap.histogram(
-        spool_directory=ctx.spool_directory, own_threads=ctx.own_threads
+        spool_directory=ctx.spool_directory,
+        own_threads=ctx.own_threads,
+        cancelled=ctx.check,
     )
     rows = sorted(counted.rows, key=lambda row: (-row.bytes, row.module, row.name))
     yield Step(

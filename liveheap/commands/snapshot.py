@@ -26,7 +26,9 @@ from liveheap.protocol.results import Blob
 
 RANGE = 1 << 20
 CODEC_ZSTD = 1
-LOOK_EVERY_S = 0.05
+LOOK_EVERY_S = 0.005
+SHOW_EVERY_S = 0.05
+HASH_AT_ONCE = 128 << 10
 HINTS = {
     "timeout": "give it longer: --timeout-s 300",
     "spool": "set LIVEHEAP_SPOOL to a directory with room, then restart the worker",
@@ -58,19 +60,20 @@ def run(
         yield Step("gc")
         ctx.on_main(collect)
     header = describe(ctx.facts())
-    walk = ctx.heap.snapshot(
-        spool_directory=ctx.spool_directory,
-        max_pause_ms=max_pause_ms,
-        force=force,
-        timeout_s=timeout_s,
-        own_threads=ctx.own_threads,
-    )
-    try:
-        yield Step("header", detail={"header": header})
-        sent, digest = yield from stream(ctx, walk)
-        outcome = walk.outcome()
-    finally:
-        walk.close()
+    with ctx.keep_spool():
+        walk = ctx.heap.snapshot(
+            spool_directory=ctx.spool_directory,
+            max_pause_ms=max_pause_ms,
+            force=force,
+            timeout_s=timeout_s,
+            own_threads=ctx.own_threads,
+        )
+        try:
+            yield Step("header", detail={"header": header})
+            sent, digest = yield from stream(ctx, walk)
+            outcome = walk.outcome()
+        finally:
+            walk.close()
     if not outcome.complete or not sent:
         raise explain(outcome.reason or "the walk wrote nothing")
     return Blob(
@@ -93,6 +96,7 @@ def describe(facts: Mapping[str, Any]) -> dict[str, object]:
 def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int, str]]:
     """Hand out the spool, range by range, until the walk is over and all is sent."""
     pack, digest, sent, over = ctx.compressor(), ctx.sha256(), 0, False
+    shown = 0.0
     while True:
         progress = walk.progress()
         written = walk.outcome().raw_length if over else progress.raw_bytes
@@ -100,17 +104,22 @@ def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int,
             raw = walk.read(sent, min(RANGE, written - sent))
             if not raw:
                 raise CommandError("failed", f"the spool ends at {sent} of {written}")
-            digest.update(raw)
+            for place in range(0, len(raw), HASH_AT_ONCE):
+                digest.update(raw[place : place + HASH_AT_ONCE])
             yield Piece(sent, len(raw), CODEC_ZSTD, pack(raw))
             sent += len(raw)
         if over:
             return sent, digest.hexdigest()
-        yield Step(
-            "walk",
-            done=progress.nodes,
-            detail={"raw_bytes": progress.raw_bytes, "part": progress.phase},
-        )
+        if time.monotonic() >= shown + SHOW_EVERY_S:
+            shown = time.monotonic()
+            yield Step(
+                "walk",
+                done=progress.nodes,
+                detail={"raw_bytes": progress.raw_bytes, "part": progress.phase},
+            )
         over = walk.wait(LOOK_EVERY_S)
+        if over:
+            ctx.heap_is_free()
 
 
 def explain(reason: str) -> CommandError:

@@ -47,7 +47,7 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Record]:
     Program, age, memory, threads, open files, collector, and whether the engine
     works in it. Costs the worker microseconds; stops nothing.
     """
-    facts = ctx.facts()
+    facts = {**ctx.facts(), "greenlets": ctx.greenlets()}
     yield from ()
     return Record(
         tuple(

@@ -70,14 +70,15 @@ def count_greenlets() -> int | None:
     One call into C from end to end: were the GIL let go while the list of all objects
     is alive, the last reference to one of them might be dropped here, and the host's
     finalizer would run on our thread. So this stops the worker for about 60 ns per
-    object; the caller asks only of a small one.
+    object; the caller asks only of a small one. Types are told by `id`, because a
+    metaclass hashes them, and it may be the host's.
     """
     base = getattr(sys.modules.get("greenlet"), "greenlet", None)
     if base is None:
         return None
-    kinds, todo = {base}, [base]
+    kinds, todo = {id(base)}, [base]
     while todo:
-        fresh = set(type.__subclasses__(todo.pop())) - kinds
-        kinds |= fresh
-        todo.extend(fresh)
-    return sum(map(kinds.__contains__, map(type, gc.get_objects())))
+        below = type.__subclasses__(todo.pop())
+        todo.extend(kind for kind in below if id(kind) not in kinds)
+        kinds.update(map(id, below))
+    return sum(map(kinds.__contains__, map(id, map(type, gc.get_objects()))))
