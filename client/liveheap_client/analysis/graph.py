@@ -72,6 +72,7 @@ class NodeFlag(IntEnum):
     FOLDED = 64
     BASES = 128
     HOMED = 256
+    SEEN = 512
 
 
 @dataclass(frozen=True, slots=True)
