@@ -1,19 +1,26 @@
-"""Read a record stream (FORMAT.md, section 2) into plain Python objects.
+"""Read a record stream (FORMAT.md, section 2).
 
-Written from the format's page and the standard library alone, slow and strict: the
-engine's tests look at the walker through it. Every length is checked against what is
-left of the stream.
+Written from the format's page and the standard library alone, strict: every length is
+checked against what is left of the stream. The engine's tests look at the walker
+through it, in the very process that is walked; so a decoded graph is a few arrays, and
+objects for nodes and edges are made when asked for. A graph of objects would be in the
+next walk, and be decoded to five times as many.
 """
 
 from __future__ import annotations
 
+import bisect
 import collections
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 BARE_FRAME_FIELDS = ("frame_obj", "f_func", "f_locals")
 ROOT_KINDS = {1: "interpreter", 2: "thread", 3: "greenlet", 4: "interned", 5: "c"}
 FORMS = ("leaf", "items", "pairs", "fields", "compound", "frame")
+EDGE_KINDS = ("index", "key", "value", "item", "field", "local", "borrowed", "code")
+INDEX, KEY, VALUE, ITEM, FIELD, LOCAL, BORROWED, CODE = range(8)
+WORD = (1 << 64) - 1
 
 
 class StreamError(Exception):
@@ -48,31 +55,9 @@ class CodeRecord:
 
 @dataclass(slots=True)
 class Edge:
-    kind: str  # index, key, value, item, field, local, borrowed, code, or root
-    name: object  # str, int, key address, or None
+    kind: str  # of EDGE_KINDS
+    name: object  # a name, an index, a key's address, or None
     target: int
-
-
-@dataclass(slots=True)
-class Node:
-    address: int
-    type: TypeRecord | None
-    size: int
-    refcount: int
-    form: str
-    edges: list[Edge] = field(default_factory=list)
-    code: int = 0
-    line: int = 0
-
-    def targets(self) -> list[int]:
-        """The counted references, without the implied one to the type."""
-        return [edge.target for edge in self.edges if edge.kind != "borrowed"]
-
-    def named(self, name: object) -> int | None:
-        for edge in self.edges:
-            if edge.name == name:
-                return edge.target
-        return None
 
 
 @dataclass(slots=True)
@@ -82,73 +67,240 @@ class Root:
     name: str | None
     number: int
     flags: int
-    refs: list[tuple[str | None, int]]
+    names: list[str | None]
+    targets: array[int]
+
+    @property
+    def refs(self) -> Iterator[tuple[str | None, int]]:
+        return zip(self.names, self.targets, strict=True)
 
     def named(self, name: str) -> list[int]:
         return [target for text, target in self.refs if text == name]
 
 
-@dataclass(slots=True)
+class Node:
+    """One node of a graph, made when asked for."""
+
+    __slots__ = ("_at", "_graph")
+
+    def __init__(self, graph: Graph, at: int) -> None:
+        self._graph = graph
+        self._at = at
+
+    @property
+    def address(self) -> int:
+        return self._graph.addresses[self._at]
+
+    @property
+    def type(self) -> TypeRecord | None:
+        return self._graph.types.get(self._graph.type_ids[self._at])
+
+    @property
+    def size(self) -> int:
+        return self._graph.sizes[self._at]
+
+    @property
+    def refcount(self) -> int:
+        return self._graph.refcounts[self._at]
+
+    @property
+    def form(self) -> str:
+        return FORMS[self._graph.forms[self._at]]
+
+    @property
+    def line(self) -> int:
+        return self._graph.lines.get(self._at, 0)
+
+    @property
+    def code(self) -> int:
+        return next((e.target for e in self.edges if e.kind == "code"), 0)
+
+    @property
+    def edges(self) -> list[Edge]:
+        graph, at = self._graph, self._at
+        return [self._edge(i) for i in range(graph.starts[at], graph.starts[at + 1])]
+
+    def _edge(self, i: int) -> Edge:
+        graph = self._graph
+        kind, extra = graph.edge_kinds[i], graph.edge_extras[i]
+        name: object = None
+        if kind in {INDEX, VALUE}:
+            name = extra
+        elif kind == FIELD:
+            record = self.type
+            names = [text for _, text in record.fields] if record else BARE_FRAME_FIELDS
+            name = names[extra] if extra < len(names) else None
+        elif kind in {LOCAL, BORROWED}:
+            code = graph.codes.get(graph.targets[graph.starts[self._at]])
+            if code is not None and extra < len(code.local_names):
+                name = code.local_names[extra]
+        elif kind == CODE:
+            name = "code"
+        return Edge(EDGE_KINDS[kind], name, graph.targets[i])
+
+    def targets(self) -> list[int]:
+        """The counted references, without the implied one to the type."""
+        graph, at = self._graph, self._at
+        return [
+            graph.targets[i]
+            for i in range(graph.starts[at], graph.starts[at + 1])
+            if graph.edge_kinds[i] != BORROWED
+        ]
+
+    def named(self, name: object) -> int | None:
+        return next((e.target for e in self.edges if e.name == name), None)
+
+
+class Nodes:
+    """The nodes of a graph by address, like a dict."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def _find(self, address: int) -> int:
+        graph = self._graph
+        i = bisect.bisect_left(graph.order, address, key=graph.addresses.__getitem__)
+        if i < len(graph.order) and graph.addresses[graph.order[i]] == address:
+            return graph.order[i]
+        return -1
+
+    def __len__(self) -> int:
+        return len(self._graph.addresses)
+
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, int) and self._find(address) >= 0
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._graph.addresses)
+
+    def __getitem__(self, address: int) -> Node:
+        if (at := self._find(address)) < 0:
+            raise KeyError(hex(address))
+        return Node(self._graph, at)
+
+    def get(self, address: int) -> Node | None:
+        return None if (at := self._find(address)) < 0 else Node(self._graph, at)
+
+    def values(self) -> Iterator[Node]:
+        return (Node(self._graph, at) for at in range(len(self)))
+
+
+class Codes:
+    """The CODE records by address, like a dict."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+        self.columns = array("Q")
+        self.places: dict[int, int] = {}
+
+    def _text(self, number: int) -> str | None:
+        return self._texts[number - 1] if number else None
+
+    def __getitem__(self, address: int) -> CodeRecord:
+        at = self.places[address]
+        name, file, line, n_free, n = self.columns[at : at + 5]
+        names = [self._text(each) for each in self.columns[at + 5 : at + 5 + n]]
+        return CodeRecord(
+            address, self._text(name), self._text(file), line, n_free, names
+        )
+
+    def get(self, address: int) -> CodeRecord | None:
+        return self[address] if address in self.places else None
+
+    def values(self) -> Iterator[CodeRecord]:
+        return map(self.__getitem__, self.places)
+
+
+@dataclass(eq=False)
 class Graph:
-    nodes: dict[int, Node]
-    types: dict[int, TypeRecord]
-    codes: dict[int, CodeRecord]
-    roots: list[Root]
-    strings: dict[int, str]
-    texts: list[str]
-    warnings: list[str]
-    counts: dict[int, tuple[int, int]]
-    end: tuple[int, int, int]
-    _referrers: dict[int, list[tuple[Node, Edge]]] = field(default_factory=dict)
+    types: dict[int, TypeRecord] = field(default_factory=dict)
+    roots: list[Root] = field(default_factory=list)
+    strings: dict[int, str] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    counts: dict[int, tuple[int, int]] = field(default_factory=dict)
+    end: tuple[int, int, int] = (0, 0, 0)
+    addresses: array[int] = field(default_factory=lambda: array("Q"))
+    type_ids: array[int] = field(default_factory=lambda: array("I"))
+    sizes: array[int] = field(default_factory=lambda: array("Q"))
+    refcounts: array[int] = field(default_factory=lambda: array("Q"))
+    forms: array[int] = field(default_factory=lambda: array("B"))
+    starts: array[int] = field(default_factory=lambda: array("Q"))
+    targets: array[int] = field(default_factory=lambda: array("Q"))
+    edge_kinds: array[int] = field(default_factory=lambda: array("B"))
+    edge_extras: array[int] = field(default_factory=lambda: array("Q"))
+    lines: dict[int, int] = field(default_factory=dict)
+    order: array[int] = field(default_factory=lambda: array("Q"))
+
+    def __post_init__(self) -> None:
+        self.nodes = Nodes(self)
+        self.codes = Codes(self.texts)
+
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self.nodes)} nodes>"
 
     def of_type(self, name: str) -> list[Node]:
+        ids = {number for number, each in self.types.items() if each.name == name}
         return [
-            node
-            for node in self.nodes.values()
-            if node.type is not None and node.type.name == name
+            Node(self, at) for at, number in enumerate(self.type_ids) if number in ids
         ]
 
     def referrers(self, address: int) -> list[tuple[Node, Edge]]:
-        if not self._referrers:
-            for node in self.nodes.values():
-                for edge in node.edges:
-                    self._referrers.setdefault(edge.target, []).append((node, edge))
-        return self._referrers.get(address, [])
+        found = []
+        i = -1
+        for _ in range(self.targets.count(address)):
+            i = self.targets.index(address, i + 1)
+            node = Node(self, bisect.bisect_right(self.starts, i) - 1)
+            found.append((node, node._edge(i)))
+        return found
 
     def in_edges(self) -> collections.Counter[int]:
         """The counted references to each address, those to types too."""
-        total: collections.Counter[int] = collections.Counter()
-        for node in self.nodes.values():
-            total.update(node.targets())
-            if node.type is not None and node.type.is_heap:
-                total[node.type.address] += 1
+        total: collections.Counter[int] = collections.Counter(
+            target
+            for target, kind in zip(self.targets, self.edge_kinds, strict=True)
+            if kind != BORROWED
+        )
+        for number, n in collections.Counter(self.type_ids).items():
+            if number and self.types[number].is_heap:
+                total[self.types[number].address] += n
         for root in self.roots:
-            for name, target in root.refs:
-                if root.kind != "interned" and name != "greenlet":
-                    total[target] += 1
+            if root.kind != "interned":
+                total.update(to for name, to in root.refs if name != "greenlet")
         return total
 
 
-class _Reader:
+class _Decoder:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.at = 0
-        self.texts: list[str] = []
+        self.graph = Graph()
+        self.previous_node = 0
+        self.previous_string = 0
+        self.previous = 0  # target of the reference before, in this record
 
     def varint(self) -> int:
-        value = shift = 0
-        for _ in range(10):
-            if self.at >= len(self.raw):
-                raise StreamError("the stream is cut off")
-            byte = self.raw[self.at]
-            self.at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                if value >= 1 << 64:
+        raw, at = self.raw, self.at
+        if at >= len(raw):
+            raise StreamError("the stream is cut off")
+        value = raw[at]
+        at += 1
+        if value >= 0x80:
+            value &= 0x7F
+            for shift in range(7, 70, 7):
+                if at >= len(raw):
+                    raise StreamError("the stream is cut off")
+                byte = raw[at]
+                at += 1
+                value |= (byte & 0x7F) << shift
+                if byte < 0x80:
                     break
-                return value
-        raise StreamError("a varint of more than 64 bits")
+            else:
+                raise StreamError("a varint of more than 10 bytes")
+            if value > WORD:
+                raise StreamError("a varint of more than 64 bits")
+        self.at = at
+        return value
 
     def signed(self) -> int:
         value = self.varint()
@@ -167,198 +319,162 @@ class _Reader:
 
     def text(self) -> str | None:
         number = self.varint()
-        if number > len(self.texts):
+        if number > len(self.graph.texts):
             raise StreamError("a text that has not come yet")
-        return self.texts[number - 1] if number else None
-
-
-class _Chain:
-    """References of one record, each relative to the one before."""
-
-    def __init__(self, reader: _Reader, start: int) -> None:
-        self._reader = reader
-        self._previous = start
+        return self.graph.texts[number - 1] if number else None
 
     def ref(self) -> int:
-        value = self._reader.varint()
+        value = self.varint()
         if value == 0:
             return 0
         value -= 1
-        self._previous += value >> 1 ^ -(value & 1)
-        self._previous &= (1 << 64) - 1
-        return self._previous << 3
+        self.previous = (self.previous + (value >> 1 ^ -(value & 1))) & WORD
+        return self.previous << 3
 
+    def edge(self, kind: int, extra: int) -> int:
+        if target := self.ref():
+            self.graph.targets.append(target)
+            self.graph.edge_kinds.append(kind)
+            self.graph.edge_extras.append(extra)
+        return target
 
-def _field_edges(chain: _Chain, n: int, names: list[str | None]) -> Iterator[Edge]:
-    for i in range(n):
-        target = chain.ref()
-        if target:
-            yield Edge("field", names[i] if i < len(names) else None, target)
+    def edges(self, kind: int) -> None:
+        for i in range(self.count()):
+            self.edge(kind, i)
 
-
-def _pair_edges(chain: _Chain, n: int) -> Iterator[Edge]:
-    for _ in range(n):
-        key = chain.ref()
-        value = chain.ref()
-        if key:
-            yield Edge("key", None, key)
-        if value:
-            yield Edge("value", key, value)
-
-
-def _item_edges(chain: _Chain, n: int, kind: str) -> Iterator[Edge]:
-    for i in range(n):
-        target = chain.ref()
-        if target:
-            yield Edge(kind, i if kind == "index" else None, target)
-
-
-class _Decoder:
-    def __init__(self, raw: bytes) -> None:
-        self.reader = _Reader(raw)
-        self.graph = Graph({}, {}, {}, [], {}, self.reader.texts, [], {}, (0, 0, 0))
-        self.previous_node = 0
-        self.previous_string = 0
-        self.frames: list[tuple[Node, list[Edge]]] = []
+    def pairs(self) -> None:
+        for _ in range(self.count()):
+            self.edge(VALUE, self.edge(KEY, 0))
 
     def run(self) -> Graph:
+        graph = self.graph
         while True:
-            head = self.reader.varint()
+            head = self.varint()
             tag, value = head & 7, head >> 3
-            if tag == 7:
-                if self.meta(value):
-                    break
+            if tag < 6:
+                self.node(value, tag)
             elif tag == 6:
                 self.root(value)
-            else:
-                self.node(value, tag)
-        if self.reader.at != len(self.reader.raw):
+            elif self.meta(value):
+                break
+        if self.at != len(self.raw):
             raise StreamError("bytes after the end")
-        self.name_locals()
-        return self.graph
+        graph.starts.append(len(graph.targets))
+        numbers = range(len(graph.addresses))
+        graph.order.extend(sorted(numbers, key=graph.addresses.__getitem__))
+        self.check_order()
+        return graph
+
+    def check_order(self) -> None:
+        addresses = self.graph.addresses
+        last = -1
+        for at in self.graph.order:
+            if addresses[at] == last:
+                raise StreamError(f"node {last:#x} comes twice")
+            last = addresses[at]
 
     def node(self, type_id: int, tag: int) -> None:
-        reader = self.reader
-        self.previous_node += reader.signed()
-        address = self.previous_node << 3
-        if type_id not in self.graph.types and (type_id or tag != 5):
-            raise StreamError(f"node {address:#x} has the unknown type {type_id}")
-        record = self.graph.types.get(type_id)
-        node = Node(address, record, reader.varint(), reader.varint(), FORMS[tag])
-        if address in self.graph.nodes:
-            raise StreamError(f"node {address:#x} comes twice")
-        self.graph.nodes[address] = node
-        names = [name for _, name in record.fields] if record else []
-        chain = _Chain(reader, self.previous_node)
-        edges = node.edges
+        graph = self.graph
+        self.previous_node += self.signed()
+        if type_id not in graph.types and (type_id or tag != 5):
+            raise StreamError(f"a node of the unknown type {type_id}")
+        graph.addresses.append(self.previous_node << 3)
+        graph.type_ids.append(type_id)
+        graph.sizes.append(self.varint())
+        graph.refcounts.append(self.varint())
+        graph.forms.append(tag)
+        graph.starts.append(len(graph.targets))
+        self.previous = self.previous_node
         if tag == 1:
-            edges += _item_edges(chain, reader.count(), "index")
+            self.edges(INDEX)
         elif tag == 2:
-            edges += _pair_edges(chain, reader.count())
+            self.pairs()
         elif tag == 3:
-            edges += _field_edges(chain, reader.count(), names)
+            self.edges(FIELD)
         elif tag == 4:
-            form = reader.varint()
-            n = reader.count()
+            form = self.varint()
             if form == 2:
-                edges += _pair_edges(chain, n)
+                self.pairs()
             else:
-                edges += _item_edges(chain, n, {1: "index", 3: "item"}[form])
-            edges += _field_edges(chain, reader.count(), names)
+                self.edges({1: INDEX, 3: ITEM}[form])
+            self.edges(FIELD)
         elif tag == 5:
-            self.frame(node, chain, names if record else list(BARE_FRAME_FIELDS))
-
-    def frame(self, node: Node, chain: _Chain, names: list[str | None]) -> None:
-        reader = self.reader
-        node.code = chain.ref()
-        node.line = reader.varint()
-        if node.code:
-            node.edges.append(Edge("code", "code", node.code))
-        local_edges = [
-            Edge("local", edge.name, edge.target)
-            for edge in _item_edges(chain, reader.count(), "index")
-        ]
-        node.edges += local_edges
-        node.edges += _field_edges(chain, reader.count(), names)
-        for _ in range(reader.count()):
-            index = reader.varint()
-            edge = Edge("borrowed", index, chain.ref())
-            local_edges.append(edge)
-            node.edges.append(edge)
-        self.frames.append((node, local_edges))
-
-    def name_locals(self) -> None:
-        for node, edges in self.frames:
-            code = self.graph.codes.get(node.code)
-            for edge in edges:
-                if not isinstance(edge.name, int):
-                    raise StreamError("a local without an index")
-                if code is None or edge.name >= len(code.local_names):
-                    edge.name = None
-                else:
-                    edge.name = code.local_names[edge.name]
+            self.edge(CODE, 0)
+            graph.lines[len(graph.addresses) - 1] = self.varint()
+            self.edges(LOCAL)
+            self.edges(FIELD)
+            for _ in range(self.count()):
+                self.edge(BORROWED, self.varint())
 
     def root(self, kind: int) -> None:
-        reader = self.reader
-        number = reader.varint()
+        number = self.varint()
         root = Root(
             ROOT_KINDS[kind],
             number,
-            reader.text(),
-            reader.varint(),
-            reader.varint(),
+            self.text(),
+            self.varint(),
+            self.varint(),
             [],
+            array("Q"),
         )
-        chain = _Chain(reader, number)
-        for _ in range(reader.count()):
-            name = reader.text()
-            root.refs.append((name, chain.ref()))
+        self.previous = number
+        for _ in range(self.count()):
+            root.names.append(self.text())
+            root.targets.append(self.ref())
         self.graph.roots.append(root)
 
     def meta(self, kind: int) -> bool:
-        reader = self.reader
+        graph = self.graph
         if kind == 0:
-            self.graph.end = (reader.varint(), reader.varint(), reader.varint())
+            graph.end = (self.varint(), self.varint(), self.varint())
             return True
         if kind == 1:
-            record = TypeRecord(
-                reader.varint(),
-                reader.varint() << 3,
-                reader.varint(),
-                reader.varint(),
-                reader.varint(),
-                reader.text(),
-                reader.text(),
-                [],
-            )
-            for _ in range(reader.count()):
-                field_kind = reader.varint()
-                record.fields.append((field_kind, reader.text()))
-            self.graph.types[record.id] = record
+            self.type()
         elif kind == 2:
-            reader.texts.append(reader.bytes().decode())
+            graph.texts.append(self.bytes().decode())
         elif kind == 3:
-            self.previous_string += reader.signed()
-            self.graph.strings[self.previous_string << 3] = reader.bytes().decode()
+            self.previous_string += self.signed()
+            graph.strings[self.previous_string << 3] = self.bytes().decode()
         elif kind == 4:
-            code = CodeRecord(
-                reader.varint() << 3,
-                reader.text(),
-                reader.text(),
-                reader.varint(),
-                reader.varint(),
-                [],
-            )
-            code.local_names = [reader.text() for _ in range(reader.count())]
-            self.graph.codes[code.address] = code
+            self.code()
         elif kind == 5:
-            self.graph.warnings.append(reader.text() or "")
+            graph.warnings.append(self.text() or "")
         elif kind == 6:
-            type_id = reader.varint()
-            self.graph.counts[type_id] = (reader.varint(), reader.varint())
+            type_id = self.varint()
+            graph.counts[type_id] = (self.varint(), self.varint())
         else:
             raise StreamError(f"unknown meta record {kind}")
         return False
+
+    def type(self) -> None:
+        number = self.varint()
+        address, flags, basicsize, itemsize = (
+            self.varint() << 3,
+            self.varint(),
+            self.varint(),
+            self.varint(),
+        )
+        record = TypeRecord(
+            number, address, flags, basicsize, itemsize, self.text(), self.text(), []
+        )
+        for _ in range(self.count()):
+            kind = self.varint()
+            record.fields.append((kind, self.text()))
+        self.graph.types[number] = record
+
+    def code(self) -> None:
+        codes = self.graph.codes
+        address = self.varint() << 3
+        codes.places[address] = len(codes.columns)
+        for _ in range(4):
+            codes.columns.append(self.varint())
+        n = self.count()
+        codes.columns.append(n)
+        for _ in range(n):
+            number = self.varint()
+            if number > len(self.graph.texts):
+                raise StreamError("a text that has not come yet")
+            codes.columns.append(number)
 
 
 def decode(raw: bytes) -> Graph:
