@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from liveheap.commands.base import Command, Param, Piece, Step
-from liveheap.commands.context import Context
+from liveheap.commands.context import Context, TypeCount
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Column, Table
 
 COLUMNS = (Column("type", "text"), Column("count", "count"), Column("bytes", "bytes"))
 MOST_ROWS = 5000
+LONGEST_NAME = 256
 
 
 def run(ctx: Context, *, top: int) -> Generator[Step | Piece, None, Table]:
@@ -40,15 +41,14 @@ def run(ctx: Context, *, top: int) -> Generator[Step | Piece, None, Table]:
     )
     return Table(
         COLUMNS,
-        tuple(
-            (
-                f"{row.module}.{row.name}" if row.module else row.name,
-                row.count,
-                row.bytes,
-            )
-            for row in rows[:top]
-        ),
+        tuple((full_name(row), row.count, row.bytes) for row in rows[:top]),
     )
+
+
+def full_name(row: TypeCount) -> str:
+    """Return the type's name with its module; the host may have named it anything."""
+    name = f"{row.module}.{row.name}" if row.module else row.name
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 HISTOGRAM = Command(

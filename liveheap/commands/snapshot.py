@@ -100,7 +100,11 @@ def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int,
     while True:
         progress = walk.progress()
         written = walk.outcome().raw_length if over else progress.raw_bytes
-        while written - sent >= RANGE or (over and written > sent):
+        is_whole = written - sent >= RANGE
+        if not over and walk.wait(0 if is_whole else LOOK_EVERY_S):
+            over = True
+            ctx.heap_is_free()
+        elif is_whole or (over and written > sent):
             raw = walk.read(sent, min(RANGE, written - sent))
             if not raw:
                 raise CommandError("failed", f"the spool ends at {sent} of {written}")
@@ -108,18 +112,15 @@ def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int,
                 digest.update(raw[place : place + HASH_AT_ONCE])
             yield Piece(sent, len(raw), CODEC_ZSTD, pack(raw))
             sent += len(raw)
-        if over:
+        elif over:
             return sent, digest.hexdigest()
-        if time.monotonic() >= shown + SHOW_EVERY_S:
+        elif time.monotonic() >= shown + SHOW_EVERY_S:
             shown = time.monotonic()
             yield Step(
                 "walk",
                 done=progress.nodes,
                 detail={"raw_bytes": progress.raw_bytes, "part": progress.phase},
             )
-        over = walk.wait(LOOK_EVERY_S)
-        if over:
-            ctx.heap_is_free()
 
 
 def explain(reason: str) -> CommandError:
