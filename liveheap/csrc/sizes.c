@@ -34,7 +34,7 @@ known_kind(const PyTypeObject *type)
 static void
 find_sizeof(struct walk *walk, struct type_entry *entry)
 {
-    PyObject *method = _PyType_Lookup(entry->type, walk->request->name_sizeof);
+    PyObject *method = types_lookup(entry->type, walk->request->name_sizeof);
     if (method == NULL || method == walk->request->object_sizeof) {
         return;
     }

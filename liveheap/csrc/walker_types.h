@@ -131,6 +131,9 @@ struct type_entry *types_find(struct walk *walk, PyTypeObject *type);
 /* The text of __module__ of a class, or NULL; borrowed. */
 PyObject *types_module(const struct walk *walk, PyTypeObject *type);
 
+/* What a type or its bases have under an interned name: borrowed, or NULL. */
+PyObject *types_lookup(PyTypeObject *type, const PyObject *name);
+
 /* enum type_flag. */
 unsigned types_flags(const struct type_entry *entry);
 
