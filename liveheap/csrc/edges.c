@@ -16,7 +16,9 @@ take_array(PyObject **array, size_t n, size_t *position, uintptr_t *refs)
 {
     size_t left = n - *position;
     size_t count = left < TAKE_MAX ? left : TAKE_MAX;
-    memcpy(refs, array + *position, count * sizeof(uintptr_t));
+    if (count > 0) {
+        memcpy(refs, array + *position, count * sizeof(uintptr_t));
+    }
     *position += count;
     return count;
 }

@@ -4,6 +4,7 @@ import array
 import collections
 import enum
 import sys
+from collections.abc import Iterator
 
 import pytest
 import stream
@@ -50,8 +51,15 @@ GUESSED = Guessing()
 
 
 @pytest.fixture(scope="module")
-def heap() -> tuple[stream.Graph, list[walks.Seen]]:
-    return walks.compare_heap()
+def heap() -> Iterator[walks.Comparison]:
+    comparison = walks.Comparison()
+    yield comparison
+    comparison.tracked.clear()
+
+
+@pytest.fixture(scope="module")
+def graph(heap: walks.Comparison) -> stream.Graph:
+    return heap.graph
 
 
 def is_comparable(obj: object, node: stream.Node) -> bool:
@@ -65,8 +73,7 @@ def is_comparable(obj: object, node: stream.Node) -> bool:
     return not any(name == "__dict__" for _, name in node.type.fields)
 
 
-def test_sizes_of_known_objects_equal_getsizeof(heap):
-    graph, _ = heap
+def test_sizes_of_known_objects_equal_getsizeof(graph):
     for sample in SAMPLES:
         node = graph.nodes[id(sample)]
         size = sys.getsizeof(sample)
@@ -76,32 +83,31 @@ def test_sizes_of_known_objects_equal_getsizeof(heap):
             assert node.size >= size, f"{type(sample)} {sample!r:.60}"
 
 
-def test_sizes_of_the_whole_heap_equal_getsizeof(heap):
-    graph, seen = heap
+def test_sizes_of_the_whole_heap_equal_getsizeof(heap, graph):
     borrowed = {
         node.named("__dict__")
         for node in graph.nodes.values()
         if sys.version_info >= (3, 13)
     }
     wrong = collections.Counter()
-    for each in seen:
-        node = graph.nodes[id(each.obj)]
-        if id(each.obj) in borrowed or not is_comparable(each.obj, node):
+    for obj, size, _ in heap:
+        node = graph.nodes[id(obj)]
+        if id(obj) in borrowed or not is_comparable(obj, node):
             continue
-        if node.size != each.size:
-            wrong[f"{type(each.obj)} {each.size} {node.size}"] += 1
+        if node.size != size:
+            wrong[f"{type(obj)} {size} {node.size}"] += 1
     assert not wrong
 
 
-def test_inline_values_are_counted(heap):
-    node = heap[0].nodes[id(VALUES)]
+def test_inline_values_are_counted(graph):
+    node = graph.nodes[id(VALUES)]
     size = sys.getsizeof(VALUES)
     assert node.size >= size + (3 * 8 if HAS_INLINE_VALUES else 0)
 
 
-def test_a_sizeof_in_python_is_never_called(heap):
-    assert heap[0].nodes[id(GUESSED)].size >= 16
+def test_a_sizeof_in_python_is_never_called(graph):
+    assert graph.nodes[id(GUESSED)].size >= 16
 
 
-def test_members_of_a_subclass_of_int_are_counted(heap):
-    assert heap[0].nodes[id(Colour.RED)].size >= sys.getsizeof(Colour.RED)
+def test_members_of_a_subclass_of_int_are_counted(graph):
+    assert graph.nodes[id(Colour.RED)].size >= sys.getsizeof(Colour.RED)

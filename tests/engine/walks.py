@@ -7,7 +7,8 @@ import gc
 import sys
 import tempfile
 import types
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator
 from typing import Any
 
 import stream
@@ -15,6 +16,7 @@ import stream
 from liveheap import _heap
 
 CHILD_TIMEOUT_S = 60.0
+NOT_STILL = (1 << 64) - 1
 
 
 def raw_here(kind: str = "graph", **options: Any) -> bytes:
@@ -58,34 +60,53 @@ def reaches(graph: stream.Graph, address: int) -> list[str]:
     return names
 
 
-@dataclass
-class Seen:
-    """One tracked object, as the interpreter showed it before and after a walk."""
-
-    obj: object
-    referents: collections.Counter[int]
-    size: int
-
-
-def _look(obj: object) -> tuple[list[int], int]:
+def _look(obj: object, into: array[int]) -> None:
+    """Append its size, the number of its referents, and their addresses."""
     try:
         size = sys.getsizeof(obj)
     except Exception:  # whatever the __sizeof__ of a type raises
         size = 0
-    return list(map(id, gc.get_referents(obj))), size
+    referents = gc.get_referents(obj)
+    into.append(size)
+    into.append(len(referents))
+    into.extend(map(id, referents))
 
 
-def compare_heap() -> tuple[stream.Graph, list[Seen]]:
-    """A walk of this process, and every tracked object that stood still meanwhile."""
-    gc.collect()
-    tracked = gc.get_objects()
-    before = [_look(obj) for obj in tracked]
-    raw = raw_here()
-    after = [_look(obj) for obj in tracked]
-    seen = [
-        Seen(obj, collections.Counter(was[0]), was[1])
-        for obj, was, is_now in zip(tracked, before, after, strict=True)
-        if was == is_now and not isinstance(obj, types.FrameType)
-    ]
-    assert len(seen) > 0.98 * len(tracked)
-    return stream.decode(raw), seen
+class Comparison:
+    """A walk of this process, and what the interpreter shows of each tracked object.
+
+    Only objects that stood still: shown alike before the walk and after it. Kept in
+    arrays, since all of it is in the heap of the next walk.
+    """
+
+    def __init__(self) -> None:
+        gc.collect()
+        self.tracked = gc.get_objects()
+        before = self._look_at_all()
+        raw = raw_here()
+        after = self._look_at_all()
+        self.graph = stream.decode(raw)
+        self._shown = before
+        self._still = array("Q")
+        at_before = at_after = 0
+        for obj in self.tracked:
+            end_before = at_before + 2 + before[at_before + 1]
+            end_after = at_after + 2 + after[at_after + 1]
+            alike = before[at_before:end_before] == after[at_after:end_after]
+            is_still = alike and not isinstance(obj, types.FrameType)
+            self._still.append(at_before if is_still else NOT_STILL)
+            at_before, at_after = end_before, end_after
+        assert self._still.count(NOT_STILL) < 0.02 * len(self.tracked)
+
+    def _look_at_all(self) -> array[int]:
+        shown = array("Q")
+        for obj in self.tracked:
+            _look(obj, shown)
+        return shown
+
+    def __iter__(self) -> Iterator[tuple[object, int, collections.Counter[int]]]:
+        """Each object, its size and its referents."""
+        for obj, at in zip(self.tracked, self._still, strict=True):
+            if at != NOT_STILL:
+                size, n = self._shown[at : at + 2]
+                yield obj, size, collections.Counter(self._shown[at + 2 : at + 2 + n])
