@@ -3,8 +3,10 @@
 With sanitizers over the C side: configure with -DLIVEHEAP_SANITIZE=ON, install, and run
     LD_PRELOAD="$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
         pytest tests/unit/test_analysis_*.py
+LIVEHEAP_FUZZ=20 tries twenty times as much.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from liveheap_client.analysis import backrefs, growth, histogram
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.paths import PathNodes
 
+TIMES = int(os.environ.get("LIVEHEAP_FUZZ", "1"))
 DATA = Path(__file__).parents[1] / "data"
 FILES = [(DATA / f"golden-1.0{kind}.liveheap").read_bytes() for kind in ("", "-zstd")]
 
@@ -57,7 +60,7 @@ def use(graph: HeapGraph) -> None:
         backrefs.tree(graph, name).to_dot()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120 * TIMES, deadline=None)
 @given(st.sampled_from(FILES), mutations, st.booleans())
 def test_a_damaged_file_is_read_or_refused(
     tmp_path_factory, data: bytes, changes: list[tuple[str, int, bytes]], allow: bool
@@ -93,7 +96,7 @@ def golden_stream() -> bytes:
 STREAM = golden_stream()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400 * TIMES, deadline=None)
 @given(mutations, st.integers(1, 4096))
 def test_a_damaged_stream_is_decoded_or_refused(
     changes: list[tuple[str, int, bytes]], step: int
@@ -107,7 +110,7 @@ def test_a_damaged_stream_is_decoded_or_refused(
     use(graph)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES, deadline=None)
 @given(st.binary(max_size=200))
 def test_noise_is_decoded_or_refused(data: bytes):
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from stream_builder import GREENLET, THREAD, GraphBuilder, Node
+from stream_builder import GREENLET, THREAD, C, GraphBuilder, Node
 
 from liveheap_client.analysis import growth
 from liveheap_client.analysis.graph import HeapGraph
@@ -193,6 +193,21 @@ def test_a_single_new_object_stands_behind_a_path_that_grew():
     assert [s.path for s in growth.diff([round_(1), round_(2)]).suspects] == [
         "worker.ROWS[*] -> bytes",
         "worker.BIG -> bytearray",
+    ]
+
+
+def test_the_interpreters_caches_stand_behind_all_others():
+    def warm(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        b.module("worker", {"ROWS": b.list(rows(b, n))})
+        cache = b.list(b.leaf("str", 5000) for _ in range(n))
+        b.root(C, [("type_cache", cache)])
+        return HeapGraph.decode([b.stream()])
+
+    suspects = growth.diff([warm(n) for n in (2, 3, 4, 5)]).suspects
+    assert [s.path for s in suspects] == [
+        "worker.ROWS[*] -> worker.Row",
+        "C.type_cache[*] -> str",
     ]
 
 

@@ -298,7 +298,8 @@ def test_a_ring_of_keys_made_to_collide_ends():
         above = np.array([2, 1, 1], np.uint64)
         label = np.full(3, 4, np.uint8)
         counts = np.array([5, 5, n], np.int64)
-        return PathTable(keys, above, label, np.arange(3), counts, counts)
+        shown = np.zeros(3, np.bool_)
+        return PathTable(keys, above, label, np.arange(3), counts, counts, shown)
 
     assert Matrix([table(1), table(2)]).ranked_suspects() == [2]
 

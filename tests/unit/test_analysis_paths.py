@@ -1,5 +1,6 @@
 """Path nodes: what is merged, what is claimed first, and how a path reads."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -438,7 +439,7 @@ def test_keys_and_texts_do_not_depend_on_the_hash_seed(seed: str):
     )
     run = subprocess.run(
         [sys.executable, "-c", program],
-        env={"PYTHONHASHSEED": seed, "PATH": ""},
+        env={**os.environ, "PYTHONHASHSEED": seed, "PATH": ""},
         capture_output=True,
         text=True,
         check=True,

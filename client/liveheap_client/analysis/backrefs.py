@@ -24,7 +24,13 @@ from numpy.typing import NDArray
 from liveheap.errors import CommandError
 from liveheap.snapshot.format import Tag
 from liveheap_client.analysis.graph import HeapGraph, NodeFlag
-from liveheap_client.analysis.labels import Label, edge_label, label_text, root_label
+from liveheap_client.analysis.labels import (
+    Label,
+    c_field_text,
+    edge_label,
+    label_text,
+    root_label,
+)
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.plan import NO_EDGE
 
@@ -291,6 +297,10 @@ class _Tree:
         name = graph.name(int(graph.edge_name[edge]))
         if label in (Label.ROOT, Label.INTERNAL):
             return name or ("code" if label is Label.INTERNAL else "")
+        if label is Label.UNNAMED:
+            owner, held = graph.source(edge), int(graph.target[edge])
+            kinds = (graph.type_name(int(graph.type[node])) for node in (owner, held))
+            return c_field_text(*kinds)
         return label_text(label, name).strip()
 
     def _label(self, node: int) -> str:

@@ -11,6 +11,8 @@ Two kinds of path nodes step back: a frame, if something that it holds is a susp
 (the variable says more), and the keys of a dict beside its values, whose bytes the
 values then bear. A single object that was not there before stands behind all others,
 however large: two rounds show many of them (a module was imported), four show none.
+What only the interpreter holds in its caches (interned strings, a cache of look-ups)
+stands behind even those: nobody can act on it.
 Garbage that waits for the collector is no suspect; a note says if there is much.
 
 A hunt may take hours and a graph hundreds of megabytes, so a `Series` keeps no graph:

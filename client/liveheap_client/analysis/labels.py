@@ -21,6 +21,12 @@ from liveheap_client.analysis.records import Root
 ELIDED: Final = frozenset({"__dict__", "__closure__", "cell_contents"})
 
 
+# By the types of who holds and what is held: fields that a person will want to know.
+_C_FIELDS = {
+    ("functools._lru_cache_wrapper", "dict"): "cache",
+}
+
+
 class Label(IntEnum):
     """What leads from one path node to the next, as in csrc/pathnodes.h."""
 
@@ -97,7 +103,12 @@ def label_text(label: Label, name: str, *, spaced: bool = False) -> str:  # noqa
         case Label.STACK:
             return " stack"
         case _:
-            return ".<C field>"
+            return c_field_text()
+
+
+def c_field_text(owner: str = "", held: str = "") -> str:
+    """Return what a field is called that only C code has a name for."""
+    return f".<{_C_FIELDS.get((owner, held), 'C field')}>"
 
 
 _LABEL_OF_KIND = {

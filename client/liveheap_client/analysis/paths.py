@@ -22,6 +22,7 @@ from liveheap_client.analysis.labels import (
     GROUP_TEXT,
     Group,
     Label,
+    c_field_text,
     edge_label,
     label_text,
 )
@@ -168,9 +169,14 @@ class PathNodes:
             return f" -> {kind}", True
         spaced = self.label_kind[self.parent[step]] in (Label.LOCAL, Label.CELL)
         text = label_text(label, name, spaced=spaced)
+        if label is Label.UNNAMED:
+            text = c_field_text(self._type_at(int(self.parent[step])), kind)
         if frame is not None and label is not Label.DEEP:
             return f"{text} -> {kind} {frame.text()}", True
         return text, False
+
+    def _type_at(self, path: int) -> str:
+        return self.graph.type_name(int(self.type[path]))
 
     def _first_line(self, node: int) -> str:
         path = int(self.node_path[node])
@@ -207,12 +213,15 @@ class PathNodes:
             if name != "cell_contents":
                 return ""
             return f"holds {graph.type_name(int(graph.type[node]))}"
+        kind = graph.type_name(int(graph.type[node]))
         text = label_text(label, name).strip()
+        if label is Label.UNNAMED:
+            text = c_field_text(graph.type_name(int(graph.type[source])), kind)
         if label is Label.CELL:
             text = f"{text} of {_function_name(graph, source, self.parent_edge)}"
         frame = graph.frames.get(node)
         place = "" if frame is None else f" {frame.text(full=True)}"
-        return f"{text} -> {graph.type_name(int(graph.type[node]))}{place}"
+        return f"{text} -> {kind}{place}"
 
 
 def _function_name(

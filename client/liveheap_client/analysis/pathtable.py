@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from liveheap_client.analysis.labels import Label
+from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.paths import MAX_DEPTH, PathNodes
+
+_INTERNAL_GROUPS = (Group.SHARED, Group.C)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class PathTable:
     path: NDArray[np.intp]
     count: NDArray[np.int64]
     bytes: NDArray[np.int64]
+    internal: NDArray[np.bool_]
 
     @classmethod
     def of(cls, paths: PathNodes) -> PathTable:
@@ -46,7 +49,9 @@ class PathTable:
         path = shown[first]
         above = paths.parent[path]
         parent_key = np.where(above >= 0, paths.key[above], np.uint64(0))
-        return cls(keys, parent_key, paths.label_kind[path], path, count, size)
+        internal = np.isin(paths.label_kind[paths.group[path]], _INTERNAL_GROUPS)
+        label = paths.label_kind[path]
+        return cls(keys, parent_key, label, path, count, size, internal)
 
     def path_of(self, key: int) -> int:
         """Return the number of the path node that a key has in its own graph."""
@@ -63,11 +68,13 @@ class Matrix:
         self._bytes = np.zeros(shape, np.int64)
         self._parent = np.full(len(self._keys), -1, np.intp)
         self._label = np.zeros(len(self._keys), np.uint8)
+        self._internal = np.zeros(len(self._keys), np.bool_)
         for number, table in enumerate(tables):
             place = np.searchsorted(self._keys, table.key)
             self._counts[place, number] = table.count
             self._bytes[place, number] = table.bytes
             self._label[place] = table.label
+            self._internal[place] = table.internal
             above = np.searchsorted(self._keys, table.parent_key)
             above = np.minimum(above, len(self._keys) - 1)
             known = self._keys[above] == table.parent_key
@@ -82,8 +89,9 @@ class Matrix:
         gains = self._bytes[:, -1] - self._bytes[:, 0]
         objects = self._counts[:, -1] - self._counts[:, 0]
         single = (self._counts[:, 0] == 0) & (objects == 1)
+        behind = single.astype(np.int8) + 2 * self._internal
         return sorted(
-            rows, key=lambda r: (single[r], -gains[r], -objects[r], self._keys[r])
+            rows, key=lambda r: (behind[r], -gains[r], -objects[r], self._keys[r])
         )
 
     def key(self, row: int) -> int:
