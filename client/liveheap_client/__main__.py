@@ -5,20 +5,25 @@ to the standard library; everything else loads the command line, which needs the
 
     0 ok   1 failed   2 usage   3 cannot connect   4 refused (authentication)
     5 the agent said no   6 bad snapshot file   130 interrupted
+    141 nobody reads stdout any more   143, 129 ended by SIGTERM, SIGHUP
+
+A fault of ours is one line as well; LIVEHEAP_DEBUG=1 shows its traceback.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 
 from liveheap.errors import LiveheapError
-from liveheap_client import bare
+from liveheap_client import bare, streams, terminal
 from liveheap_client.errors import (
     BROKEN_PIPE,
     FAILED,
     INTERRUPTED,
     OK,
     ClientError,
+    ReaderLeft,
     exit_code,
 )
 from liveheap_client.render import failure
@@ -29,23 +34,46 @@ _EXTRA = frozenset({"click", "rich", "prompt_toolkit", "numpy"})
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    streams.prepare()
+    with streams.ending_cleanly():
+        try:
+            return _guarded(words)
+        finally:
+            streams.settle_stdout()
+
+
+def _guarded(words: Sequence[str]) -> int:
     try:
         code = _run(words)
-        sys.stdout.flush()
+        with terminal.writing():
+            sys.stdout.flush()
+    except (ReaderLeft, BrokenPipeError):
+        return BROKEN_PIPE
     except LiveheapError as error:
         _complain(error)
         return exit_code(error)
     except KeyboardInterrupt:
         _complain(ClientError("interrupted"))
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our stdout has left (`| head`); Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except OSError as error:
-        _complain(ClientError(str(error)))
+    except MemoryError:
+        _complain(ClientError("not enough memory here"))
+        return FAILED
+    except Exception as error:
+        if os.environ.get("LIVEHEAP_DEBUG"):
+            raise
+        _complain(_of_foreign(error))
         return FAILED
     return code
+
+
+def _of_foreign(error: Exception) -> ClientError:
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return ClientError(f"{place}{error.strerror}")
+    return ClientError(
+        f"a fault of liveheap's own: {type(error).__name__}: {error}",
+        hint="LIVEHEAP_DEBUG=1 shows the traceback; please report it",
+    )
 
 
 def _run(words: Sequence[str]) -> int:
@@ -88,8 +116,9 @@ def _without_extra(words: Sequence[str], missing: ModuleNotFoundError) -> int:
 
 
 def _complain(error: LiveheapError) -> None:
-    for line in failure.lines(error):
-        print(line, file=sys.stderr)
+    with contextlib.suppress(OSError):
+        for line in failure.lines(error):
+            print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

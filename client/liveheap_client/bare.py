@@ -58,7 +58,9 @@ def _parser(verb: str, usage: str | None = None) -> _Parser:
 def _run(words: Sequence[str]) -> int:
     parser = _parser("run", "liveheap run [-h] [--name NAME] [--] CMD [ARG ...]")
     parser.add_argument("--name", help="what ps calls the worker: LIVEHEAP_NAME")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
+    parser.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="CMD", help="and its arguments"
+    )
     given = parser.parse_args(words)
     command = given.command
     if command[:1] == ["--"]:
@@ -116,7 +118,11 @@ def _ps(words: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON list")
     parser.add_argument("--via", metavar="CMD", help="ask the bridge CMD runs")
     parser.add_argument(
-        "--connect-timeout", type=float, default=CONNECT_TIMEOUT_S, metavar="S"
+        "--connect-timeout",
+        type=float,
+        default=CONNECT_TIMEOUT_S,
+        metavar="S",
+        help=f"give up if no connection stands after this long ({CONNECT_TIMEOUT_S:g})",
     )
     parser.add_argument("--no-mux", action="store_true", help="share no connection")
     parser.add_argument(
@@ -136,9 +142,12 @@ def _ps(words: Sequence[str]) -> int:
 
 
 def _found(given: argparse.Namespace) -> list[dict[str, Any]]:
-    if not given.target and not given.via:
+    if given.target is not None and given.via is not None:
+        raise UsageError("HOST and --via exclude each other", hint="liveheap ps --help")
+    if given.target is None and given.via is None:
         return [worker.to_json() for worker in workers.local(os.environ)]
-    target = targets.via(given.via) if given.via else targets.parse(given.target)
+    by_host = given.via is None
+    target = targets.parse(given.target) if by_host else targets.via(given.via)
     if target.kind not in (Kind.SSH, Kind.VIA) or target.pid or target.name:
         raise UsageError(
             f"ps lists the workers of a host; {target} is none",

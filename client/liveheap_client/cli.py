@@ -70,11 +70,13 @@ def command_line() -> click.Group:
         ),
         params=[
             click.Option(
-                ["--version"], is_flag=True, expose_value=False, help="Show it."
+                ["--version"],
+                is_flag=True,
+                expose_value=False,
+                help="Show the version and exit.",
             )
         ],
         context_settings=_SETTINGS,
-        no_args_is_help=True,
     )
     for verb in verbs():
         group.add_command(_outside(verb))
@@ -92,7 +94,7 @@ def run(words: Sequence[str]) -> int:
     """Run one command line; return its exit code. Errors pass through."""
     try:
         outcome = command_line().main(
-            args=list(words), prog_name="liveheap", standalone_mode=False
+            args=list(words) or ["--help"], prog_name="liveheap", standalone_mode=False
         )
     except click.UsageError as exc:
         raise UsageError(exc.format_message(), hint=_help_of(exc)) from exc
@@ -169,6 +171,7 @@ def _bare(name: str, summary: str) -> click.Command:
         name,
         params=[click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
         help=summary,
+        short_help=summary,
         callback=callback,
         add_help_option=False,
         context_settings={"ignore_unknown_options": True},
@@ -178,7 +181,7 @@ def _bare(name: str, summary: str) -> click.Command:
 def _caller(
     target: str | None, options: Mapping[str, Any], terminal: Terminal
 ) -> Caller:
-    if options["via"] and target:
+    if options["via"] is not None and target:
         raise UsageError(
             f"--via and the target {target!r} exclude each other",
             hint="the command behind --via says which worker",
@@ -189,7 +192,8 @@ def _caller(
         multiplex=not options["no_mux"],
         remote_command=options["remote_command"],
     )
-    place = via(options["via"]) if options["via"] else choose(target, os.environ)
+    command = options["via"]
+    place = choose(target, os.environ) if command is None else via(command)
     return Caller.to(place, dialling)
 
 

@@ -5,7 +5,6 @@ A verb never knows which.
 """
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +13,8 @@ from pathlib import Path
 import click
 
 from liveheap_client.caller import Caller
-from liveheap_client.errors import UsageError
+from liveheap_client.errors import ClientError, UsageError
 from liveheap_client.terminal import Terminal
-
-SNAPSHOT_MAGIC = b"\x93LHSNAP\n"
 
 
 @dataclass(slots=True)
@@ -41,7 +38,7 @@ class Desk:
         """Lend the caller to the worker; the shell's stays open."""
         if self.in_shell and target is not None:
             raise UsageError(
-                f"{target!r}: this shell asks one worker, and files",
+                f"{target!r} is no snapshot file, and this shell asks one worker",
                 hint="leave it with Ctrl-D to ask another",
             )
         caller = self.call(target)
@@ -55,7 +52,13 @@ class Desk:
     def scratch(self, keep: Path | None = None) -> Iterator[Path]:
         """Lend a directory for snapshots: one to keep, or one that goes away."""
         if keep is not None:
-            keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as exc:
+                raise ClientError(
+                    f"cannot keep files in {keep}: {exc.strerror}",
+                    hint="--keep names a directory",
+                ) from exc
             yield keep
             return
         if self.directory is not None:
@@ -63,14 +66,3 @@ class Desk:
             return
         with tempfile.TemporaryDirectory(prefix="liveheap-") as name:
             yield Path(name)
-
-
-def is_snapshot(place: str) -> bool:
-    """Return whether a word of the command line means a file, not a target."""
-    if place.endswith(".liveheap"):
-        return True
-    if not os.path.isfile(place):
-        return False
-    with contextlib.suppress(OSError), Path(place).open("rb") as file:
-        return file.read(len(SNAPSHOT_MAGIC)) == SNAPSHOT_MAGIC
-    return False

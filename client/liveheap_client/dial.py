@@ -98,7 +98,10 @@ def remote_workers(target: Target, options: DialOptions) -> list[dict[str, Any]]
         transport.close()
     listed = fields.get("workers")
     if not isinstance(listed, list):
-        raise ConnectError(f"{target} did not list its workers")
+        raise ConnectError(
+            f"{target} did not list its workers",
+            hint="let CMD end in: liveheap bridge --list",
+        )
     return [worker for worker in listed if isinstance(worker, dict)]
 
 
@@ -132,7 +135,7 @@ def _open_bridge(
     target: Target, words: Sequence[str], options: DialOptions
 ) -> CommandTransport:
     if target.kind is Kind.VIA:
-        return CommandTransport(target.command)
+        return CommandTransport([*target.command, *_for_via(target, words)])
     assert target.host is not None
     argv = ssh.command_line(
         target.host,
@@ -143,6 +146,17 @@ def _open_bridge(
         multiplex=options.multiplex,
     )
     return CommandTransport(argv, explain=ssh.explain(target.host))
+
+
+def _for_via(target: Target, words: Sequence[str]) -> Sequence[str]:
+    """Return what to tell a bridge behind --via, if the command takes words at its end.
+
+    `docker exec -i web liveheap bridge` does; in `sh -c '...'` the bridge's own words
+    stand, and what is said there holds.
+    """
+    if "bridge" not in target.command or "--scope" in target.command:
+        return ()
+    return [word for word in words if word not in target.command]
 
 
 def _greeting(
@@ -198,7 +212,10 @@ def _agreed(fields: Mapping[str, Any], target: Target, scope: Scope) -> Agreed:
             hint="update the older one of the two: pip install -U liveheap",
         )
     if agreed.scope < scope:
-        raise AuthenticationError(f"{target} grants {agreed.scope.label} only")
+        raise AuthenticationError(
+            f"{target} grants {agreed.scope.label} only, this needs {scope.label}",
+            hint=f"let CMD end in: liveheap bridge --scope {scope.label}",
+        )
     if target.pid is not None and ident.pid != target.pid:
         raise AuthenticationError(
             f"asked for process {target.pid}, {ident.pid} answered",
@@ -215,11 +232,22 @@ def _bridge_error(fields: Mapping[str, Any], target: Target) -> LiveheapError:
         "connect": ConnectError,
     }
     kind = kinds.get(str(fields["error"]), ConnectError)
-    hint = fields.get("hint")
-    if kind is UsageError and target.host and target.kind is Kind.SSH:
-        hint = f"name one of them as the target: {target.host}/PID"
     message = f"{target}: {fields.get('message') or fields['error']}"
-    hint = None if hint is None else str(hint)
+    hint = _hint_from_here(fields, target)
     if kind is AuthenticationError and fields.get("code"):
         return AuthenticationError(message, hint=hint, code=str(fields["code"]))
     return kind(message, hint=hint)
+
+
+def _hint_from_here(fields: Mapping[str, Any], target: Target) -> str | None:
+    """Return the bridge's hint, said for somebody who is not on that machine."""
+    hint = fields.get("hint")
+    if target.kind is Kind.VIA and fields["error"] == "choose":
+        return "name it to the bridge behind --via: liveheap bridge --pid PID"
+    if target.host is not None and fields["error"] == "choose":
+        return f"name one of them as the target: {target.host}/PID"
+    if hint is None:
+        return None
+    if target.host is not None and target.kind is not Kind.VIA:
+        return str(hint).replace("liveheap ps", f"liveheap ps {target.host}", 1)
+    return str(hint)

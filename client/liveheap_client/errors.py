@@ -44,6 +44,10 @@ class TimedOut(TransportError):
     """The other side did not answer in time."""
 
 
+class ReaderLeft(Exception):
+    """Nobody reads our stdout any more (`| head`): no error, only the end."""
+
+
 OK = 0
 FAILED = 1
 INTERRUPTED = 130

@@ -40,8 +40,7 @@ def receive(transport: Transport, patience: Patience, *, pid: int | None) -> byt
         left = patience.timeout_s - (time.monotonic() - began)
         if left <= 0:
             raise TimedOut(
-                f"{reason(pid)} (waited {patience.timeout_s:g} s)",
-                hint="wait longer: --timeout SECONDS",
+                f"{reason(pid)} (waited {patience.timeout_s:g} s)", hint=remedy(pid)
             )
         try:
             return transport.receive(timeout=min(left, patience.quiet_s))
@@ -51,9 +50,21 @@ def receive(transport: Transport, patience: Patience, *, pid: int | None) -> byt
                 patience.say(f"{reason(pid)}; waiting ({waited:.0f} s)")
 
 
+def is_stopped(pid: int | None) -> bool:
+    """Return whether a process of this machine is stopped."""
+    return pid is not None and state(pid) in ("T", "t")
+
+
+def remedy(pid: int | None) -> str:
+    """Say what to try with a silent worker."""
+    if is_stopped(pid):
+        return f"let it go on: kill -CONT {pid}, or leave the debugger"
+    return "wait longer: --timeout SECONDS"
+
+
 def reason(pid: int | None) -> str:
     """Say why a worker may be silent."""
-    if pid is not None and state(pid) in ("T", "t"):
+    if is_stopped(pid):
         return f"not answering: process {pid} is stopped (SIGSTOP or a debugger)"
     return "not answering: the GIL may be held by a long call"
 

@@ -1,11 +1,12 @@
 """Progress on stderr, for a person who waits. Nobody looks: nothing is printed.
 
-The line appears only after a moment, so that quick verbs do not flicker, and steps
-aside while a result is printed: stdout and stderr are mostly the same screen.
+The line appears only after a moment, so that quick verbs do not flicker, and by a timer
+of its own, so that one long step without a word shows it too. It steps aside while a
+result is printed: stdout and stderr are mostly the same screen.
 """
 
 import contextlib
-import time
+import threading
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -24,7 +25,8 @@ class Bar:
     def __init__(self, display: Progress | None) -> None:
         self._display = display
         self._task = None if display is None else display.add_task("", total=None)
-        self._begun = time.monotonic()
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
         self._shown = False
 
     def update(
@@ -36,22 +38,34 @@ class Bar:
         self._display.update(
             self._task, description=visible(text), completed=done, total=total
         )
-        if not self._shown and time.monotonic() - self._begun > _QUICK_S:
-            self._display.start()
-            self._shown = True
+        with self._lock:
+            if self._timer is None:
+                self._timer = threading.Timer(_QUICK_S, self._show)
+                self._timer.daemon = True
+                self._timer.start()
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Take the line away while something else is printed."""
         self.stop()
         yield
-        self._begun = time.monotonic()
 
     def stop(self) -> None:
-        """Take the line away; the next update after a moment brings it back."""
-        if self._display is not None and self._shown:
-            self._display.stop()
-            self._shown = False
+        """Take the line away; a moment after the next update it is back."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._display is not None and self._shown:
+                self._display.stop()
+                self._shown = False
+
+    def _show(self) -> None:
+        """Show the line, unless it was taken away meanwhile."""
+        with self._lock:
+            if self._display is not None and self._timer is threading.current_thread():
+                self._display.start()
+                self._shown = True
 
 
 @contextlib.contextmanager

@@ -68,6 +68,8 @@ def parse(text: str) -> Target:
         return Target(Kind.LOCAL, text, pid=_pid(text, text))
     if text.startswith("unix:"):
         return _unix(text)
+    if text.startswith((".", "/", "~")):
+        raise UsageError(f"a path is no target: {text[:80]!r}", hint=_HINT)
     return _remote(text)
 
 

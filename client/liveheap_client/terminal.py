@@ -4,15 +4,18 @@ Whether a person looks is decided here, once, and handed down as a Look; what re
 never asks. No colour without a terminal, nor with NO_COLOR.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
-from liveheap_client.render.escape import visible_block
+from liveheap_client.errors import ClientError, ReaderLeft
+from liveheap_client.render.escape import drawable, visible_block
 from liveheap_client.render.table import Look
 
 
@@ -39,13 +42,17 @@ class Terminal:
     def show(self, lines: Iterable[str]) -> None:
         """Print lines of a result as they come."""
         for line in lines:
-            print(line, file=self.out, flush=self.look.human)
-        self.out.flush()
+            with writing():
+                shown = drawable(line, encoding=self.out.encoding)
+                print(shown, file=self.out, flush=self.look.human)
+        with writing():
+            self.out.flush()
 
     def show_json(self, value: object) -> None:
         """Print a result as JSON. NaN and unknown objects never get that far."""
-        json.dump(value, self.out, indent=2, default=str, ensure_ascii=True)
-        print(file=self.out, flush=True)
+        with writing():
+            json.dump(value, self.out, indent=2, default=str, ensure_ascii=True)
+            print(file=self.out, flush=True)
 
     def say(self, text: str) -> None:
         """Print talk: what happens, what happened. Escapes are made visible.
@@ -54,5 +61,25 @@ class Terminal:
         above the bar; so stderr is looked up now and not taken from the start.
         """
         stream = sys.stderr if self.talk is sys.__stderr__ else self.talk
-        for line in visible_block(text):
-            print(line, file=stream, flush=True)
+        with contextlib.suppress(OSError):
+            for line in visible_block(text):
+                for part in self._wrapped(line):
+                    print(part, file=stream, flush=True)
+
+    def _wrapped(self, line: str) -> list[str]:
+        """Break a line between words where a person would see it broken within one."""
+        if not self.talk_is_watched:
+            return [line]
+        width = shutil.get_terminal_size().columns
+        return textwrap.wrap(line, width, break_on_hyphens=False) or [""]
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Turn what goes wrong with stdout into errors that say so."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderLeft from None
+    except OSError as exc:
+        raise ClientError(f"cannot write to stdout: {exc.strerror or exc}") from exc

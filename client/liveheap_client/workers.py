@@ -15,6 +15,7 @@ from liveheap.registry import Entry
 from liveheap_client.errors import ConnectError, UsageError
 from liveheap_client.patience import state
 
+ZOMBIE = "Z"
 START_HINT = "start it with: liveheap run -- CMD, or call liveheap.start() in it"
 
 
@@ -52,10 +53,11 @@ class Worker:
 
 
 def local(environ: Mapping[str, str]) -> list[Worker]:
-    """Return the workers of this machine, by pid."""
+    """Return the workers of this machine, by pid; the dead whom nobody reaped aside."""
     found = [
         Worker(entry, _rss_bytes(entry.pid), _uptime_s(entry.start_time))
         for entry in registry.entries(environ)
+        if state(entry.pid) != ZOMBIE
     ]
     return sorted(found, key=lambda worker: worker.pid)
 
@@ -109,7 +111,7 @@ def _no_agent(pid: int) -> ConnectError:
     found = state(pid)
     if found is None:
         return ConnectError(f"no process {pid} here", hint="liveheap ps")
-    if found == "Z":
+    if found == ZOMBIE:
         return ConnectError(f"process {pid} has ended (a zombie)", hint="liveheap ps")
     leader = _thread_group(pid)
     if leader not in (None, pid):

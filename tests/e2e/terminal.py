@@ -1,4 +1,4 @@
-"""Run `liveheap ...` as a user does: as another process, with or without a terminal."""
+"""Run `liveheap ...` on a terminal of 80 columns, as a user does."""
 
 import contextlib
 import errno
@@ -13,29 +13,10 @@ import termios
 from collections.abc import Iterator
 from pathlib import Path
 
-MODULE = [sys.executable, "-m", "liveheap_client"]
+from command_line import MODULE
+
 DEADLINE_S = 20.0
 FAKE_SSH = Path(__file__).with_name("fake_ssh.py")
-
-
-def liveheap(
-    *words: object, env: dict[str, str], stdin: str = "", expect: int = 0
-) -> "subprocess.CompletedProcess[str]":
-    """Run one command in pipes, and check its exit code."""
-    done = subprocess.run(
-        [*MODULE, *map(str, words)],
-        env=env,
-        input=stdin,
-        text=True,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    told = f"{words}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert done.returncode == expect, told
-    assert "Traceback" not in done.stderr, told
-    assert "\x1b" not in done.stdout + done.stderr, told
-    return done
 
 
 def without(*modules: str) -> list[str]:

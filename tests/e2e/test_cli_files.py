@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from terminal import liveheap
+from command_line import liveheap
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
@@ -94,6 +94,64 @@ def test_a_bad_file_is_exit_6_and_no_traceback(
     for verb in (["histogram"], ["backrefs", "Leaky"]):
         done = liveheap(*verb, files[0], env=ENV, expect=BAD_FILE)
         assert words in done.stderr
+
+
+def test_an_ordinary_file_is_no_host_to_ask(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("buy milk")
+
+    for words in (["histogram", notes], ["backrefs", "T", notes], ["diff", notes, "x"]):
+        done = liveheap(*words, env=ENV, expect=None)
+        assert done.returncode in (BAD_FILE, USAGE)
+        assert "ssh" not in done.stderr
+        assert "hint: " in done.stderr
+
+
+def test_every_bad_file_comes_with_a_hint(files: list[Path]) -> None:
+    files[0].write_bytes(files[0].read_bytes()[:-40])
+
+    done = liveheap("histogram", files[0], env=ENV, expect=BAD_FILE)
+
+    assert "hint: take it again" in done.stderr
+
+
+def test_a_snapshot_is_not_compared_with_itself(files: list[Path]) -> None:
+    again = files[0].with_name("link.liveheap")
+    again.symlink_to(files[0])
+
+    for twice in (files[0], again):
+        done = liveheap("diff", files[0], twice, env=ENV, expect=USAGE)
+        assert "given twice" in done.stderr
+
+
+def test_files_in_the_wrong_order_are_compared_with_a_word_about_it(
+    tmp_path: Path,
+) -> None:
+    newer = write_snapshot(tmp_path / "b.liveheap", grown(9), header={"created": 20.5})
+    older = write_snapshot(tmp_path / "a.liveheap", grown(5), header={"created": 10})
+
+    assert "oldest first" in liveheap("diff", newer, older, env=ENV).stderr
+    assert liveheap("diff", older, newer, env=ENV).stderr == ""
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--interval", "5"), ("--rounds", "3"), ("--keep", "x"), ("--gc",), ("--force",)],
+)
+def test_options_for_a_live_worker_are_refused_for_files(
+    option: tuple[str, ...], files: list[Path]
+) -> None:
+    done = liveheap("diff", *files, *option, env=ENV, expect=USAGE)
+
+    assert f"{option[0]}: for a live worker only" in done.stderr
+
+
+def test_backrefs_says_which_word_is_wrong(files: list[Path]) -> None:
+    both = liveheap("backrefs", "T", files[0], "--dot", "--json", env=ENV, expect=USAGE)
+    swapped = liveheap("backrefs", files[0], env=ENV, expect=USAGE)
+
+    assert "exclude each other" in both.stderr
+    assert f"hint: liveheap backrefs TYPE {files[0]}" in swapped.stderr
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

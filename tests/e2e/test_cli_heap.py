@@ -1,12 +1,15 @@
 """The verbs that read a heap, on a real worker: snapshot, diff, backrefs, histogram."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import liveheap
 from spawn import Worker
-from terminal import liveheap, on_a_screen
+from terminal import on_a_screen
 
 USAGE, CANNOT_CONNECT, SAID_NO, INTERRUPTED = 2, 3, 5, 130
 
@@ -65,6 +68,34 @@ def test_a_snapshot_overwrites_nothing_unasked(
     assert path.read_bytes().startswith(b"\x93LHSNAP\n")
 
 
+def test_a_pipe_in_the_place_of_the_file_stays_a_pipe(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    liveheap("snapshot", "-o", pipe, "--force-overwrite", env=env, expect=USAGE)
+
+    assert pipe.is_fifo()
+
+
+def test_a_kept_round_needs_a_directory(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    done = liveheap("diff", "--keep", tmp_path / "file", env=env, expect=1)
+
+    assert "cannot keep files in" in done.stderr
+    assert "hint: " in done.stderr
+
+
+def test_a_place_that_is_no_directory_says_how_to_name_another(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    done = liveheap("snapshot", "-o", tmp_path / "no" / "x", env=env, expect=1)
+
+    assert "hint: another place: -o FILE" in done.stderr
+
+
 def test_a_pause_that_nobody_can_keep_is_refused_by_the_agent(
     env: dict[str, str], in_tmp: Path
 ) -> None:
@@ -80,6 +111,19 @@ def test_histogram_counts_what_the_worker_made(env: dict[str, str]) -> None:
     assert {row["type"]: row["count"] for row in rows}["__main__.Marker"] == 1000
     sizes = [row["bytes"] for row in rows]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_types_have_one_name_live_and_from_a_file(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.liveheap"
+    liveheap("snapshot", "-o", path, env=env)
+
+    live = json.loads(liveheap("histogram", "-n", 5000, "--json", env=env).stdout)
+    kept = json.loads(liveheap("histogram", path, "-n", 5000, "--json", env=env).stdout)
+
+    names = [{row["type"] for row in rows} for rows in (live, kept)]
+    assert {"dict", "str", "list"} <= names[0] & names[1]
 
 
 def test_histogram_in_a_pipe_has_plain_numbers(env: dict[str, str]) -> None:
@@ -135,6 +179,30 @@ def test_a_shell_asks_no_second_worker(env: dict[str, str]) -> None:
     done = liveheap("attach", env=env, stdin="diff 4711\n", expect=USAGE)
 
     assert "one worker" in done.stderr
+
+
+def test_backrefs_on_a_terminal_says_what_its_snapshot_cost(
+    env: dict[str, str],
+) -> None:
+    with on_a_screen("backrefs", "Marker", env=env) as screen:
+        assert screen.end() == 0
+
+    assert "the worker stopped for" in screen.seen
+
+
+def test_ctrl_c_during_a_snapshot_leaves_no_file(
+    env: dict[str, str], in_tmp: Path, worker: Worker
+) -> None:
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        with on_a_screen("snapshot", worker.pid, "-o", "x", env=env) as screen:
+            screen.wait_for("not answering")
+            screen.type("\x03")
+            assert screen.end() == INTERRUPTED
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+
+    assert list(in_tmp.iterdir()) == []
 
 
 def test_ctrl_c_ends_a_hunt_and_leaves_nothing(

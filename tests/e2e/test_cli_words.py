@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from terminal import FAKE_SSH, liveheap, without
+from command_line import liveheap
+from terminal import FAKE_SSH, without
 
 VERBS = (
     "attach",
@@ -67,9 +68,13 @@ def test_every_verb_has_help_that_fits_the_screen(
         ("status", "web;id"),
         ("status", "web/0"),
         ("status", "--via", "cat", "4711"),
+        ("status", "--via", ""),
+        ("status", "./nowhere"),
         ("status", "--timeout", "0"),
         ("snapshot", "--max-pause", "-1"),
         ("snapshot", "-o", "/"),
+        ("snapshot", "-o", "-"),
+        ("snapshot", "-o", "/dev/null", "--force-overwrite"),
         ("histogram", "--limit", "0"),
         ("diff", "--interval", "soon"),
         ("diff", "--interval", "0"),
@@ -77,6 +82,7 @@ def test_every_verb_has_help_that_fits_the_screen(
         ("backrefs",),
         ("completion", "tcsh"),
         ("ps", "4711"),
+        ("ps", "box", "--via", "cat"),
         ("ps", "--nonsense"),
         ("run",),
         ("bridge", "--pid", "x"),
@@ -91,6 +97,16 @@ def test_wrong_words_are_a_usage_error_with_a_hint(
     assert first.startswith("liveheap: ")
     assert last.startswith("hint: ")
     assert done.stdout == ""
+
+
+def test_no_words_at_all_are_answered_with_the_help(nobody: dict[str, str]) -> None:
+    assert liveheap(env=nobody).stdout == liveheap("--help", env=nobody).stdout
+
+
+def test_help_cuts_no_summary_short(nobody: dict[str, str]) -> None:
+    listed = liveheap("--help", env=nobody).stdout.partition("Commands:")[2]
+
+    assert "..." not in listed
 
 
 def test_no_worker_at_all_is_said_with_a_hint_how_to_start_one(

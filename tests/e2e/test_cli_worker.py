@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from spawn import Worker
-from terminal import FAKE_SSH, MODULE, liveheap, on_a_screen, without
+from command_line import MODULE, liveheap
+from spawn import Worker, eventually
+from terminal import FAKE_SSH, on_a_screen, without
+
+from liveheap_client import patience
 
 CANNOT_CONNECT, REFUSED, INTERRUPTED = 3, 4, 130
 PROMPT_ENDS = "\x1b[?2004l"
@@ -112,6 +115,46 @@ def test_via_talks_over_the_stdio_of_any_command(
     assert json.loads(answer)["pid"] == worker.pid
 
 
+def test_via_gets_the_scope_and_the_list_that_a_verb_needs(
+    worker: Worker, env: dict[str, str], tmp_path: Path
+) -> None:
+    bridge = f"{sys.executable} -m liveheap_client bridge"
+    file = tmp_path / "x.liveheap"
+
+    liveheap("snapshot", "-o", file, "--via", f"{bridge} --pid {worker.pid}", env=env)
+    listed = liveheap("ps", "--json", "--via", bridge, env=env).stdout
+
+    assert file.stat().st_size > 1000
+    assert [entry["pid"] for entry in json.loads(listed)] == [worker.pid]
+
+
+def test_via_a_shell_is_told_which_words_its_bridge_lacks(
+    worker: Worker, env: dict[str, str]
+) -> None:
+    own = f"exec {sys.executable} -m liveheap_client bridge --pid {worker.pid}"
+
+    done = liveheap("snapshot", "--via", f'sh -c "{own}"', env=env, expect=REFUSED)
+
+    assert "hint: let CMD end in: liveheap bridge --scope graph" in done.stderr
+
+
+def test_several_workers_behind_a_bridge_come_with_the_right_hint(
+    worker: Worker, env: dict[str, str], spawn_worker: Callable[..., Worker]
+) -> None:
+    spawn_worker("plain", env={"LIVEHEAP_DIR": str(worker.run_dir)})
+    bridge = f"{sys.executable} -m liveheap_client bridge"
+    far = {**through_ssh(env, "run")}
+    remote = ("--remote-command", far["REMOTE"])
+
+    via = liveheap("status", "--via", bridge, env=env, expect=2)
+    ssh = liveheap("status", "box", *remote, env=far, expect=2)
+    name = liveheap("status", "box/nobody", *remote, env=far, expect=CANNOT_CONNECT)
+
+    assert "liveheap bridge --pid PID" in via.stderr
+    assert "hint: name one of them as the target: box/PID" in ssh.stderr
+    assert "hint: liveheap ps box" in name.stderr
+
+
 @pytest.mark.parametrize("mode", ["run", "noise"])
 def test_a_host_is_reached_through_ssh_and_noise_is_skipped(
     mode: str, worker: Worker, env: dict[str, str]
@@ -173,11 +216,24 @@ def test_a_worker_stopped_by_a_signal_is_told_and_not_waited_for_forever(
         os.kill(worker.pid, signal.SIGCONT)
 
     assert "is stopped" in done.stderr
+    assert f"hint: let it go on: kill -CONT {worker.pid}" in done.stderr
     liveheap("status", worker.pid, env=env)
 
 
+def test_a_worker_that_died_and_was_not_reaped_is_said_to_have_ended(
+    worker: Worker, env: dict[str, str]
+) -> None:
+    os.kill(worker.pid, signal.SIGKILL)
+    eventually(lambda: patience.state(worker.pid) == "Z", what="it is a zombie")
+
+    done = liveheap("status", worker.pid, env=env, expect=CANNOT_CONNECT)
+
+    assert f"process {worker.pid} has ended" in done.stderr
+    assert json.loads(liveheap("ps", "--json", env=env).stdout) == []
+
+
 def test_the_shell_takes_lines_from_a_pipe(worker: Worker, env: dict[str, str]) -> None:
-    lines = "status --json\n\n# a comment\nhelp\nexit\nnever\n"
+    lines = "status --json\n\n# a comment\nhelp\nexit now\nnever\n"
 
     done = liveheap("attach", worker.pid, env=env, stdin=lines)
 

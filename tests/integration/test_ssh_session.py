@@ -87,7 +87,7 @@ def test_backrefs_over_ssh_find_what_only_greenlets_hold(desk: dict[str, str]) -
 def test_attach_over_ssh_answers_the_same_verbs(
     worker: Worker, desk: dict[str, str]
 ) -> None:
-    done = liveheap("attach", "box", env=desk, input="status\nexit\n")
+    done = liveheap("attach", "box", env=desk, stdin="status\nexit\n")
 
     assert str(worker.pid) in done.stdout
 

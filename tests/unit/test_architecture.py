@@ -64,6 +64,7 @@ MAY_IMPORT = """
     client.bridge    : errors protocol client.errors client.transport client.patience
     client.bridge    : client.workers client.reach
     client.launch    : client.errors
+    client.streams   :
     client.bare      : *
     client.demo      : *
     client.shell     : *

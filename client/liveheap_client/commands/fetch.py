@@ -42,11 +42,19 @@ def default_path(pid: int, *, directory: Path | None = None) -> Path:
     return (directory or Path()) / f"{pid}-{stamp}{SUFFIX}"
 
 
-def refuse_overwrite(path: Path) -> None:
-    """Raise UsageError if something is at `path`; before the worker is disturbed."""
+def refuse_overwrite(path: Path, *, replace: bool = False) -> None:
+    """Raise UsageError if something is at `path`; before the worker is disturbed.
+
+    With `replace` a file may be there. A device or a pipe never: the snapshot would
+    take its place, and as root that would be the end of /dev/null.
+    """
     if path.is_dir():
         raise UsageError(f"{path} is a directory", hint="-o names a file")
-    if os.path.lexists(path):
+    if str(path) == "-" or (path.exists() and not path.is_file()):
+        raise UsageError(
+            f"a snapshot goes into a file, and {path} is none", hint="-o names a file"
+        )
+    if os.path.lexists(path) and not replace:
         raise UsageError(
             f"{path} exists already", hint="-o NAME, or --force-overwrite to replace it"
         )
@@ -58,15 +66,19 @@ def fetch(
     *,
     args: Mapping[str, Any] | None = None,
     on_progress: OnFetched | None = None,
+    elsewhere: str = "-o FILE",
 ) -> Blob:
-    """Take a snapshot of the session's worker into `path`; return its frame."""
+    """Take a snapshot of the session's worker into `path`; return its frame.
+
+    `elsewhere` is how a person names another place, should this one be full.
+    """
     try:
         return _fetch(session, path, args or {}, on_progress)
     except OSError as exc:
         _discard(path)
         raise ClientError(
             f"cannot write {path}: {exc.strerror or exc}",
-            hint="another place: -o FILE",
+            hint=f"another place: {elsewhere}",
         ) from exc
     except ConnectionLost as exc:
         part = Path(f"{path}.part")

@@ -113,17 +113,23 @@ def _fetch_stubbornly(
     caller: Caller, path: Path, args: dict[str, Any], watch: Watch
 ) -> Blob:
     """Fetch one snapshot, calling again if the link fails. The last failure counts."""
+
+    def attempt() -> Blob:
+        return fetch(
+            caller.session(Scope.GRAPH),
+            path,
+            args=args,
+            on_progress=watch.on_fetch,
+            elsewhere="--keep DIR, or TMPDIR=DIR before the command",
+        )
+
     for delay_s in RETRY_DELAYS_S:
         try:
-            return fetch(
-                caller.session(Scope.GRAPH), path, args=args, on_progress=watch.on_fetch
-            )
+            return attempt()
         except TransportError as exc:
             if isinstance(exc, ConnectError | WorkerGone) or not caller.has_answered:
                 raise
             watch.on_trouble(f"{exc}; trying again in {delay_s:g} s")
             caller.hang_up()
             threading.Event().wait(delay_s)
-    return fetch(
-        caller.session(Scope.GRAPH), path, args=args, on_progress=watch.on_fetch
-    )
+    return attempt()

@@ -6,6 +6,7 @@ obeyed; and no name may fill the screen.
 """
 
 LONGEST = 256
+_PLAIN_MARKS = str.maketrans("├└│─…", "|`|-~")
 
 
 def visible(text: object, *, longest: int = LONGEST) -> str:
@@ -21,6 +22,17 @@ def visible(text: object, *, longest: int = LONGEST) -> str:
 def visible_block(text: object) -> list[str]:
     """Return the lines of a text of several lines, each made harmless."""
     return [visible(line) for line in str(text).split("\n")]
+
+
+def drawable(line: str, *, encoding: str | None) -> str:
+    """Return a line of ours in the marks that an encoding has."""
+    if line.isascii():
+        return line
+    try:
+        line.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return line.translate(_PLAIN_MARKS)
+    return line
 
 
 def _spelled(mark: str) -> str:

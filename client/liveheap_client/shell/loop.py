@@ -28,7 +28,7 @@ def loop(desk: Desk, commands: Commands, *, title: str) -> int:
     worst = OK
     for line in _lines(desk, commands, title):
         try:
-            if line.strip() in _LEAVE:
+            if line.split()[:1] and line.split()[0] in _LEAVE:
                 break
             code = run_line(desk, commands, line)
         except LiveheapError as error:

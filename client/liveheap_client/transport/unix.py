@@ -22,6 +22,12 @@ def connect(path: str, *, timeout: float, peer: str | None = None) -> SocketTran
             f"{peer} does not accept a connection within {timeout:g} s",
             hint="is the process stopped? its queue of connections is full",
         ) from exc
+    except ConnectionRefusedError as exc:
+        connected.close()
+        raise ConnectError(
+            f"nobody listens at {peer} any more: it ended, or its agent was stopped",
+            hint="liveheap ps lists the workers that answer",
+        ) from exc
     except OSError as exc:
         connected.close()
         raise ConnectError(

@@ -11,6 +11,7 @@ from liveheap.protocol.results import Table
 from liveheap_client.desk import Desk
 from liveheap_client.progress import Bar, bar
 from liveheap_client.render import shapes
+from liveheap_client.render.flags import reservations
 from liveheap_client.render.units import human_seconds
 from liveheap_client.verbs.base import Verb, json_option, target_argument
 
@@ -41,15 +42,17 @@ def ask(
     args: dict[str, Any],
     *,
     as_json: bool,
+    rename: Callable[[shapes.Shape], shapes.Shape] = lambda shape: shape,
 ) -> int:
-    """Send one request and show its result."""
+    """Send one request and show its result, as `rename` calls things."""
     notes: list[Progress] = []
     with desk.caller(target) as caller, bar(desk.terminal) as progress:
+        progress.update(command.name)
         session = caller.session(command.scope)
         shape = session.request(
             command.name, args, on_progress=_teller(command.name, progress, notes)
         )
-    show(desk, shape, as_json=as_json)
+    show(desk, rename(shape), as_json=as_json)
     if desk.terminal.talk_is_watched and not as_json:
         for note in notes:
             desk.terminal.say(cost_line(note))
@@ -96,9 +99,7 @@ def cost_line(note: Progress) -> str:
         parts.append(f"the worker stopped for {human_seconds(pause_ns / 1e9)}")
     if note.detail.get("in_process"):
         parts.append("it counted by itself, without a fork")
-    flags = note.detail.get("flags")
-    if isinstance(flags, list) and flags:
-        parts.append(", ".join(map(str, flags)))
+    parts += reservations(note.detail.get("flags"))
     return "; ".join(parts)
 
 

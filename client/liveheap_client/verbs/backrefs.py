@@ -7,12 +7,14 @@ import click
 
 from liveheap.protocol.auth import Scope
 from liveheap_client.commands.fetch import fetch
-from liveheap_client.desk import Desk, is_snapshot
+from liveheap_client.desk import Desk
+from liveheap_client.errors import UsageError
 from liveheap_client.progress import bar
 from liveheap_client.render import backrefs as backrefs_text
 from liveheap_client.verbs.base import Verb, json_option, place_argument
-from liveheap_client.verbs.load import load
-from liveheap_client.verbs.snapshot import teller
+from liveheap_client.verbs.load import read
+from liveheap_client.verbs.places import is_snapshot
+from liveheap_client.verbs.snapshot import summary, teller
 
 if TYPE_CHECKING:
     from liveheap_client.analysis.graph import HeapGraph
@@ -37,6 +39,13 @@ def perform(
     """Find the graph, build the tree, show it."""
     from liveheap_client.analysis import backrefs  # noqa: PLC0415 - numpy is slow
 
+    if dot and as_json:
+        raise UsageError("--dot and --json exclude each other", hint="one of the two")
+    if is_snapshot(type_name):
+        raise UsageError(
+            f"the type comes first; {type_name!r} is a snapshot file",
+            hint=f"liveheap backrefs TYPE {type_name}",
+        )
     graph = _graph(desk, place)
     tree = backrefs.tree(graph, type_name, depth=depth, limit=limit)
     if dot:
@@ -49,21 +58,25 @@ def perform(
 
 
 def _graph(desk: Desk, place: str | None) -> "HeapGraph":
-    if place is not None and is_snapshot(place):
-        return load(Path(place))
     if place is None and desk.newest is not None:
         desk.terminal.say(f"from {desk.newest.name}; `snapshot` takes a newer one")
-        return load(desk.newest)
-    with (
-        desk.caller(place) as caller,
-        desk.scratch() as directory,
-        bar(desk.terminal) as progress,
-    ):
+        place = str(desk.newest)
+    if place is not None and is_snapshot(place):
+        return read(desk, Path(place))
+    with desk.caller(place) as caller, desk.scratch() as directory:
         path = directory / "backrefs.liveheap"
-        fetch(caller.session(Scope.GRAPH), path, on_progress=teller(progress))
+        with bar(desk.terminal) as progress:
+            blob = fetch(
+                caller.session(Scope.GRAPH),
+                path,
+                on_progress=teller(progress),
+                elsewhere="TMPDIR=DIR before the command",
+            )
+        if desk.terminal.talk_is_watched:
+            desk.terminal.say(summary(blob, path.stat().st_size))
         if desk.in_shell:
             desk.newest = path
-        return load(path)
+        return read(desk, path)
 
 
 VERB = Verb(

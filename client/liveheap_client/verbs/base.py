@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
 from liveheap_client import workers
+from liveheap_client.commands.fetch import SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,37 @@ def target_argument() -> click.Argument:
 
 def places_argument(metavar: str) -> click.Argument:
     """Return snapshot files, or where a target is possible, one of those."""
-    return click.Argument(["places"], nargs=-1, metavar=metavar, type=click.Path())
+    return click.Argument(
+        ["places"],
+        nargs=-1,
+        metavar=metavar,
+        type=click.Path(),
+        shell_complete=_complete_place,
+    )
 
 
 def place_argument(metavar: str) -> click.Argument:
     """Return one snapshot file, or a target."""
-    return click.Argument(["place"], required=False, metavar=metavar, type=click.Path())
+    return click.Argument(
+        ["place"],
+        required=False,
+        metavar=metavar,
+        type=click.Path(),
+        shell_complete=_complete_place,
+    )
+
+
+def _complete_place(
+    context: click.Context, parameter: click.Parameter, typed: str
+) -> list[CompletionItem]:
+    """Return workers and snapshots; the shell's own files where neither fits."""
+    snapshots = [
+        CompletionItem(path.name)
+        for path in sorted(Path().glob(f"*{SUFFIX}"))
+        if path.name.startswith(typed)
+    ]
+    found = [*_complete_target(context, parameter, typed), *snapshots]
+    return found or [CompletionItem(typed, type="file")]
 
 
 def _complete_target(

@@ -31,7 +31,11 @@ VERB = Verb(
     name="completion",
     help=_HELP,
     perform=perform,
-    params=(click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"])),),
+    params=(
+        click.Argument(
+            ["shell"], metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"])
+        ),
+    ),
     connects=False,
     in_shell=False,
 )

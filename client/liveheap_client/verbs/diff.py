@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +16,21 @@ from liveheap_client.commands.rounds import (
     round_path,
     seconds,
 )
-from liveheap_client.desk import Desk, is_snapshot
+from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
 from liveheap_client.progress import Bar, bar
 from liveheap_client.render import growth as growth_text
 from liveheap_client.render.units import human_seconds
 from liveheap_client.verbs.base import Verb, json_option, places_argument
 from liveheap_client.verbs.load import load, series
-from liveheap_client.verbs.snapshot import SNAPSHOT_OPTIONS, teller
+from liveheap_client.verbs.places import is_snapshot
+from liveheap_client.verbs.snapshot import SNAPSHOT_OPTIONS, changed_options, teller
 
 if TYPE_CHECKING:
     from liveheap_client.analysis.growth import Series
 
 DEFAULT_INTERVAL = "60"
+DEFAULT_ROUNDS = 2
 _HELP = """Name what grows, and the path that holds it.
 
 Takes a snapshot in every round, or compares snapshot files, oldest first. Objects
@@ -43,7 +45,7 @@ def perform(
     *,
     places: Sequence[str],
     interval: str | None,
-    rounds: int,
+    rounds: int | None,
     keep: str | None,
     as_json: bool,
     **args: Any,
@@ -51,30 +53,71 @@ def perform(
     """Compare files, or hunt."""
     files = [place for place in places if is_snapshot(place)]
     if files and len(files) == len(places):
-        if interval is not None or keep is not None:
-            raise UsageError("--interval and --keep are for a live worker, not files")
+        live = {"--interval": interval, "--rounds": rounds, "--keep": keep}
+        refuse_live_options([name for name, value in live.items() if value is not None])
+        refuse_live_options(changed_options(args))
         return compare(desk, [Path(file) for file in files], as_json=as_json)
     if files or len(places) > 1:
+        other = next(place for place in places if place not in files)
         raise UsageError(
-            "diff takes one target, or two and more snapshot files",
+            f"diff takes one target, or two and more snapshot files; {other!r} is none",
             hint="liveheap diff A.liveheap B.liveheap",
         )
     span = seconds(interval or DEFAULT_INTERVAL)
     target = places[0] if places else None
-    hunt = Hunt(desk, interval_s=span, rounds=rounds, as_json=as_json)
+    count = DEFAULT_ROUNDS if rounds is None else rounds
+    hunt = Hunt(desk, interval_s=span, rounds=count, as_json=as_json)
     return hunt.run(target, None if keep is None else Path(keep), args)
 
 
 def compare(desk: Desk, paths: Sequence[Path], *, as_json: bool) -> int:
     """Compare snapshot files."""
     if len(paths) < 2:
-        raise UsageError("a comparison needs two snapshots", hint="or a live worker")
+        raise UsageError(
+            "a comparison needs two snapshots",
+            hint="liveheap diff A.liveheap B.liveheap, or liveheap diff TARGET",
+        )
+    refuse_same_file(paths)
+    created: list[float] = []
     with bar(desk.terminal) as progress:
         found = series()
         for path in paths:
             progress.update(f"reading {path.name}", done=len(found), total=len(paths))
-            found.add(load(path))
+            graph = load(path)
+            created.append(moment(graph.header))
+            found.add(graph)
+            del graph  # or it would stay while the next one is read
+    if created != sorted(created):
+        desk.terminal.say("these are not in the order they were taken: oldest first")
     return conclude(desk, found, as_json=as_json)
+
+
+def moment(header: Mapping[str, Any]) -> float:
+    """Return when a snapshot was taken; 0 if it does not say."""
+    created = header.get("created")
+    return created if isinstance(created, int | float) else 0
+
+
+def refuse_same_file(paths: Sequence[Path]) -> None:
+    """Raise UsageError if a file is given twice: it would never show growth."""
+    known: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            if (found.st_dev, found.st_ino) in known:
+                raise UsageError(
+                    f"{path} is given twice", hint="a comparison needs two snapshots"
+                )
+            known[found.st_dev, found.st_ino] = path
+
+
+def refuse_live_options(names: Sequence[str]) -> None:
+    """Raise UsageError if options that only a live worker heeds came with files."""
+    if names:
+        raise UsageError(
+            f"{', '.join(names)}: for a live worker only, not for files",
+            hint="liveheap diff --help",
+        )
 
 
 class Hunt:
@@ -170,10 +213,8 @@ VERB = Verb(
         click.Option(
             ["--rounds"],
             type=click.IntRange(2, 100),
-            default=2,
-            show_default=True,
             metavar="N",
-            help="Snapshots to take.",
+            help=f"Snapshots to take.  [default: {DEFAULT_ROUNDS}]",
         ),
         click.Option(
             ["--keep", "--save"], metavar="DIR", help="Keep the rounds' files here."

@@ -5,10 +5,12 @@ from typing import Any
 
 from liveheap.commands.histogram import COLUMNS, HISTOGRAM
 from liveheap.protocol.results import Table
-from liveheap_client.desk import Desk, is_snapshot
+from liveheap_client.desk import Desk
+from liveheap_client.render.shapes import Shape
 from liveheap_client.verbs.ask import ask, help_text, option, show
 from liveheap_client.verbs.base import Verb, json_option, place_argument
-from liveheap_client.verbs.load import load
+from liveheap_client.verbs.load import read
+from liveheap_client.verbs.places import is_snapshot
 
 
 def perform(
@@ -16,16 +18,27 @@ def perform(
 ) -> int:
     """Ask the worker, or count what a file holds."""
     if place is not None and is_snapshot(place):
-        show(desk, of_file(Path(place), top), as_json=as_json)
+        show(desk, of_file(desk, Path(place), top), as_json=as_json)
         return 0
-    return ask(desk, HISTOGRAM, place, {"top": top, **args}, as_json=as_json)
+    arguments = {"top": top, **args}
+    return ask(
+        desk, HISTOGRAM, place, arguments, as_json=as_json, rename=short_type_names
+    )
 
 
-def of_file(path: Path, top: int) -> Table:
+def short_type_names(shape: Shape) -> Shape:
+    """Call `builtins.dict` what snapshots, diffs and people call it."""
+    if not isinstance(shape, Table) or shape.columns[:1] != COLUMNS[:1]:
+        return shape
+    rows = [(str(name).removeprefix("builtins."), *rest) for name, *rest in shape.rows]
+    return Table(shape.columns, tuple(rows))
+
+
+def of_file(desk: Desk, path: Path, top: int) -> Table:
     """Count the objects of a snapshot."""
     from liveheap_client.analysis import histogram  # noqa: PLC0415 - numpy is slow
 
-    rows = histogram.table(load(path))[:top]
+    rows = histogram.table(read(desk, path))[:top]
     return Table(COLUMNS, tuple((row.type, row.count, row.bytes) for row in rows))
 
 

@@ -7,16 +7,32 @@ which `status` shall not pay.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from liveheap.errors import CorruptSnapshot, SnapshotError, TruncatedSnapshot
+from liveheap_client.desk import Desk
+from liveheap_client.progress import bar
+
 if TYPE_CHECKING:
     from liveheap_client.analysis.graph import HeapGraph
     from liveheap_client.analysis.growth import Series
 
 
+_HINTS: tuple[tuple[type[SnapshotError], str], ...] = (
+    (TruncatedSnapshot, "take it again: liveheap snapshot TARGET"),
+    (CorruptSnapshot, "was it copied whole? compare its checksum with the original's"),
+    (SnapshotError, "liveheap snapshot TARGET writes one"),
+)
+
+
 def load(path: Path) -> "HeapGraph":
-    """Read a snapshot file into a graph."""
+    """Read a snapshot file into a graph; an error says what to try."""
     from liveheap_client.analysis.graph import HeapGraph  # noqa: PLC0415 - see above
 
-    return HeapGraph.load(path)
+    try:
+        return HeapGraph.load(path)
+    except SnapshotError as error:
+        if error.hint is None:
+            error.hint = next(text for kind, text in _HINTS if isinstance(error, kind))
+        raise
 
 
 def series() -> "Series":
@@ -24,3 +40,10 @@ def series() -> "Series":
     from liveheap_client.analysis.growth import Series  # noqa: PLC0415 - see above
 
     return Series()
+
+
+def read(desk: Desk, path: Path) -> "HeapGraph":
+    """Read a snapshot file, with a word on the screen if it takes a while."""
+    with bar(desk.terminal) as progress:
+        progress.update(f"reading {path.name}")
+        return load(path)

@@ -1,6 +1,7 @@
 """`snapshot`: the heap's graph of a worker, into a file."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from liveheap_client.commands.fetch import (
 )
 from liveheap_client.desk import Desk
 from liveheap_client.progress import Bar, bar
+from liveheap_client.render.flags import reservations
 from liveheap_client.render.units import human_bytes, human_count, human_seconds
 from liveheap_client.verbs.ask import help_text, option
 from liveheap_client.verbs.base import Verb, json_option, target_argument
@@ -36,8 +38,8 @@ def perform(
 ) -> int:
     """Take one snapshot and say what it is."""
     path = None if output is None else Path(output)
-    if path is not None and not force_overwrite:
-        refuse_overwrite(path)
+    if path is not None:
+        refuse_overwrite(path, replace=force_overwrite)
     with desk.caller(target) as caller, bar(desk.terminal) as progress:
         session = caller.session(Scope.GRAPH)
         if path is None:
@@ -53,6 +55,16 @@ def perform(
     desk.terminal.show([str(path)])
     desk.terminal.say(summary(blob, os.path.getsize(path)))
     return 0
+
+
+def changed_options(args: Mapping[str, Any]) -> list[str]:
+    """Return the options of a snapshot that do not have their default value."""
+    defaults = {param.name: param.default for param in SNAPSHOT.params}
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, value in args.items()
+        if value != defaults.get(name)
+    ]
 
 
 def teller(progress: Bar, title: str = "snapshot") -> OnFetched:
@@ -78,8 +90,7 @@ def summary(blob: Blob, stored_bytes: int) -> str:
     ]
     if trailer.get("complete") is not True:
         parts.append(f"TRUNCATED: {trailer.get('reason') or 'the walk did not end'}")
-    if flags := trailer.get("flags"):
-        parts.append(", ".join(map(str, flags)))
+    parts += reservations(trailer.get("flags"))
     return "; ".join(parts)
 
 

@@ -5,30 +5,30 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+MODULE = (sys.executable, "-m", "liveheap_client")
 DEADLINE_S = 60.0
 
 
 def liveheap(
-    *words: object, env: Mapping[str, str], expect: int | None = 0, **options: Any
+    *words: object, env: Mapping[str, str], expect: int | None = 0, stdin: str = ""
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end and check its exit code, unless `expect` is None."""
+    """Run a command in pipes; check its exit code, unless `expect` is None."""
     done = subprocess.run(
-        [sys.executable, "-m", "liveheap_client", *map(str, words)],
+        [*MODULE, *map(str, words)],
         env=dict(env),
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
         check=False,
-        **{"stdin": subprocess.DEVNULL, **options}
-        if "input" not in options
-        else options,
     )
-    if expect is not None and done.returncode != expect:
-        raise AssertionError(
-            f"liveheap {' '.join(map(str, words))}: exit {done.returncode}, "
-            f"expected {expect}\n{done.stdout}\n{done.stderr}"
-        )
-    assert "Traceback" not in done.stderr, done.stderr
+    told = (
+        f"liveheap {' '.join(map(str, words))}: exit {done.returncode}, "
+        f"expected {expect}\n{done.stdout}\n{done.stderr}"
+    )
+    assert expect is None or done.returncode == expect, told
+    assert "Traceback" not in done.stderr, told
+    assert "\x1b" not in done.stdout + done.stderr, told
     return done
 
 
@@ -37,7 +37,7 @@ def starting(
 ) -> "subprocess.Popen[str]":
     """Start a command whose end the test does not only wait for."""
     return subprocess.Popen(
-        [sys.executable, "-m", "liveheap_client", *map(str, words)],
+        [*MODULE, *map(str, words)],
         env=dict(env),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
