@@ -52,18 +52,25 @@ OK = 0
 FAILED = 1
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+_CANNOT_CONNECT = 3
 
 _EXIT_CODES: tuple[tuple[type[LiveheapError], int], ...] = (
     (UsageError, 2),
-    (TransportError, 3),
+    (TransportError, _CANNOT_CONNECT),
     (AuthenticationError, 4),
     (CommandError, 5),
     (SnapshotError, 6),
 )
 
 
+# The handshake failed before anybody was refused: no common version, nobody of ours.
+_NO_SESSION = frozenset({"version", "busy", "closed", "not-liveheap"})
+
+
 def exit_code(error: LiveheapError) -> int:
     """Return the exit code of an error, as the manual promises it."""
+    if isinstance(error, AuthenticationError) and error.code in _NO_SESSION:
+        return _CANNOT_CONNECT
     for kind, code in _EXIT_CODES:
         if isinstance(error, kind):
             return code

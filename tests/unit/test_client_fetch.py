@@ -131,3 +131,13 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
 def test_the_default_name_holds_nothing_of_the_agent_s() -> None:
     assert default_path(4711).name.startswith("4711-2")
     assert default_path(4711).parent == Path()
+
+
+def test_a_device_is_never_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+
+    for path in (Path("/dev/null"), Path("-"), link):
+        with pytest.raises(UsageError):
+            refuse_overwrite(path, replace=True)
+    refuse_overwrite(tmp_path / "new", replace=True)
