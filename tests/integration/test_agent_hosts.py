@@ -55,6 +55,7 @@ def gevent_host(request: pytest.FixtureRequest, stage: Stage) -> Host:
     return start_host(stage, request.param)
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_idle_host_answers_in_a_millisecond(kind, stage):
     with start_host(stage, kind).connect() as client:
@@ -62,6 +63,7 @@ def test_an_idle_host_answers_in_a_millisecond(kind, stage):
     assert min(medians) < 1.0, f"p50 {medians} ms"
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("kind", KINDS)
 def test_beside_cpu_bound_code_a_ping_takes_milliseconds(kind, stage):
     host = start_host(stage, kind)
@@ -75,6 +77,7 @@ def test_beside_cpu_bound_code_a_ping_takes_milliseconds(kind, stage):
     assert min(medians) < 10.0, f"p50 {medians} ms"
 
 
+@pytest.mark.quiet
 def test_a_new_session_opens_beside_a_spinning_greenlet(gevent_host):
     gevent_host.keep_busy(SPIN_IN_BACKGROUND["gevent"])
     began = time.monotonic()
@@ -136,6 +139,7 @@ def test_status_counts_the_greenlets_of_a_small_host(gevent_host):
     assert before["greenlets"] >= 7
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("kind", KINDS)
 def test_gc_on_an_idle_host_is_quick_and_says_who_did_it(kind, stage):
     host = start_host(stage, kind)
@@ -152,6 +156,7 @@ def test_gc_on_an_idle_host_is_quick_and_says_who_did_it(kind, stage):
     assert took - facts["seconds"] < 0.1
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("kind", KINDS)
 def test_gc_beside_cpu_bound_code_runs_soon_on_the_main_thread(kind, stage):
     host = start_host(stage, kind)
