@@ -71,7 +71,7 @@ def make_samples():
     materialised.__dict__  # noqa: B018  making the dict is the point
     failure = Failure([7], marker)
     failure.note = [8]
-    generator = (lambda x: (yield x))([9])
+    generator = (lambda x: (yield x))([9])  # noqa: PLC3002  a frame with a local
     next(generator)
 
     def function(argument=[10], *, keyword=[11]):  # noqa: B006  held by the function
