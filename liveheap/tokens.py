@@ -104,13 +104,13 @@ def _read(path: Path, *, is_credential: bool) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as exc:
+        if not _can_be_looked_at(path):
+            return None
         if path.is_symlink():
             raise TokenError(
                 f"{path} is a link; the token must be a file of its own",
                 hint=f"rm {path}, or set LIVEHEAP_TOKEN_FILE to what it points to",
             ) from None
-        if not _can_be_looked_at(path):
-            return None
         raise TokenError(
             f"{path} cannot be opened: {exc.strerror}",
             hint=f"run as the worker's user; see: ls -l {path}",

@@ -9,6 +9,9 @@ verify what it decoded, whatever the frames were.
 A walk that ends early is a failure, not a shorter snapshot: what was sent of it has no
 trailer, so no file comes of it. A graph of which an arbitrary part is missing answers
 questions wrongly, and the reason is what the person needs.
+
+What leaves is what stands in the program's text, and sizes. Attribute names are names
+also where a program made them of data at run time (`setattr(object, text, value)`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from agent_host import Host, start_host
 from contract.minimal_client import Gone, connect
 from spawn import Stage, eventually
 
-from liveheap.errors import AuthenticationError
+from liveheap.errors import AuthenticationError, CommandError
 from liveheap.protocol.auth import MAGIC, ClientHandshake, Scope
 
 M1 = MAGIC + bytes([1, 2, 0, 0]) + bytes(4) + b"\xc1" * 32
@@ -30,6 +30,7 @@ GARBAGE = {
     "zeros": bytes(1 << 20),
     "one byte": b"x",
     "almost the magic": MAGIC[:-1] + b"\r",
+    "a request at once": struct.pack("<I", 8) + b"\x81\xa4kind\xa1x",
 }
 REFUSED_M1 = {
     "version 0": (8, 0),
@@ -47,6 +48,11 @@ BAD_FRAMES = {
     "not a map": struct.pack("<I", 1) + b"\x05",
     "a map of 2^31": struct.pack("<I", 5) + b"\xdf\x80\x00\x00\x00",
     "depth 1000": struct.pack("<I", 1000) + b"\x91" * 1000,
+    "a second handshake": M1,
+    "an extension type": struct.pack("<I", 6) + b"\x81\xa1x\xd4\x01\x00",
+    "a key that comes twice": struct.pack("<I", 7) + b"\x82\xa1x\x01\xa1x\x01",
+    "text that is not UTF-8": struct.pack("<I", 5) + b"\x81\xa1x\xa1\xff",
+    "not a number": struct.pack("<I", 12) + b"\x81\xa1x\xcb\x7f\xf8" + bytes(6),
     "unknown kind": b"\x0e\x00\x00\x00" + msgpack.packb({"kind": "reboot!"}),
 }
 
@@ -190,6 +196,86 @@ def test_a_bad_frame_ends_its_session_and_no_other(frame, host):
             assert read_all(client.socket) == b""
         assert other.request("status").as_dict()["pid"] == host.pid
         other.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../etc/passwd", "\0", "snapshot\n", "STATUS", " ", "__class__", "é" * 64],
+)
+def test_a_command_that_is_none_is_refused_in_words(name, host):
+    with host.unharmed(), host.connect() as client:
+        with pytest.raises(CommandError) as refused:
+            client.request(name)
+        assert refused.value.code == "unknown-command"
+        assert client.request("status").as_dict()["pid"] == host.pid
+        client.close()
+
+
+def spoil(token: Path, how: str) -> None:
+    genuine = token.read_bytes()
+    if how == "a link":
+        token.rename(token.with_name("elsewhere"))
+        token.symlink_to("elsewhere")
+    elif how == "none":
+        token.unlink()
+    elif how == "a fifo":
+        token.unlink()
+        os.mkfifo(token, 0o600)
+    else:
+        token.write_bytes(genuine[:31] if how == "31 bytes" else b"")
+        if how == "for all to read":
+            token.write_bytes(genuine)
+            token.chmod(0o644)
+
+
+@pytest.mark.parametrize(
+    "how", ["for all to read", "a link", "empty", "31 bytes", "none", "a fifo"]
+)
+def test_an_agent_with_an_unfit_token_lets_nobody_in(how, host):
+    token = host.worker.run_dir / "token"
+    genuine = token.read_bytes()
+    with host.unharmed():
+        spoil(token, how)
+        with pytest.raises(AuthenticationError) as refused:
+            connect(host.worker.wait_for_socket(), token=genuine)
+        assert refused.value.code == "key"
+        token.unlink(missing_ok=True)
+        token.write_bytes(genuine)
+        token.chmod(0o600)
+
+
+def test_strangers_at_the_port_do_not_keep_the_owner_from_the_socket(stage):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    host = start_host(stage, "plain", env={"LIVEHEAP_TCP": f"127.0.0.1:{port}"})
+    strangers = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+    began = time.monotonic()
+    assert host.status()["pid"] == host.pid
+    assert time.monotonic() - began < 3
+    for sock in strangers:
+        sock.close()
+
+
+def is_served(host: Host) -> bool:
+    with suppress(OSError, AuthenticationError):
+        return bool(host.status()["pid"] == host.pid)
+    return False
+
+
+def test_hundreds_of_wrong_proofs_cost_one_line_and_no_thread(host):
+    path = str(host.worker.wait_for_socket())
+    with host.unharmed():
+        threads, refused = host.threads(), 0
+        for _ in range(300):
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(path)
+                sock.sendall(M1 + bytes(32))
+                refused += 1
+        assert host.threads() <= threads
+        eventually(lambda: is_served(host), what="the queue of strangers ends")
+    assert refused > 16
+    lines = (host.worker.run_dir / "audit.log").read_text().splitlines()
+    assert sum('"strangers"' in line for line in lines) <= 1
 
 
 def test_half_a_frame_and_then_silence_holds_nobody_up(host):

@@ -183,6 +183,27 @@ def test_another_uid_cannot_read_a_token_and_is_told_why():
     assert "cannot be opened: Permission denied / run as" in done.stdout
 
 
+@needs_root
+def test_a_home_that_was_left_with_its_user_is_passed_over():
+    program = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from liveheap.tokens import ensure_token, find_token\n"
+        "os.setresgid(12345, 12345, 12345); os.setresuid(12345, 12345, 12345)\n"
+        "environ = {'HOME': sys.argv[2], 'LIVEHEAP_DIR': sys.argv[3]}\n"
+        "run = Path(sys.argv[3]); run.mkdir(0o700)\n"
+        "assert ensure_token(environ, run) == run / 'token'\n"
+        "assert len(find_token(environ, run)) == 32\n"
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o777)
+        home = Path(directory, "home")
+        put(home / ".config" / "liveheap" / "token")
+        home.chmod(0o700)
+        command = [sys.executable, "-c", program, str(ROOT), str(home)]
+        subprocess.run([*command, f"{directory}/run"], check=True)
+
+
 def test_a_new_token_is_random_private_and_complete(home):
     environ, paths = places(home)
     del environ["LIVEHEAP_TOKEN_FILE"]

@@ -1,0 +1,65 @@
+"""Many sessions, many walks: the worker ends with what it began with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from agent_host import Host, start_host
+from spawn import eventually
+
+# A hunt through the night is thousands; LIVEHEAP_ENDURANCE=10 makes this 2,000 and 300.
+TIMES = int(os.environ.get("LIVEHEAP_ENDURANCE", "1"))
+SESSIONS, SNAPSHOTS = 200 * TIMES, 30 * TIMES
+GROWTH_ALLOWED = 2 << 20
+
+
+def rss(pid: int) -> int:
+    """Return the resident bytes of a process."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def session(host: Host) -> None:
+    with host.connect() as client:
+        client.request("status")
+        client.request("histogram", top=5)
+
+
+def snapshot(host: Host) -> None:
+    with host.connect() as client:
+        _, chunks, blob = client.stream("snapshot", force=True)
+        assert blob.trailer["complete"]
+        assert chunks
+
+
+def broken_off(host: Host) -> None:
+    """A client that leaves in the middle of a transfer."""
+    with host.connect() as client:
+        next(client.answers(client.ask("snapshot", force=True)))
+    eventually(host.has_quiet_agent, what="its session ends")
+
+
+def test_sessions_and_walks_leave_nothing_behind(stage):
+    host = start_host(stage, "plain")
+    with host.unharmed():
+        for warm_up in (session, snapshot, broken_off):
+            for _ in range(5):
+                warm_up(host)
+        eventually(host.has_quiet_agent, what="sessions end")
+        before = rss(host.pid), objects(host)
+        for number in range(SESSIONS):
+            session(host)
+            if number % (SESSIONS // SNAPSHOTS) == 0:
+                snapshot(host)
+                broken_off(host)
+        eventually(host.has_quiet_agent, what="sessions end")
+    assert objects(host) - before[1] < 200
+    assert rss(host.pid) - before[0] < GROWTH_ALLOWED
+    children = Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text()
+    assert children == ""
+
+
+def objects(host: Host) -> int:
+    """Count what the worker's collector knows."""
+    return int(host.do("import gc; gc.collect(); answer = len(gc.get_objects())"))

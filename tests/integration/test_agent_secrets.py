@@ -1,0 +1,138 @@
+"""Nothing of the worker's values leaves at the scopes read and graph.
+
+A worker has the word SECRET planted wherever a value can stand; whatever then leaves
+it, on the wire (unpacked), in files or on the screen, must not hold the word.
+
+What does leave by design are attribute names, also those that a program makes up at
+run time: `setattr(object, text, ...)` turns data into a name, and so does writing to
+`vars(object)`. The last test here says so.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import zstandard
+from agent_host import start_host
+from contract.minimal_client import MinimalClient, connect
+from spawn import Stage, Worker
+
+from liveheap.commands import COMMANDS
+from liveheap.errors import CommandError
+from liveheap.protocol import connection as protocol
+from liveheap.protocol.auth import Scope
+from liveheap.protocol.messages import Chunk
+
+WORD = b"SECRET"
+
+
+class Listening(MinimalClient):
+    """A client that keeps every byte it was sent, chunks unpacked."""
+
+    def __init__(self, path) -> None:
+        self.inner = connect(path, scope=Scope.GRAPH)
+        super().__init__(self.inner.socket, self.inner.agreed)
+        self.heard = bytearray()
+
+    def next_message(self):
+        while True:
+            event = self.connection.next_event()
+            if event is protocol.CLOSED:
+                raise AssertionError("the agent closed")
+            if event is not protocol.NEED_DATA:
+                if isinstance(event, Chunk):
+                    self.heard += zstandard.decompress(event.data)
+                return event
+            data = self.socket.recv(1 << 16)
+            self.heard += data
+            self.connection.receive_data(data)
+
+
+@pytest.fixture
+def worker(stage: Stage) -> Worker:
+    word = WORD.decode()
+    return stage.spawn(
+        "secrets_host",
+        f"--password={word}-1",
+        word,
+        "worker",
+        env={"DATABASE_URL": f"postgres://{word}@db"},
+    )
+
+
+def test_no_value_leaves_on_the_wire_or_in_the_worker_s_files(worker):
+    names = {}
+    with Listening(worker.wait_for_socket()) as client:
+        for command in COMMANDS:
+            before = len(client.heard)
+            args = {"force": True} if command.name == "snapshot" else {}
+            list(client.answers(client.ask(command.name, **args)))
+            names[command.name] = bytes(client.heard[before:])
+        for bad in (
+            ("snapshot", {"timeout_s": -1}),
+            ("histogram", {"top": "many"}),
+            ("nonsense", {}),
+        ):
+            with pytest.raises(CommandError):
+                client.request(bad[0], **bad[1])
+        heard = bytes(client.heard)
+    assert b"password" in names["snapshot"]
+    assert b"wait_in_greenlet" in names["snapshot"]
+    assert len(names["snapshot"]) > 1 << 20
+    assert around(WORD, heard) == []
+    for path in worker.run_dir.iterdir():
+        if not path.is_socket():
+            assert WORD not in path.read_bytes(), path.name
+    assert WORD.decode() not in worker.stderr
+
+
+def test_no_value_leaves_through_the_command_line(worker, tmp_path):
+    target, said = str(worker.pid), b""
+    for verb in (
+        ["ps"],
+        ["ps", "--json"],
+        ["status", target, "--json"],
+        ["histogram", target, "--json", "--top", "5000"],
+        ["gc", target, "--json"],
+        ["snapshot", target, "-o", str(tmp_path / "one.liveheap"), "--force"],
+        ["backrefs", "Account", str(tmp_path / "one.liveheap"), "--json"],
+        ["backrefs", "str", str(tmp_path / "one.liveheap")],
+        ["histogram", str(tmp_path / "one.liveheap"), "--json", "--top", "5000"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "liveheap_client", *verb],
+            check=False,
+            env=worker.environ,
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        said += done.stdout + done.stderr
+    assert b"Account" in said
+    assert around(WORD, said) == []
+
+
+def test_an_attribute_made_of_data_is_a_name_by_design(stage):
+    host = start_host(stage, "plain")
+    host.do(
+        """
+class Bag: pass
+BAG = Bag()
+setattr(BAG, "".join(map(chr, (83, 69, 67, 82, 69, 84))) + "name", 1)
+"""
+    )
+    with Listening(host.worker.wait_for_socket()) as client:
+        list(client.answers(client.ask("snapshot", force=True)))
+        assert b"SECRETname" in client.heard
+
+
+def around(word: bytes, heard: bytes) -> list[bytes]:
+    """Return every place of the word with what stands beside it."""
+    found, at = [], heard.find(word)
+    while at >= 0 and len(found) < 10:
+        found.append(heard[max(0, at - 40) : at + 40])
+        at = heard.find(word, at + 1)
+    return found
