@@ -16,12 +16,11 @@ PATHS = {
     "Cached": "__main__.look_up.<cache>[*]",
     "PerThread": "['items'][*]",
     "InFrame": 'consume() at real_leaks.py:LINE local "backlog" [*]',
-    "InTask": 'coroutine poll() at real_leaks.py:LINE local "pending" [*]',
+    "InTask": ' poll() at real_leaks.py:LINE local "pending" [*]',
     "OfSingleton": "__main__.REGISTRY.entries[*]",
     "InDefault": "__main__.remember.__defaults__[*][*]",
     "ValueError": "__main__.FAILURES[*]",
-    "InGenerator": "__main__.STREAM -> generator open_stream() at real_leaks.py:LINE "
-    'local "buffer" [*]',
+    "InGenerator": ' open_stream() at real_leaks.py:LINE local "buffer" [*]',
 }
 TIPS = {
     "InTraceback": ["__traceback__", "[*]", ".FAILURES"],
