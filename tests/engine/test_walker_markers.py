@@ -192,7 +192,9 @@ def graph() -> Iterator[stream.Graph]:
 
 
 def test_every_marker_is_found(graph):
-    missing = [name for name, marker in MARKERS.items() if id(marker) not in graph.nodes]
+    missing = [
+        name for name, marker in MARKERS.items() if id(marker) not in graph.nodes
+    ]
     assert not missing
     assert len(MARKERS) >= 22
 
@@ -265,8 +267,7 @@ def frame_of(graph: stream.Graph, name: str) -> tuple[stream.Node, str]:
     found = [
         (node, str(edge.name))
         for node, edge in graph.referrers(id(MARKERS[name]))
-        if edge.kind in {"local", "borrowed"}
-        and edge.name == IN_FRAMES[name][1]
+        if edge.kind in {"local", "borrowed"} and edge.name == IN_FRAMES[name][1]
     ]
     assert len(found) == 1, found
     return found[0]
