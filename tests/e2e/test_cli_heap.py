@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,8 @@ USAGE, CANNOT_CONNECT, SAID_NO, INTERRUPTED = 2, 3, 5, 130
 
 
 @pytest.fixture
-def worker(spawn_worker: Callable[..., Worker]) -> Worker:
-    worker = spawn_worker("plain")
-    worker.wait_for_socket()
-    return worker
-
-
-@pytest.fixture
-def env(worker: Worker, tmp_path: Path) -> dict[str, str]:
-    home = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
-    return {**worker.environ, **home, "LIVEHEAP_TARGET": str(worker.pid)}
+def env(worker: Worker, env: dict[str, str]) -> dict[str, str]:
+    return {**env, "LIVEHEAP_TARGET": str(worker.pid)}
 
 
 @pytest.fixture

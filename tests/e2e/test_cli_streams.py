@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,12 +70,7 @@ def test_closed_streams_change_no_exit_code(closed: str, file: Path) -> None:
     assert done(f'"$@" {closed}', "status", "a b")[0] == 2
 
 
-def test_a_socket_never_lands_on_a_closed_stdout(
-    spawn_worker: Callable[..., Worker],
-) -> None:
-    worker = spawn_worker("plain")
-    worker.wait_for_socket()
-
+def test_a_socket_never_lands_on_a_closed_stdout(worker: Worker) -> None:
     code, _, err = done('"$@" >&-', "status", worker.pid, env=worker.environ)
 
     assert (code, err) == (0, "")
@@ -93,10 +87,8 @@ def test_a_tree_is_drawn_with_what_the_locale_has(file: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_killed_hunt_leaves_no_snapshot_behind(
-    number: signal.Signals, spawn_worker: Callable[..., Worker], tmp_path: Path
+    number: signal.Signals, worker: Worker, tmp_path: Path
 ) -> None:
-    worker = spawn_worker("plain")
-    worker.wait_for_socket()
     env = {**worker.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     process = shell('exec "$@"', "diff", "--interval", "10m", worker.pid, env=env)
     assert process.stdout
@@ -109,11 +101,7 @@ def test_a_killed_hunt_leaves_no_snapshot_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_hangup_that_nohup_ignores_stays_ignored(
-    spawn_worker: Callable[..., Worker],
-) -> None:
-    worker = spawn_worker("plain")
-    worker.wait_for_socket()
+def test_a_hangup_that_nohup_ignores_stays_ignored(worker: Worker) -> None:
     line = 'trap "" HUP; exec "$@"'
     words = ("diff", "--interval", "1", worker.pid)
     process = shell(line, *words, env={**worker.environ, "PYTHONUNBUFFERED": "1"})

@@ -19,18 +19,6 @@ CANNOT_CONNECT, REFUSED, INTERRUPTED = 3, 4, 130
 PROMPT_ENDS = "\x1b[?2004l"
 
 
-@pytest.fixture
-def worker(spawn_worker: Callable[..., Worker]) -> Worker:
-    worker = spawn_worker("plain")
-    worker.wait_for_socket()
-    return worker
-
-
-@pytest.fixture
-def env(worker: Worker, tmp_path: Path) -> dict[str, str]:
-    return {**worker.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
-
-
 def through_ssh(env: dict[str, str], mode: str) -> dict[str, str]:
     liveheap_here = f"{sys.executable} -m liveheap_client"
     return {

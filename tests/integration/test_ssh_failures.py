@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap, starting
-from spawn import Stage, Worker, eventually
-from ssh_server import NEEDS_SSHD, SshServer, running_sshd
+from spawn import Worker, eventually
+from ssh_server import NEEDS_SSHD, SshServer
 
 pytestmark = NEEDS_SSHD
 CANNOT_CONNECT = 3
@@ -20,19 +20,6 @@ def worker(spawn_worker: Callable[..., Worker]) -> Worker:
     worker = spawn_worker("gevent_leak", BALLAST)
     worker.wait_for_socket()
     return worker
-
-
-@pytest.fixture
-def server(worker: Worker, stage: Stage) -> Iterator[SshServer]:
-    directory = stage.directory / "ssh"
-    directory.mkdir(mode=0o700)
-    with running_sshd(directory, run_dir=worker.run_dir) as server:
-        yield server
-
-
-@pytest.fixture
-def desk(worker: Worker, server: SshServer) -> dict[str, str]:
-    return server.environ(worker.environ)
 
 
 @pytest.fixture(autouse=True)

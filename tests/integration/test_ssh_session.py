@@ -1,13 +1,13 @@
 """The whole way over a real sshd to a real gevent worker."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import liveheap
-from spawn import Stage, Worker
-from ssh_server import NEEDS_SSHD, SshServer, free_port, running_sshd
+from spawn import Worker
+from ssh_server import NEEDS_SSHD, SshServer, free_port
 
 pytestmark = NEEDS_SSHD
 
@@ -19,19 +19,6 @@ def worker(spawn_worker: Callable[..., Worker]) -> Worker:
     )
     worker.wait_for_socket()
     return worker
-
-
-@pytest.fixture
-def server(worker: Worker, stage: Stage) -> Iterator[SshServer]:
-    directory = stage.directory / "ssh"
-    directory.mkdir(mode=0o700)
-    with running_sshd(directory, run_dir=worker.run_dir) as server:
-        yield server
-
-
-@pytest.fixture
-def desk(worker: Worker, server: SshServer) -> dict[str, str]:
-    return server.environ(worker.environ)
 
 
 def test_ps_of_a_host_lists_its_worker(worker: Worker, desk: dict[str, str]) -> None:
