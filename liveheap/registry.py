@@ -234,13 +234,27 @@ def _entries_in(directory: Path) -> Iterator[Entry]:
                 continue
             if start_time(pid) != began:
                 stale.append(name)
-            elif name == socket and _is_socket_of(owner, socket, descriptor):
+            elif (
+                name == socket
+                and _is_socket_of(owner, socket, descriptor)
+                and _runs_as(owner, pid)
+            ):
                 yield Entry(pid, began, directory / name, {**facts, "uid": owner})
         if owner == os.geteuid():
             for name in stale:
                 _unlink(name, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _runs_as(uid: int, pid: int) -> bool:
+    """Whether a process is still this user's; if not, its socket is elsewhere now."""
+    try:
+        with open(f"{PROC}/{pid}/status", "rb") as file:
+            uids = file.read().partition(b"\nUid:")[2].split()[:4]
+        return str(uid).encode() in uids
+    except OSError:
+        return False
 
 
 def _is_socket_of(owner: int, name: str, directory: int) -> bool:

@@ -1,6 +1,7 @@
-"""Who asked what: one line of JSON per session and per heavy or graph command.
+"""Who asked what: one line of JSON per session's start, end and command.
 
-To `audit.log` of the run directory, 0600, at most 1 MiB and one older file. Not
+To `audit.log` of the run directory, 0600, at most 1 MiB and one older file; all of a
+user's workers there write to the same, and the first to find it full moves it away. Not
 through the worker's logging: its handlers are code of the host and would run on our
 thread. A full disk costs the line, which is counted, and nothing else.
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 LIMIT_BYTES = 1 << 20
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+NEVER_WAIT = os.O_NONBLOCK  # for the reader of a pipe that somebody put there
 
 
 class Audit:
@@ -50,12 +52,14 @@ class Audit:
 
     def _append(self, line: bytes) -> None:
         path = self.path or ""
-        file = os.open(path, FLAGS, 0o600)
+        file = os.open(path, FLAGS | NEVER_WAIT, 0o600)
         try:
-            if os.fstat(file).st_size + len(line) > LIMIT_BYTES:
-                os.rename(path, f"{path}.1")
+            status = os.fstat(file)
+            if status.st_size + len(line) > LIMIT_BYTES:
+                if os.stat(path).st_ino == status.st_ino:
+                    os.rename(path, f"{path}.1")
                 os.close(file)
-                file = os.open(path, FLAGS, 0o600)
+                file = os.open(path, FLAGS | NEVER_WAIT, 0o600)
             os.write(file, line)
         finally:
             os.close(file)

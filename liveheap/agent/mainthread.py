@@ -93,6 +93,11 @@ class Turn:
 
 def waker(main_ident: int) -> tuple[Callable[[Callable[[], None]], Any], str] | None:
     """Return how to reach the main thread's loop, and its name, if it runs one."""
+    call = gevent.find_waker(main_ident, None)
+    if call is not None:
+        return call, "hub"
+    if not gevent.is_loaded() and not asyncio_loop.is_loaded():
+        return None
     frame = sys._current_frames().get(main_ident)
     call = gevent.find_waker(main_ident, frame)
     if call is not None:

@@ -4,7 +4,7 @@ Nothing is imported: a host without gevent has none in `sys.modules`. The hub of
 another thread is in a thread-local, out of reach; but an idle hub *is* the frame in
 which the main thread sleeps, and a busy main thread is reached by a pending call. So
 the frames of the main thread are looked at, and what was found is kept by a weak
-reference.
+reference. Only the hub's own frame is looked into: see asyncio_loop.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+HUB_FILE = "gevent/hub.py"
 _known: list[weakref.ref[Any]] = []
 
 
@@ -51,7 +52,9 @@ def find_hub(main_ident: int, frame: FrameType | None) -> Any:
     if known is not None and usable(known, main_ident):
         return known
     while frame is not None:
-        hub = frame.f_locals.get("self") if frame.f_code.co_name == "run" else None
+        code = frame.f_code
+        is_hub = code.co_name == "run" and code.co_filename.endswith(HUB_FILE)
+        hub = frame.f_locals.get("self") if is_hub else None
         if issubclass(type(hub), hub_type) and usable(hub, main_ident):
             _known[:] = [weakref.ref(hub)]
             return hub

@@ -17,6 +17,7 @@ from agent_host import Host, start_host
 from contract.minimal_client import Gone, connect
 from spawn import Stage, eventually
 
+from liveheap import registry
 from liveheap.commands import COMMANDS
 from liveheap.errors import AuthenticationError
 
@@ -149,6 +150,7 @@ def test_a_snapshot_ends_when_the_worker_closes_all_files(stage):
             client.request("status") if list(answers) else None
     eventually(lambda: answers_again(host), what="the agent is back")
     assert host.do("answer = are_mine()")
+    eventually(host.has_quiet_agent, what="the walk's session ends")
     assert host.request("snapshot").trailer["complete"]
 
 
@@ -274,6 +276,10 @@ def test_a_worker_that_drops_its_rights_moves_to_its_new_user(privileged, strang
         for command in COMMANDS:
             client.request(command.name)
     assert privileged.worker.stderr == ""
+    listed = [
+        entry for entry in registry.entries({}) if entry.pid == privileged.worker.pid
+    ]
+    assert [entry.facts["uid"] for entry in listed] == [stranger]
 
 
 def test_a_start_that_fails_again_and_again_complains_once(stage):

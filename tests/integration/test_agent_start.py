@@ -364,6 +364,14 @@ def test_the_audit_log_is_bounded(tmp_path: Path):
     assert max(sizes) <= audit.LIMIT_BYTES
 
 
+def test_an_audit_log_that_is_a_pipe_holds_nobody_up(stage):
+    host = start_host(stage, "plain")
+    os.mkfifo(host.worker.run_dir / "audit.log")
+    for _ in range(2):
+        assert host.status()["pid"] == host.pid
+    assert host.status()["lost_audit_lines"] >= 1
+
+
 def test_the_version_is_that_of_the_distribution():
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert f'version = "{liveheap.__version__}"' in text

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -251,12 +252,27 @@ def test_root_also_sees_the_directories_of_others_and_others_do_not(
 def test_an_entry_of_another_user_says_whose_it_is(places):
     theirs = places["TEMPORARY_ROOT"] / "liveheap-12345"
     theirs.mkdir(0o700)
-    entry = live_entry(theirs, program="app")
-    for path in (theirs, entry.socket, entry.facts_path):
-        os.chown(path, 12345, 12345)
-    (found,) = entries({})
+    with subprocess.Popen(["sleep", "60"], user=12345) as process:
+        began = start_time(process.pid)
+        entry = publish(theirs, process.pid, began, {"program": "app"})
+        bind(entry.socket)
+        for path in (theirs, entry.socket, entry.facts_path):
+            os.chown(path, 12345, 12345)
+        (found,) = entries({})
+        process.kill()
     assert found.facts["uid"] == 12345
     assert found.facts["program"] == "app"
+
+
+@needs_root
+def test_a_process_that_became_another_user_is_not_listed_under_the_old_one(places):
+    theirs = places["TEMPORARY_ROOT"] / "liveheap-12345"
+    theirs.mkdir(0o700)
+    entry = live_entry(theirs)
+    for path in (theirs, entry.socket, entry.facts_path):
+        os.chown(path, 12345, 12345)
+    assert entries({}) == []
+    assert entry.socket.exists()
 
 
 @needs_root
