@@ -266,6 +266,7 @@ def test_varints_have_at_most_64_bits():
         (INT + meta(TYPE, 2, 1, 0, 0, 0, 0, 0, 1, 9, 1), "a field of kind 9"),
         (INT + varint(1 << 3 | COMPOUND) + zigzag(10_000) + b"\1\1\4\0", "form 4"),
         (varint(C << 3 | ROOT) + b"\0\0\0\0\0", "root with id 0"),
+        (varint(C << 3 | ROOT) + varint(2**31) + b"\0\0\0\0", "root with id 2"),
         (meta(4, 1, 0, 0, 1, 2, 1), "2 free of 1"),
     ],
 )

@@ -1,5 +1,6 @@
 """The one predicate: which references own, and which dicts are folded."""
 
+import pytest
 from stream_builder import (
     ATTRIBUTE,
     GREENLET,
@@ -10,6 +11,7 @@ from stream_builder import (
 )
 
 from liveheap_client.analysis.graph import HeapGraph, NodeFlag
+from liveheap_client.analysis.paths import PathNodes
 
 
 def owned(builder: GraphBuilder, holder: Node) -> list[bool]:
@@ -191,3 +193,46 @@ def test_a_modules_dict_is_folded_whoever_refers_to_it():
     assert namespace is not None
     b.list([namespace, b.function(b.code("f", "f.py"), namespace)])
     assert folded(b, namespace)
+
+
+def test_more_roots_than_there_are_addresses_below_the_objects():
+    b = GraphBuilder(base=1 << 16)
+    code = b.code("wait", "/app/worker.py", ["rows"])
+    for number in range(20_000):
+        frame = b.frame(code, 12, [b.list()])
+        b.root(GREENLET, [("frame", frame)], number=number)
+    graph = HeapGraph.decode([b.stream()])
+    assert len(graph.roots) == 20_000
+    paths = PathNodes.of(graph)
+    reached = {paths.text(int(path)) for path in paths.node_path[graph.record == 1]}
+    assert reached == {'greenlet -> wait() at worker.py:12 local "rows" -> list'}
+
+
+@pytest.mark.parametrize(
+    ("filename", "classes", "name"),
+    [
+        ("/app/manage.py", ["lib.event", "lib.event", "__main__"], "__main__"),
+        ("/app/shop/rows.py", ["lib.event", "lib.event", "shop.rows"], "shop.rows"),
+        ("/app/shop/__init__.py", ["lib.event", "shop"], "shop"),
+        ("/app/rows.py", ["lib.event", "lib.row"], "rows.py"),
+        ("", ["lib.event", "shop.rows", "shop.rows"], "shop.rows"),
+    ],
+)
+def test_a_nameless_module_is_not_called_after_a_class_it_imports(
+    filename: str, classes: list[str], name: str
+):
+    b = GraphBuilder()
+    held = {}
+    for number, module in enumerate(classes):
+        made = b.instance(b.type("builtins", "type", flags=4 | 64))
+        b.type(module, f"Class{number}", node=made)
+        held[f"Class{number}"] = made
+    module_node = b.module("", held)
+    b.sys_modules().refs[0] = b.leaf("str")  # a key whose text is not known
+    if filename:
+        namespace = module_node.refs[0]
+        assert namespace is not None
+        function = b.function(b.code("main", filename), namespace)
+        namespace.refs += [b.text("main"), function]
+    (module,) = HeapGraph.decode([b.stream()]).modules
+    assert module.name == name

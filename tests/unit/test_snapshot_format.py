@@ -49,7 +49,7 @@ def test_the_metas_are_those_of_the_page():
 
 
 def test_the_root_kinds_are_as_many_as_on_the_page():
-    rows = table_after("A **ROOT**'s address")
+    rows = table_after("A **ROOT** is no object")
     assert [int(row[0]) for row in rows] == [int(kind) for kind in layout.RootKind]
 
 

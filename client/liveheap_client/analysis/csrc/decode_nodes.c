@@ -1,7 +1,6 @@
 #include "decode_units.h"
 
 static const uint64_t FIRST_ADDRESS = (1u << 16) / 8;
-static const uint64_t END_OF_ADDRESSES = (uint64_t)1 << 61;
 
 static int
 push_node(struct decoder *decoder, enum record record, uint64_t address, uint32_t type,
@@ -166,11 +165,11 @@ read_root(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
     TAKE(&number);
     TAKE(&flags);
     TAKE(&count);
-    if (id == 0 || id >= FIRST_ADDRESS) {
+    if (id == 0 || id >= INT32_MAX) {
         return heapgraph_corrupt(decoder->graph, "a root with id %llu",
                                  (unsigned long long)id);
     }
-    rc = push_node(decoder, RECORD_ROOT, id, 0, 0, 0);
+    rc = push_node(decoder, RECORD_ROOT, END_OF_ADDRESSES + id, 0, 0, 0);
     if (rc < 0) {
         return rc;
     }

@@ -154,9 +154,13 @@ VEC(vec_module, struct module_info)
 VEC(vec_string, struct string_info)
 VEC(vec_node_index, struct node_index)
 
+/* All addresses, divided by 8, are below. Until resolve_graph roots are numbered from
+ * here on, for the ids of many roots would reach the addresses of objects. */
+#define END_OF_ADDRESSES ((uint64_t)1 << 61)
+
 struct heapgraph {
     /* one entry a node; `row` has one more, at the end */
-    struct vec_u64 address; /* divided by 8 */
+    struct vec_u64 address; /* divided by 8; of a root: its id */
     struct vec_u32 type;    /* index into types; 0 is no type */
     struct vec_u64 size;
     struct vec_u32 refcount; /* 0 immortal; at most UINT32_MAX */

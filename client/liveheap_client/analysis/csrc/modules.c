@@ -1,5 +1,7 @@
 #include "judge.h"
 
+#include <string.h>
+
 static void
 flag_interned(struct heapgraph *graph, int32_t node)
 {
@@ -106,19 +108,12 @@ read_roots(struct judge *judge)
     return rc;
 }
 
-/* The module's file, from a function that was made there; whether it is made in C, from
- * a builtin function that is its own; and which types and functions have it as home. */
+/* What a function of the module's dict tells: the module's file, if it was made there;
+ * that the module is made in C, if it is a builtin one of its own; and that it is home. */
 static void
-inspect_global(struct judge *judge, struct module_info *module, int32_t value)
+inspect_function(struct judge *judge, struct module_info *module, int32_t value)
 {
     struct heapgraph *graph = judge->graph;
-    if (graph->flags.at[value] & NODE_TYPE) {
-        const struct type_info *type = heapgraph_type(graph, value);
-        if (type != NULL && module->name != 0 && type->module == module->name) {
-            graph->flags.at[value] |= NODE_HOMED;
-        }
-        return;
-    }
     int64_t self = heapgraph_internal(graph, value, judge->names.self);
     if (self >= 0 && graph->target.at[self] == module->node) {
         module->native = 1;
@@ -147,28 +142,64 @@ modules_is_home(const struct judge *judge, const struct module_info *module,
     return graph->target.at[globals] == module->namespace;
 }
 
-/* The name that most of a module's types give as theirs, if no other module has it. */
+/* Whether a module of this name may have come from this file: `a.b` is b.py, b.so or
+ * b/__init__.py, `__main__` is any. */
+static int
+fits_file(const struct heapgraph *graph, uint32_t name, uint32_t filename)
+{
+    size_t name_length;
+    size_t length;
+    const char *text = (const char *)textpool_get(&graph->names, name, &name_length);
+    const char *file = (const char *)textpool_get(&graph->names, filename, &length);
+    if (filename == 0 || name == textpool_find(&graph->names, "__main__")) {
+        return 1;
+    }
+    size_t last = name_length;
+    while (last > 0 && text[last - 1] != '.') {
+        last--;
+    }
+    size_t n = name_length - last;
+    static const char INIT[] = "/__init__.py";
+    if (length >= sizeof(INIT) - 1 &&
+        memcmp(file + length - (sizeof(INIT) - 1), INIT, sizeof(INIT) - 1) == 0) {
+        length -= sizeof(INIT) - 1;
+    }
+    size_t begin = length;
+    while (begin > 0 && file[begin - 1] != '/') {
+        begin--;
+    }
+    return length - begin >= n && memcmp(file + begin, text + last, n) == 0 &&
+           (length - begin == n || file[begin + n] == '.');
+}
+
+/* The name that most of a nameless module's types give as theirs, if no other module has
+ * it and it fits the file. `__main__`, which nobody imports from, needs one type. */
 static uint32_t
-name_by_types(const struct judge *judge, int32_t namespace)
+name_by_types(const struct judge *judge, const struct module_info *module)
 {
     const struct heapgraph *graph = judge->graph;
     enum { MAX_CANDIDATES = 16 };
     uint32_t names[MAX_CANDIDATES];
     unsigned votes[MAX_CANDIDATES];
     size_t n = 0;
-    uint32_t end = graph->row.at[namespace + 1];
-    for (uint32_t edge = graph->row.at[namespace]; edge < end; edge++) {
+    uint32_t main_name = textpool_find(&graph->names, "__main__");
+    uint32_t end = graph->row.at[module->namespace + 1];
+    for (uint32_t edge = graph->row.at[module->namespace]; edge < end; edge++) {
         int32_t value = graph->target.at[edge];
         const struct type_info *type =
             graph->flags.at[value] & NODE_TYPE ? heapgraph_type(graph, value) : NULL;
-        if (type == NULL || type->module == 0) {
+        if (type == NULL || type->module == 0 || judge->is_module[type->module]) {
             continue;
+        }
+        if (type->module == main_name) {
+            return main_name;
         }
         size_t i = 0;
         while (i < n && names[i] != type->module) {
             i++;
         }
-        if (i == n && n < MAX_CANDIDATES && !judge->is_module[type->module]) {
+        if (i == n && n < MAX_CANDIDATES &&
+            fits_file(graph, type->module, module->filename)) {
             names[n] = type->module;
             votes[n++] = 0;
         }
@@ -183,6 +214,24 @@ name_by_types(const struct judge *judge, int32_t namespace)
     return n == 0 ? 0 : names[best];
 }
 
+/* Mark the types that give this module as theirs as being at home here. */
+static void
+home_types(struct judge *judge, const struct module_info *module)
+{
+    struct heapgraph *graph = judge->graph;
+    uint32_t end = graph->row.at[module->namespace + 1];
+    for (uint32_t edge = graph->row.at[module->namespace]; edge < end; edge++) {
+        int32_t value = graph->target.at[edge];
+        const struct type_info *type =
+            graph->flags.at[value] & NODE_TYPE ? heapgraph_type(graph, value) : NULL;
+        if (type != NULL && type->module == module->name &&
+            graph->edge_kind.at[edge] == EDGE_VALUE &&
+            graph->record.at[value] == RECORD_FIELDS) {
+            graph->flags.at[value] |= NODE_HOMED;
+        }
+    }
+}
+
 static void
 inspect_modules(struct judge *judge)
 {
@@ -192,16 +241,20 @@ inspect_modules(struct judge *judge)
         if (module->namespace == NO_NODE) {
             continue;
         }
-        if (module->name == 0) {
-            module->name = name_by_types(judge, module->namespace);
-        }
         uint32_t end = graph->row.at[module->namespace + 1];
         for (uint32_t edge = graph->row.at[module->namespace]; edge < end; edge++) {
             int32_t value = graph->target.at[edge];
             if (graph->edge_kind.at[edge] == EDGE_VALUE &&
-                graph->record.at[value] == RECORD_FIELDS) {
-                inspect_global(judge, module, value);
+                graph->record.at[value] == RECORD_FIELDS &&
+                !(graph->flags.at[value] & NODE_TYPE)) {
+                inspect_function(judge, module, value);
             }
+        }
+        if (module->name == 0) {
+            module->name = name_by_types(judge, module);
+        }
+        if (module->name != 0) {
+            home_types(judge, module);
         }
     }
 }

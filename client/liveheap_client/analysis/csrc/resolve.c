@@ -368,6 +368,9 @@ resolve_graph(struct heapgraph *graph)
         rc = heapgraph_corrupt(graph, "addresses chosen to collide");
     }
     addrmap_clear(&map);
+    for (size_t i = 0; i < graph->roots.n; i++) {
+        graph->address.at[graph->roots.at[i].node] -= END_OF_ADDRESSES;
+    }
     if (rc == 0) {
         rc = resolve_frames(graph);
     }
