@@ -35,6 +35,9 @@ class Bar:
         """Say what goes on and how far it is; without a total it only moves."""
         if self._display is None or self._task is None:
             return
+        if total is None:
+            # None means "as before" to update(), and the bar would stay where it was.
+            self._display.tasks[0].total = None
         self._display.update(
             self._task, description=visible(text), completed=done, total=total
         )

@@ -100,7 +100,9 @@ def test_an_ordinary_file_is_no_host_to_ask(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("buy milk")
 
-    for words in (["histogram", notes], ["backrefs", "T", notes], ["diff", notes, "x"]):
+    done = liveheap("histogram", notes, env=ENV, expect=BAD_FILE)
+    assert "hint: liveheap snapshot TARGET writes one" in done.stderr
+    for words in (["backrefs", "T", notes], ["diff", notes, "x"]):
         done = liveheap(*words, env=ENV, expect=None)
         assert done.returncode in (BAD_FILE, USAGE)
         assert "ssh" not in done.stderr

@@ -5,10 +5,11 @@ import os
 import threading
 
 import pytest
+from rich.progress import Progress, TaskProgressColumn
 
 from liveheap_client import progress
 from liveheap_client.errors import ClientError, ReaderLeft
-from liveheap_client.progress import bar
+from liveheap_client.progress import Bar, bar
 from liveheap_client.render.escape import drawable
 from liveheap_client.render.flags import reservations
 from liveheap_client.render.table import Look
@@ -95,6 +96,18 @@ def test_one_long_step_without_a_word_shows_the_bar_too(
     with bar(terminal) as shown:
         shown.update("collecting")
         assert talk.appeared.wait(10)
+
+
+def test_a_bar_whose_end_became_unknown_is_not_full() -> None:
+    display = Progress(TaskProgressColumn())
+    shown = Bar(display)
+
+    shown.update("waiting", done=9, total=9)
+    assert display.tasks[0].finished
+    shown.update("reading")
+    shown.stop()
+
+    assert display.tasks[0].total is None
 
 
 def test_a_quick_verb_shows_no_bar() -> None:

@@ -47,7 +47,9 @@ def perform(
             hint=f"liveheap backrefs TYPE {type_name}",
         )
     graph = _graph(desk, place)
-    tree = backrefs.tree(graph, type_name, depth=depth, limit=limit)
+    with bar(desk.terminal) as progress:
+        progress.update(f"looking for what refers to {type_name}")
+        tree = backrefs.tree(graph, type_name, depth=depth, limit=limit)
     if dot:
         desk.terminal.show(tree.to_dot().splitlines())
     elif as_json:

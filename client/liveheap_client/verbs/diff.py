@@ -88,7 +88,7 @@ def compare(desk: Desk, paths: Sequence[Path], *, as_json: bool) -> int:
             found.add(graph)
             del graph  # or it would stay while the next one is read
     if created != sorted(created):
-        desk.terminal.say("these are not in the order they were taken: oldest first")
+        desk.terminal.say("note: give the oldest first; these are in another order")
     return conclude(desk, found, as_json=as_json)
 
 

@@ -10,17 +10,11 @@ from typing import TYPE_CHECKING
 from liveheap.errors import CorruptSnapshot, SnapshotError, TruncatedSnapshot
 from liveheap_client.desk import Desk
 from liveheap_client.progress import bar
+from liveheap_client.verbs.places import begins_as_snapshot
 
 if TYPE_CHECKING:
     from liveheap_client.analysis.graph import HeapGraph
     from liveheap_client.analysis.growth import Series
-
-
-_HINTS: tuple[tuple[type[SnapshotError], str], ...] = (
-    (TruncatedSnapshot, "take it again: liveheap snapshot TARGET"),
-    (CorruptSnapshot, "was it copied whole? compare its checksum with the original's"),
-    (SnapshotError, "liveheap snapshot TARGET writes one"),
-)
 
 
 def load(path: Path) -> "HeapGraph":
@@ -31,8 +25,17 @@ def load(path: Path) -> "HeapGraph":
         return HeapGraph.load(path)
     except SnapshotError as error:
         if error.hint is None:
-            error.hint = next(text for kind, text in _HINTS if isinstance(error, kind))
+            error.hint = _hint(error, path)
         raise
+
+
+def _hint(error: SnapshotError, path: Path) -> str:
+    """Return what to try with a file that is no whole snapshot."""
+    if isinstance(error, TruncatedSnapshot):
+        return "take it again: liveheap snapshot TARGET"
+    if isinstance(error, CorruptSnapshot) and begins_as_snapshot(path):
+        return "was it copied whole? compare its checksum with the original's"
+    return "liveheap snapshot TARGET writes one"
 
 
 def series() -> "Series":

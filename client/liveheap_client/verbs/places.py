@@ -21,8 +21,11 @@ def is_snapshot(place: str) -> bool:
         return True
     if not os.path.isfile(place):
         return False
-    if "." in place:
-        return True
+    return "." in place or begins_as_snapshot(place)
+
+
+def begins_as_snapshot(place: str | Path) -> bool:
+    """Return whether a file begins as snapshots do."""
     with contextlib.suppress(OSError), Path(place).open("rb") as file:
         return file.read(len(SNAPSHOT_MAGIC)) == SNAPSHOT_MAGIC
     return False
