@@ -33,7 +33,7 @@ class Caller:
     def session(self, scope: Scope) -> Session:
         """Return a live session that may ask for what needs `scope`."""
         for granted, session in sorted(self._sessions.items()):
-            if granted >= scope and not session.closed:
+            if granted >= scope and session.still_open():
                 return session
         session = self._open(scope)
         try:

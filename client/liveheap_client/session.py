@@ -26,7 +26,7 @@ from liveheap.protocol.messages import (
 from liveheap.protocol.results import Blob, Record, Table, Tree
 from liveheap_client import patience as waiting
 from liveheap_client.dial import DialOptions, dial
-from liveheap_client.errors import ConnectionLost, TransportError
+from liveheap_client.errors import ConnectionLost, TimedOut, TransportError
 from liveheap_client.patience import Patience
 from liveheap_client.target import Target
 from liveheap_client.transport.base import Transport
@@ -99,6 +99,25 @@ class Session:
         """End the session; what it started in the worker ends with it."""
         self.closed = True
         self._transport.close()
+
+    def still_open(self) -> bool:
+        """Return whether the agent has not hung up since its last word.
+
+        An agent ends sessions that are idle for long; a prompt may well be.
+        """
+        if self.closed:
+            return False
+        try:
+            data = self._transport.receive(timeout=0)
+        except TimedOut:
+            return True
+        except TransportError:
+            data = b""
+        if not data:
+            self.close()
+            return False
+        self._connection.receive_data(data)
+        return True
 
     def request(
         self,

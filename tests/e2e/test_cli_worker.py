@@ -336,3 +336,22 @@ def test_run_starts_an_agent_in_a_program_that_knows_nothing_of_it(
 
     assert answer["pid"] == process.pid
     assert answer["name"] == "billing"
+
+
+def test_a_place_completes_to_workers_snapshots_and_else_the_shell_s_files(
+    worker: Worker, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept.liveheap").touch()
+
+    def completed(typed: str) -> list[str]:
+        words = {
+            "_LIVEHEAP_COMPLETE": "bash_complete",
+            "COMP_WORDS": f"liveheap diff {typed}",
+            "COMP_CWORD": "2",
+        }
+        return liveheap(env={**env, **words}).stdout.split()
+
+    assert completed("") == [f"plain,{worker.pid}", "plain,kept.liveheap"]
+    assert completed("ke") == ["plain,kept.liveheap"]
+    assert completed("other/") == ["file,other/"]

@@ -155,6 +155,17 @@ def test_a_caller_keeps_its_session_and_opens_another_for_a_higher_scope() -> No
         assert first.closed
 
 
+def test_a_caller_calls_again_after_an_agent_ended_an_idle_session() -> None:
+    with FakeAgent() as idle, FakeAgent(status=answer) as agent:
+        sessions = iter([session(idle), session(agent)])
+        caller = Caller(lambda _scope: next(sessions))
+        first = caller.session(Scope.READ)
+        idle.end.close()
+
+        assert caller.session(Scope.READ).request("status") == RECORD
+        assert first.closed
+
+
 def test_a_caller_notices_that_another_process_answers() -> None:
     with FakeAgent() as agent:
         first = session(agent)
