@@ -73,6 +73,10 @@ class AgentContext:
         """Let the next heavy command begin."""
         self._session.let_go()
 
+    def while_stalled(self, look: Callable[[], object]) -> None:
+        """Have `look` called now and then while the client takes nothing."""
+        self._session.stream.while_stalled = look
+
     def keep_spool(self) -> AbstractContextManager[None]:
         """Count a spool."""
         return self._agent.heavy.spool()

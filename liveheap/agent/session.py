@@ -17,7 +17,7 @@ import time
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from liveheap.agent.stream import PeerGone, Stream
+from liveheap.agent.stream import PeerGone, Stream, do_nothing
 from liveheap.commands import COMMANDS, Command, Piece, Step
 from liveheap.errors import (
     CommandError,
@@ -125,6 +125,7 @@ class Session:
             outcome = self._refuse(Failure(request.id, "internal", bug))
         finally:
             self._running = None
+            self.stream.while_stalled = do_nothing
             if command is not None:
                 self._agent.audit.write(
                     command.name,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import _socket
 import struct
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from liveheap.agent.descriptor import OwnSocket
@@ -23,8 +24,13 @@ RECEIVE_BYTES = 64 * 1024
 SEND_BYTES = 256 * 1024
 IDLE_S = 15 * 60
 STALL_S = 60
+LOOK_EVERY_S = 1
 SLOWEST_BYTES_PER_S = 16 * 1024
 TIMEVAL = struct.Struct("ll")
+
+
+def do_nothing() -> None:
+    """What there is to do while a client is slow, usually."""
 
 
 class PeerGone(Exception):
@@ -38,12 +44,13 @@ class Stream:
         sock.setblocking(True)
         for option, seconds in (
             (_socket.SO_RCVTIMEO, IDLE_S),
-            (_socket.SO_SNDTIMEO, STALL_S),
+            (_socket.SO_SNDTIMEO, LOOK_EVERY_S),
         ):
             sock.setsockopt(_socket.SOL_SOCKET, option, TIMEVAL.pack(seconds, 0))
         self._socket = OwnSocket(sock)
         self._waited_s = 0.0
         self.sent = 0
+        self.while_stalled: Callable[[], object] = do_nothing
 
     def fileno(self) -> int:
         """Return the descriptor, -1 when closed."""
@@ -75,13 +82,17 @@ class Stream:
             PeerGone: the peer is gone, takes nothing for STALL_S, or in the long run
                 less than SLOWEST_BYTES_PER_S.
         """
-        view = memoryview(data)
+        view, stalled_s = memoryview(data), 0.0
         while view:
             began = time.monotonic()
             count = self._send(view[:SEND_BYTES], 0)
-            if not count:
+            took = time.monotonic() - began
+            self._waited_s += took
+            stalled_s = 0.0 if count else stalled_s + took
+            if stalled_s > STALL_S:
                 raise PeerGone(f"read nothing for {STALL_S} s")
-            self._waited_s += time.monotonic() - began
+            if not count:
+                self.while_stalled()
             if self._waited_s > STALL_S + self.sent / SLOWEST_BYTES_PER_S:
                 raise PeerGone(
                     f"read too slowly: {self.sent} bytes in {self._waited_s:.0f} s"

@@ -158,6 +158,10 @@ class Context(Protocol):
         """Say that the worker pays no more; what follows is only sent."""
         ...
 
+    def while_stalled(self, look: Callable[[], object]) -> None:
+        """Have `look` called now and then while the client takes nothing."""
+        ...
+
     def keep_spool(self) -> AbstractContextManager[None]:
         """Keep a spool within the block; `busy` if too many are kept."""
         ...

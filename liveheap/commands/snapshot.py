@@ -100,6 +100,12 @@ def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int,
     """Hand out the spool, range by range, until the walk is over and all is sent."""
     pack, digest, sent, over = ctx.compressor(), ctx.sha256(), 0, False
     shown = 0.0
+
+    def look() -> None:
+        if walk.wait(0):
+            ctx.heap_is_free()
+
+    ctx.while_stalled(look)
     while True:
         progress = walk.progress()
         written = walk.outcome().raw_length if over else progress.raw_bytes

@@ -99,6 +99,18 @@ def test_who_only_fetches_keeps_nobody_from_asking(agent, heap, client):
 
 
 @pytest.mark.usefixtures("incompressible")
+def test_a_walk_that_ends_while_its_client_stalls_frees_the_worker(agent, heap):
+    heap.raw(FAR_MORE_THAN_SOCKETS_HOLD, written=32 << 20)
+    with session_of(agent) as client:
+        answers = client.answers(client.ask("snapshot"))
+        next(each for each in answers if isinstance(each, Chunk))
+        assert agent.heavy.command == "snapshot"
+        heap.walk.over.set()
+        eventually(lambda: agent.heavy.command is None, what="the worker is free")
+        assert not heap.walk.closed.is_set()
+
+
+@pytest.mark.usefixtures("incompressible")
 def test_two_spools_may_wait_for_the_network_and_no_third(agent, heap):
     heap.raw(FAR_MORE_THAN_SOCKETS_HOLD)
     with session_of(agent) as first, session_of(agent) as second:
