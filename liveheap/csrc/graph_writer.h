@@ -4,6 +4,10 @@
 
 #include "walker_state.h"
 
+#define TAG_BITS 3
+#define TAG_ROOT 6
+#define TAG_META 7
+
 /* META records, shared by all writers. */
 enum meta_kind {
     META_END = 0,
@@ -27,6 +31,12 @@ uint32_t writer_c_text(struct walk *walk, const char *text);
 /* A TYPE record, with the names of its fields or without. */
 void writer_type(struct walk *walk, struct type_entry *entry, bool with_fields);
 void writer_warning(struct walk *walk, const char *text);
+/* A CODE record, once for each code object. */
+void writer_code(struct walk *walk, PyCodeObject *code);
+
+/* STRING records for all strs whose text may leave the process. */
+void writer_strings(struct walk *walk);
+
 void writer_end(struct walk *walk);
 
 #endif

@@ -11,63 +11,6 @@
 
 #include <string.h>
 
-static const char source[] =
-    "import sys\n"
-    "from gc import get_objects\n"
-    "class Plain:\n"
-    "    def __init__(self):\n"
-    "        self.first, self.second = [1], [2]\n"
-    "class Slotted:\n"
-    "    __slots__ = 'left', 'right'\n"
-    "    def __init__(self):\n"
-    "        self.right = [3]\n"
-    "class Mapping(dict):\n"
-    "    pass\n"
-    "def generate():\n"
-    "    suspended = [4]\n"
-    "    yield suspended\n"
-    "def close():\n"
-    "    captured = [5]\n"
-    "    def function(default=[6]): return captured\n"
-    "    return function, captured\n"
-    "def hold(look):\n"
-    "    running = [7]\n"
-    "    look(running)\n"
-    "plain, shared, slotted, mapping = Plain(), Plain(), Slotted(), Mapping()\n"
-    "shared.__dict__\n"
-    "mapping.note = [8]\n"
-    "mapping['key'] = value = [9]\n"
-    "generator = generate()\n"
-    "suspended = next(generator)\n"
-    "function, captured = close()\n"
-    "cell, = function.__closure__\n"
-    "key, item = (10,), [11]\n"
-    "error = KeyError(item)\n"
-    "cases = [\n"
-    "    (plain, plain.first, 'first'), (plain, plain.second, 'second'),\n"
-    "    (slotted, slotted.right, 'right'), (mapping, value, 1),\n"
-    "    (generator, suspended, 'suspended'), (cell, captured, 'cell_contents'),\n"
-    "    (function, function.__closure__, '__closure__'),\n"
-    "    (function, function.__globals__, '__globals__'),\n"
-    "    (function, function.__defaults__, '__defaults__'),\n"
-    "    (error, error.args, 'args'), (Plain, Plain.__mro__, '__mro__'),\n"
-    "    ([0, item], item, 1), ((0, item), item, 1), ({key: item}, key, 0),\n"
-    "    ({'text': item}, item, 1), ({key}, key, 0), (frozenset([key]), key, 0),\n"
-    "    (hold.__code__, hold.__code__.co_consts, 'co_consts'),\n"
-    "    ([].append, None, None), (object(), None, None),\n"
-    "]\n"
-    "if sys.version_info >= (3, 13):\n"
-    "    cases.append((shared, shared.first, 'first'))\n"
-    "if sys.version_info >= (3, 11):\n"
-    "    cases.append((mapping, mapping.__dict__, '__dict__'))\n"
-    "sized = [0, 1, -1, 2 ** 40, 2 ** 100, 1.5, 1j, True, None, '', 'a', 'abc' * 9,\n"
-    "    '\\xe4', '\\u20ac', '\\U0001f600' * 3, b'', b'bytes', bytearray(9), (), (1,),\n"
-    "    (1, 2, 3), [], [1], [0] * 99, {}, {1: 2}, {'a': 1}, dict.fromkeys(range(99)),\n"
-    "    dict.fromkeys('abcdefghijk'), set(), {1}, set(range(99)), frozenset([1]),\n"
-    "    frozenset(range(99)), object(), slotted, range(3), slice(3), hold, cell,\n"
-    "    generator, hold.__code__, error, len, sys, Plain.__init__, iter([]),\n"
-    "    memoryview(b''), property(), 10 ** 9, -10 ** 20, '\\xff' * 50]\n";
-
 struct selftest {
     PyObject *names; /* what the source defines */
     struct walk walk;
@@ -112,7 +55,7 @@ open_test(struct selftest *test)
         PyDict_SetItemString(test->names, "__builtins__", PyEval_GetBuiltins()) < 0) {
         return -1;
     }
-    PyObject *result = PyRun_String(source, Py_file_input, test->names, test->names);
+    PyObject *result = PyRun_String(selftest_source, Py_file_input, test->names, test->names);
     Py_XDECREF(result);
     test->walk.request = &test->request;
     test->walk.status = &test->status;

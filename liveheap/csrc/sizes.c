@@ -110,7 +110,7 @@ called_size(struct walk *walk, PyObject *object, const struct type_entry *entry)
     return size;
 }
 
-static uint64_t
+static inline uint64_t
 values_outside(PyObject *object, const struct type_entry *entry)
 {
     PyObject *dict;

@@ -43,87 +43,6 @@ walk_name_foreign(struct walk *walk, const struct type_entry *entry)
     walk->foreign = entry;
 }
 
-/* ---- pass 1: the lists ---- */
-
-enum list_class {
-    CLASS_UNKNOWN = 0,
-    CLASS_PLAIN,
-    CLASS_FUNCTION,
-    CLASS_GREENLET,
-};
-
-#define CLASS_CACHE 256
-
-/* What to do with the objects of a type; direct-mapped, by the type's address. */
-struct class_cache {
-    PyTypeObject *types[CLASS_CACHE];
-    uint8_t classes[CLASS_CACHE];
-};
-
-static enum list_class
-classify(const struct walk *walk, PyTypeObject *type)
-{
-    if (type == &PyFunction_Type) {
-        return CLASS_FUNCTION;
-    }
-    PyTypeObject *greenlet = walk->request->greenlet;
-    if (greenlet != NULL && PyType_IsSubtype(type, greenlet)) {
-        return CLASS_GREENLET;
-    }
-    return CLASS_PLAIN;
-}
-
-static bool
-mark(struct walk *walk, PyGC_Head *head, struct class_cache *cache)
-{
-    PyObject *object = (PyObject *)(head + 1);
-    uintptr_t address = (uintptr_t)object;
-    if ((address & 15) != 0) {
-        walk_reach(walk, address);
-        return true;
-    }
-    if (!bitmap_add_listed(&walk->seen, address)) {
-        return false;
-    }
-    walk->status->listed++;
-    PyTypeObject *type = Py_TYPE(object);
-    size_t i = ((uintptr_t)type >> 5) % CLASS_CACHE;
-    if (cache->types[i] != type) {
-        cache->types[i] = type;
-        cache->classes[i] = (uint8_t)classify(walk, type);
-    }
-    if (cache->classes[i] == CLASS_FUNCTION) {
-        vector_push(&walk->functions, address);
-    } else if (cache->classes[i] == CLASS_GREENLET) {
-        vector_push(&walk->greenlets, address);
-    }
-    return true;
-}
-
-/* Two cursors, one from each end: two chains of cache misses at a time. */
-static void
-mark_list(struct walk *walk, PyGC_Head *list, struct class_cache *cache)
-{
-    PyGC_Head *forward = heap_gc_next(list);
-    PyGC_Head *backward = heap_gc_prev(list);
-    while (forward != list && mark(walk, forward, cache)) {
-        if (backward == list || !mark(walk, backward, cache)) {
-            break;
-        }
-        forward = heap_gc_next(forward);
-        backward = heap_gc_prev(backward);
-    }
-}
-
-static void
-mark_lists(struct walk *walk)
-{
-    struct class_cache cache = {0};
-    for (int i = 0; i < HEAP_GC_LISTS; i++) {
-        mark_list(walk, heap_gc_list(walk->request->interpreter, i), &cache);
-    }
-}
-
 /* ---- one object ---- */
 
 static void
@@ -287,7 +206,7 @@ drain(struct walk *walk)
     }
 }
 
-/* ---- pass 2: the sweep ---- */
+/* ---- the sweep ---- */
 
 static void
 visit_swept(struct walk *walk)
@@ -442,7 +361,7 @@ static void
 run_phases(struct walk *walk)
 {
     begin_phase(walk, WALK_PHASE_LISTS);
-    mark_lists(walk);
+    lists_mark(walk);
     walk->status->listed_ns = now_ns();
     begin_phase(walk, WALK_PHASE_ROOTS);
     roots_visit(walk);

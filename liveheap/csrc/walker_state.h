@@ -162,11 +162,33 @@ push_ref(struct walk *walk, const void *object)
 void edges_collect(struct walk *walk, PyObject *object,
                    const struct type_entry *entry, struct node *node);
 
-/* The next items of a container, at most TAKE_MAX refs; 0 at the end.  `*position`
+/* edges_containers.c: the next items of a container, at most TAKE_MAX refs; 0 at the end.  `*position`
  * starts at 0.  A dict gives key, value, key, value. */
 size_t edges_take(PyObject *object, enum container container, size_t *position,
                   uintptr_t *refs);
 size_t edges_count(PyObject *object, enum container container);
+
+/* Puts a container's items into walk->refs, or says that they are to be streamed. */
+void edges_collect_items(struct walk *walk, PyObject *object,
+                         const struct type_entry *entry, struct node *node);
+
+/* Drops from walk->visited what a container's items account for. */
+void edges_drop_items(struct walk *walk, PyObject *object, enum container container);
+
+/* Append to walk->refs: slots, values and dict of an instance; members of C structs;
+ * what is left in walk->visited. */
+void edges_push_attributes(struct walk *walk, PyObject *object,
+                           const struct type_entry *entry);
+void edges_push_claims(struct walk *walk, PyObject *object,
+                       const struct type_entry *entry);
+void edges_push_visited(struct walk *walk);
+
+/* edges_builtin.c: kinds with code of their own. */
+void edges_collect_type(struct walk *walk, PyObject *object,
+                        const struct type_entry *entry);
+void edges_collect_code(struct walk *walk, PyObject *object);
+void edges_collect_ndarray(struct walk *walk, PyObject *object,
+                           const struct type_entry *entry, struct node *node);
 
 /* Calls tp_traverse of the entry into walk->visited, and drops the type from it where
  * it is implied. */
@@ -213,6 +235,10 @@ void roots_visit(struct walk *walk);
 void sizes_classify(struct walk *walk, struct type_entry *entry);
 uint64_t sizes_shallow(struct walk *walk, PyObject *object,
                        const struct type_entry *entry);
+
+/* walker_lists.c: marks what is on the collector's lists, and collects functions and
+ * greenlets on the way. */
+void lists_mark(struct walk *walk);
 
 /* walker.c: the memory of a walk whose request, visitor, status and sink are set.
  * walk_open() returns 0, or -1 if there is no memory; walk_close() is due either way. */
