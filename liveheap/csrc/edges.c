@@ -76,9 +76,11 @@ note_instance_dict(struct walk *walk, PyObject *dict)
     }
     if (bitmap_is_listed(&walk->seen, address)) {
         bitmap_flag(&walk->seen, address);
-    } else if (bitmap_add_reached(&walk->seen, address)) {
+    }
+    else if (bitmap_add_reached(&walk->seen, address)) {
         vector_push(&walk->work, address | WORK_INSTANCE_DICT);
-    } else if (PyDict_Check(dict)) {
+    }
+    else if (PyDict_Check(dict)) {
         names_add_dict(&walk->names, dict);
     }
 }
@@ -96,7 +98,8 @@ dict_at_offset(PyObject *object, const struct type_entry *entry)
 }
 
 void
-edges_push_attributes(struct walk *walk, PyObject *object, const struct type_entry *entry)
+edges_push_attributes(struct walk *walk, PyObject *object,
+                      const struct type_entry *entry)
 {
     struct vector *refs = &walk->refs;
     if (!vector_reserve(refs, (size_t)entry->n_slots + entry->n_values + 1)) {
@@ -105,21 +108,23 @@ edges_push_attributes(struct walk *walk, PyObject *object, const struct type_ent
     uintptr_t *out = refs->items + refs->n;
     const uintptr_t *offsets = &walk->slot_offsets.items[entry->first_slot];
     for (size_t i = 0; i < entry->n_slots; i++) {
-        *out++ = offsets[i] == 0
-            ? 0 : *(uintptr_t *)(void *)((char *)object + offsets[i]);
+        *out++ =
+            offsets[i] == 0 ? 0 : *(uintptr_t *)(void *)((char *)object + offsets[i]);
     }
     if (entry->dict_kind != DICT_NONE) {
         PyObject *dict;
         PyObject **values = NULL;
         if (entry->dict_kind == DICT_MANAGED) {
             values = heap_managed_attributes(object, entry->type, &dict);
-        } else {
+        }
+        else {
             dict = dict_at_offset(object, entry);
         }
         size_t n = entry->n_values * sizeof(uintptr_t);
         if (values != NULL) {
             memcpy(out, values, n);
-        } else {
+        }
+        else {
             memset(out, 0, n);
         }
         out += entry->n_values;
@@ -147,9 +152,9 @@ edges_push_claims(struct walk *walk, PyObject *object, const struct type_entry *
 static enum compound_form
 compound_form(enum container container)
 {
-    return container == CONTAINER_DICT ? COMPOUND_PAIRS
-        : container == CONTAINER_SET   ? COMPOUND_SET
-                                       : COMPOUND_ITEMS;
+    return container == CONTAINER_DICT  ? COMPOUND_PAIRS
+           : container == CONTAINER_SET ? COMPOUND_SET
+                                        : COMPOUND_ITEMS;
 }
 
 static void
@@ -169,9 +174,11 @@ collect_generic(struct walk *walk, PyObject *object, const struct type_entry *en
             edges_push_visited(walk);
             node->n_items = walk->refs.n;
             walk->visited.n = 0;
-        } else if (container != CONTAINER_NONE) {
+        }
+        else if (container != CONTAINER_NONE) {
             edges_drop_items(walk, object, container);
-        } else if (entry->kind == KIND_GREENLET) {
+        }
+        else if (entry->kind == KIND_GREENLET) {
             frames_drop_visited(walk, object);
         }
     }
@@ -205,7 +212,8 @@ finish(struct walk *walk, const struct type_entry *entry, struct node *node)
     node->n_fields = refs->n - items;
     if (node->n_items + node->n_fields == 0) {
         node->form = NODE_LEAF;
-    } else if (node->form == NODE_COMPOUND && node->n_items == 0) {
+    }
+    else if (node->form == NODE_COMPOUND && node->n_items == 0) {
         node->form = NODE_FIELDS;
     }
 }
@@ -222,9 +230,9 @@ edges_collect(struct walk *walk, PyObject *object, const struct type_entry *entr
         edges_push_attributes(walk, object, entry);
         break;
     case KIND_CONTAINER:
-        node->form = entry->container == CONTAINER_DICT ? NODE_PAIRS
-            : entry->container == CONTAINER_SET         ? NODE_COMPOUND
-                                                        : NODE_ITEMS;
+        node->form = entry->container == CONTAINER_DICT  ? NODE_PAIRS
+                     : entry->container == CONTAINER_SET ? NODE_COMPOUND
+                                                         : NODE_ITEMS;
         node->compound = COMPOUND_SET;
         if (object == walk->interned) {
             break;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 const char *const edges_type_fields[] = {
-    "__dict__",  "__bases__",      "__mro__", "__base__",  "tp_cache", "tp_subclasses",
-    "ht_module", "__name__", "__qualname__", "__slots__", NULL,
+    "__dict__",  "__bases__", "__mro__",      "__base__",  "tp_cache", "tp_subclasses",
+    "ht_module", "__name__",  "__qualname__", "__slots__", NULL,
 };
 
 void
@@ -104,8 +104,8 @@ object_array_length(const struct array_object *array)
 }
 
 void
-edges_collect_ndarray(struct walk *walk, PyObject *object, const struct type_entry *entry,
-                struct node *node)
+edges_collect_ndarray(struct walk *walk, PyObject *object,
+                      const struct type_entry *entry, struct node *node)
 {
     const struct array_object *array = (const struct array_object *)object;
     size_t n = object_array_length(array);

@@ -51,7 +51,8 @@ take_dict(PyObject *object, size_t *position, uintptr_t *refs)
                 refs[n++] = (uintptr_t)values[i];
             }
         }
-    } else if (heap_keys_are_unicode(keys)) {
+    }
+    else if (heap_keys_are_unicode(keys)) {
         const PyDictUnicodeEntry *entries = heap_keys_unicode_entries(keys);
         for (; i < end && n < TAKE_MAX; i++) {
             if (entries[i].me_value != NULL) {
@@ -59,7 +60,8 @@ take_dict(PyObject *object, size_t *position, uintptr_t *refs)
                 refs[n++] = (uintptr_t)entries[i].me_value;
             }
         }
-    } else {
+    }
+    else {
         const PyDictKeyEntry *entries = heap_keys_entries(keys);
         for (; i < end && n < TAKE_MAX; i++) {
             if (entries[i].me_value != NULL) {
@@ -130,7 +132,7 @@ edges_count(PyObject *object, enum container container)
 
 void
 edges_collect_items(struct walk *walk, PyObject *object, const struct type_entry *entry,
-              struct node *node)
+                    struct node *node)
 {
     enum container container = entry->container;
     size_t most = most_items(object, container);
@@ -178,8 +180,8 @@ static bool
 next_item(struct items *items, uintptr_t *item)
 {
     if (items->next == items->n) {
-        items->n = edges_take(items->object, items->container, &items->position,
-                              items->refs);
+        items->n =
+            edges_take(items->object, items->container, &items->position, items->refs);
         items->next = 0;
         if (items->n == 0) {
             return false;

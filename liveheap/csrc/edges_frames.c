@@ -25,8 +25,9 @@ start_frame(struct walk *walk, PyCodeObject *code, struct node *node)
 const char *const frames_object_fields[] = {
     HEAP_FRAME_OBJECT_FIELDS(NULL, FIELD_NAME) "f_frame", "f_func", "f_locals", NULL};
 const char *const frames_generator_fields[] = {
-    "__name__", "__qualname__", "exc_value", "origin_or_finalizer", "gi_code",
-    "frame_obj", "f_func", "f_locals", NULL};
+    "__name__", "__qualname__", "exc_value", "origin_or_finalizer",
+    "gi_code",  "frame_obj",    "f_func",    "f_locals",
+    NULL};
 
 void
 frames_collect_chain(struct walk *walk, _PyInterpreterFrame *frame)
@@ -37,9 +38,11 @@ frames_collect_chain(struct walk *walk, _PyInterpreterFrame *frame)
         }
         if (frame->owner == FRAME_OWNED_BY_GENERATOR) {
             vector_push(&walk->frames, (uintptr_t)heap_frame_generator(frame));
-        } else if (frame->owner == FRAME_OWNED_BY_FRAME_OBJECT) {
+        }
+        else if (frame->owner == FRAME_OWNED_BY_FRAME_OBJECT) {
             vector_push(&walk->frames, (uintptr_t)frame->frame_obj);
-        } else {
+        }
+        else {
             if (!bitmap_add_reached(&walk->seen, (uintptr_t)frame)) {
                 return;
             }
@@ -102,8 +105,8 @@ void
 frames_visit_bare(struct walk *walk, _PyInterpreterFrame *frame)
 {
     PyCodeObject *code = heap_frame_code(frame);
-    size_t n_words = FRAME_SPECIALS_SIZE + (size_t)code->co_nlocalsplus +
-                     (size_t)code->co_stacksize;
+    size_t n_words =
+        FRAME_SPECIALS_SIZE + (size_t)code->co_nlocalsplus + (size_t)code->co_stacksize;
     struct node node = {.object = (PyObject *)(void *)frame,
                         .size = n_words * sizeof(PyObject *)};
     const void *fields[] = {frame->frame_obj};
@@ -168,8 +171,8 @@ frames_collect_generator(struct walk *walk, PyObject *object, struct node *node)
 
 #else /* frames are objects */
 
-const char *const frames_object_fields[] = {
-    HEAP_FRAME_OBJECT_FIELDS(NULL, FIELD_NAME) NULL};
+const char *const frames_object_fields[] = {HEAP_FRAME_OBJECT_FIELDS(NULL, FIELD_NAME)
+                                                NULL};
 const char *const frames_generator_fields[] = {NULL};
 
 void
@@ -187,8 +190,8 @@ frames_collect_object(struct walk *walk, PyObject *object, struct node *node)
     PyCodeObject *code = frame->f_code;
     size_t n_locals = heap_code_n_locals(code);
     start_frame(walk, code, node);
-    node->line = frame->f_trace != NULL
-        ? frame->f_lineno : PyCode_Addr2Line(code, frame->f_lasti * 2);
+    node->line = frame->f_trace != NULL ? frame->f_lineno
+                                        : PyCode_Addr2Line(code, frame->f_lasti * 2);
     for (size_t i = 0; i < n_locals; i++) {
         push_ref(walk, frame->f_localsplus[i]);
     }
@@ -220,7 +223,8 @@ static PyFrameObject *
 expose(struct walk *walk, PyObject *greenlet)
 {
     const struct walk_request *request = walk->request;
-    PyObject *frame = request->greenlet_frame(greenlet, request->greenlet_frame_closure);
+    PyObject *frame =
+        request->greenlet_frame(greenlet, request->greenlet_frame_closure);
     if (frame == NULL) {
         PyErr_Clear();
         return NULL;
@@ -287,7 +291,8 @@ frames_drop_visited(struct walk *walk, PyObject *greenlet)
         size_t middle = low + (high - low) / 2;
         if (greenlets->items[middle] < (uintptr_t)greenlet) {
             low = middle + 1;
-        } else {
+        }
+        else {
             high = middle;
         }
     }

@@ -71,7 +71,8 @@ write_items(struct walk *walk, const struct node *node, bool pairs, uintptr_t *p
     write_number(walk, pairs ? node->n_items / 2 : node->n_items);
     if (node->streamed) {
         write_streamed(walk, node, previous);
-    } else {
+    }
+    else {
         write_refs(walk, walk->refs.items, node->n_items, previous);
     }
 }
@@ -169,7 +170,8 @@ on_node(struct walk *walk, const struct node *node)
     if (node->form <= NODE_FIELDS && !node->streamed &&
         node->n_items + node->n_fields <= REFS_AT_ONCE) {
         write_short(walk, node);
-    } else {
+    }
+    else {
         write_long(walk, node);
     }
 }

@@ -81,7 +81,8 @@ type_texts(struct walk *walk, PyTypeObject *type, uint32_t *module, uint32_t *na
     if (*module == 0 && dot != NULL) {
         uint32_t fresh = 0;
         *module = c_text(walk, full, (size_t)(dot - full), &fresh);
-    } else if (*module == 0) {
+    }
+    else if (*module == 0) {
         *module = writer_c_text(walk, "builtins");
     }
     *name = 0;

@@ -145,11 +145,12 @@ walk_into(int fd, walk_runner runner, PyObject *options)
     return status_dict(&status);
 }
 
-PyDoc_STRVAR(walk_here_doc,
-"walk_here(fd, kind='graph', options=None) -> dict\n\n"
-"Walk the heap in this process, holding the GIL, and write the records of a\n"
-"'graph' or 'histogram' to fd (-1: nowhere).  Stops the worker for as long as it\n"
-"takes.");
+PyDoc_STRVAR(
+    walk_here_doc,
+    "walk_here(fd, kind='graph', options=None) -> dict\n\n"
+    "Walk the heap in this process, holding the GIL, and write the records of a\n"
+    "'graph' or 'histogram' to fd (-1: nowhere).  Stops the worker for as long as it\n"
+    "takes.");
 
 static PyObject *
 walk_here(PyObject *module, PyObject *args)
@@ -172,9 +173,8 @@ walk_here(PyObject *module, PyObject *args)
     return NULL;
 }
 
-PyDoc_STRVAR(histogram_here_doc,
-"histogram_here(fd, options=None) -> dict\n\n"
-"walk_here() with kind 'histogram'.");
+PyDoc_STRVAR(histogram_here_doc, "histogram_here(fd, options=None) -> dict\n\n"
+                                 "walk_here() with kind 'histogram'.");
 
 static PyObject *
 histogram_here(PyObject *module, PyObject *args)
@@ -201,10 +201,11 @@ call_pending(void *callable)
     return 0;
 }
 
-PyDoc_STRVAR(add_pending_call_doc,
-"add_pending_call(callable) -> bool\n\n"
-"Have the main thread call it soon, between two of its bytecodes.  False if the\n"
-"interpreter's queue is full.");
+PyDoc_STRVAR(
+    add_pending_call_doc,
+    "add_pending_call(callable) -> bool\n\n"
+    "Have the main thread call it soon, between two of its bytecodes.  False if the\n"
+    "interpreter's queue is full.");
 
 static PyObject *
 add_pending_call(PyObject *module, PyObject *callable)
@@ -222,10 +223,11 @@ add_pending_call(PyObject *module, PyObject *callable)
     Py_RETURN_TRUE;
 }
 
-PyDoc_STRVAR(selftest_doc,
-"selftest() -> None\n\n"
-"Compare what the walker reads with what the interpreter says; RuntimeError with\n"
-"the reason on a difference.");
+PyDoc_STRVAR(
+    selftest_doc,
+    "selftest() -> None\n\n"
+    "Compare what the walker reads with what the interpreter says; RuntimeError with\n"
+    "the reason on a difference.");
 
 static PyObject *
 selftest(PyObject *module, PyObject *unused)

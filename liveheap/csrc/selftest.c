@@ -55,7 +55,8 @@ open_test(struct selftest *test)
         PyDict_SetItemString(test->names, "__builtins__", PyEval_GetBuiltins()) < 0) {
         return -1;
     }
-    PyObject *result = PyRun_String(selftest_source, Py_file_input, test->names, test->names);
+    PyObject *result =
+        PyRun_String(selftest_source, Py_file_input, test->names, test->names);
     Py_XDECREF(result);
     test->walk.request = &test->request;
     test->walk.status = &test->status;
@@ -107,8 +108,8 @@ match_field(struct walk *walk, void *argument, enum field_kind kind, PyObject *n
     (void)kind;
     if (wanted->next++ == wanted->position) {
         wanted->found = name != NULL
-            ? PyUnicode_CompareWithASCIIString(name, wanted->name) == 0
-            : text != NULL && strcmp(text, wanted->name) == 0;
+                            ? PyUnicode_CompareWithASCIIString(name, wanted->name) == 0
+                            : text != NULL && strcmp(text, wanted->name) == 0;
     }
 }
 
@@ -295,8 +296,7 @@ check_frame(struct selftest *test)
 {
     PyObject *hold = PyDict_GetItemString(test->names, "hold");
     PyObject *function = PyCFunction_New(&look_method, NULL);
-    PyObject *result =
-        function == NULL ? NULL : PyObject_CallOneArg(hold, function);
+    PyObject *result = function == NULL ? NULL : PyObject_CallOneArg(hold, function);
     Py_XDECREF(function);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;

@@ -25,8 +25,8 @@
 
 struct sink {
     int fd;
-    int error;        /* errno of the first failure, else 0 */
-    uint8_t *buffer;  /* SINK_CAPACITY bytes */
+    int error;       /* errno of the first failure, else 0 */
+    uint8_t *buffer; /* SINK_CAPACITY bytes */
     size_t used;
     uint64_t flushed; /* bytes that left the buffer */
 };

@@ -46,13 +46,17 @@ find_sizeof(struct walk *walk, struct type_entry *entry)
     const PyMethodDef *definition = ((PyMethodDescrObject *)method)->d_method;
     if (owner == &PyList_Type) {
         entry->size_kind = SIZE_LIST;
-    } else if (owner == &PyDict_Type) {
+    }
+    else if (owner == &PyDict_Type) {
         entry->size_kind = SIZE_DICT;
-    } else if (owner == &PySet_Type || owner == &PyFrozenSet_Type) {
+    }
+    else if (owner == &PySet_Type || owner == &PyFrozenSet_Type) {
         entry->size_kind = SIZE_SET;
-    } else if (owner == &PyLong_Type) {
+    }
+    else if (owner == &PyLong_Type) {
         entry->size_kind = SIZE_INT;
-    } else if ((definition->ml_flags & ~METH_COEXIST) == METH_NOARGS) {
+    }
+    else if ((definition->ml_flags & ~METH_COEXIST) == METH_NOARGS) {
         entry->size_kind = SIZE_CALL;
         entry->sizeof_method = definition->ml_meth;
     }
@@ -147,7 +151,8 @@ sizes_shallow(struct walk *walk, PyObject *object, const struct type_entry *entr
         return HEAP_INT_HEAD + sizeof(digit) * heap_int_digits(object) +
                (fixed - HEAP_INT_BASE);
     case SIZE_LIST:
-        return fixed + sizeof(PyObject *) * (uint64_t)((PyListObject *)object)->allocated;
+        return fixed +
+               sizeof(PyObject *) * (uint64_t)((PyListObject *)object)->allocated;
     case SIZE_DICT:
         return fixed + dict_size(object);
     case SIZE_SET: {

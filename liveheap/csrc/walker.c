@@ -105,9 +105,10 @@ note_names(struct walk *walk, PyObject *object, const struct type_entry *entry)
         if (dict != NULL) {
             names_add_dict(&walk->names, dict);
         }
-    } else if (entry->container == CONTAINER_DICT &&
-               bitmap_is_listed(&walk->seen, (uintptr_t)object) &&
-               bitmap_take_flag(&walk->seen, (uintptr_t)object)) {
+    }
+    else if (entry->container == CONTAINER_DICT &&
+             bitmap_is_listed(&walk->seen, (uintptr_t)object) &&
+             bitmap_take_flag(&walk->seen, (uintptr_t)object)) {
         names_add_dict(&walk->names, object);
     }
 }
@@ -152,8 +153,8 @@ feed(struct walk *walk)
     size_t position = walk->pending.items[top + 1];
     const struct type_entry *entry = types_find(walk, Py_TYPE(object));
     uintptr_t refs[TAKE_MAX + 1];
-    size_t n = entry == NULL
-        ? 0 : edges_take(object, entry->container, &position, refs);
+    size_t n =
+        entry == NULL ? 0 : edges_take(object, entry->container, &position, refs);
     walk->pending.items[top + 1] = position;
     if (n == 0) {
         walk->pending.n -= 2;
@@ -192,9 +193,11 @@ drain(struct walk *walk)
             ring->head = (ring->head + 1) % RING;
             ring->n--;
             visit_queued(walk, item);
-        } else if (walk->pending.n > 0) {
+        }
+        else if (walk->pending.n > 0) {
             feed(walk);
-        } else {
+        }
+        else {
             return;
         }
         if ((walk->nodes & 4095) == 0) {
@@ -291,9 +294,10 @@ walk_open(struct walk *walk)
 {
     struct memory *memory = &walk->memory;
     struct vector *vectors[] = {
-        &walk->slot_offsets, &walk->refs,   &walk->ref_names,       &walk->visited,
-        &walk->work,         &walk->pending, &walk->functions,      &walk->greenlets,
-        &walk->frames,       &walk->greenlet_frames,
+        &walk->slot_offsets,    &walk->refs,      &walk->ref_names,
+        &walk->visited,         &walk->work,      &walk->pending,
+        &walk->functions,       &walk->greenlets, &walk->frames,
+        &walk->greenlet_frames,
     };
     for (size_t i = 0; i < HEAP_LENGTH(vectors); i++) {
         if (vector_init(vectors[i], memory, 4096) < 0) {
@@ -302,8 +306,7 @@ walk_open(struct walk *walk)
     }
     walk->type_index_capacity = 1 << 13;
     walk->types = memory_map(memory, TYPES_MAX * sizeof(struct type_entry));
-    walk->type_index =
-        memory_map(memory, walk->type_index_capacity * sizeof(uint32_t));
+    walk->type_index = memory_map(memory, walk->type_index_capacity * sizeof(uint32_t));
     walk->claims = memory_map(memory, CLAIM_ROOM * sizeof(struct claim));
     if (walk->types == NULL || walk->type_index == NULL || walk->claims == NULL ||
         names_init(&walk->names, memory) < 0) {
@@ -317,9 +320,10 @@ walk_close(struct walk *walk)
 {
     struct memory *memory = &walk->memory;
     struct vector *vectors[] = {
-        &walk->slot_offsets, &walk->refs,   &walk->ref_names,       &walk->visited,
-        &walk->work,         &walk->pending, &walk->functions,      &walk->greenlets,
-        &walk->frames,       &walk->greenlet_frames,
+        &walk->slot_offsets,    &walk->refs,      &walk->ref_names,
+        &walk->visited,         &walk->work,      &walk->pending,
+        &walk->functions,       &walk->greenlets, &walk->frames,
+        &walk->greenlet_frames,
     };
     for (size_t i = 0; i < HEAP_LENGTH(vectors); i++) {
         vector_free(vectors[i]);
@@ -402,12 +406,13 @@ static void
 run(const struct walk_request *request, struct sink *sink, struct walk_status *status,
     const struct visitor *visitor)
 {
-    struct walk walk = {.request = request, .visitor = visitor, .status = status,
-                        .sink = sink};
+    struct walk walk = {
+        .request = request, .visitor = visitor, .status = status, .sink = sink};
     status->started_ns = now_ns();
     if (walk_open(&walk) == 0) {
         run_phases(&walk);
-    } else {
+    }
+    else {
         walk.memory.failed = true;
     }
     publish(&walk);

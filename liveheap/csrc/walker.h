@@ -60,13 +60,13 @@ struct walk_status {
     uint64_t untracked;          /* objects met as referents only */
     uint64_t frames;
     uint64_t greenlets;
-    uint64_t borrowed;       /* borrowed references in frames, 3.14 and later */
-    uint64_t python_sizeof;  /* objects whose size is a guess: `__sizeof__` in Python */
-    uint64_t opaque;         /* objects of types without tp_traverse */
+    uint64_t borrowed;      /* borrowed references in frames, 3.14 and later */
+    uint64_t python_sizeof; /* objects whose size is a guess: `__sizeof__` in Python */
+    uint64_t opaque;        /* objects of types without tp_traverse */
     uint64_t types;
-    uint64_t memory;         /* bytes the walker mapped */
-    uint64_t started_ns;     /* CLOCK_MONOTONIC */
-    uint64_t listed_ns;      /* end of WALK_PHASE_LISTS */
+    uint64_t memory;     /* bytes the walker mapped */
+    uint64_t started_ns; /* CLOCK_MONOTONIC */
+    uint64_t listed_ns;  /* end of WALK_PHASE_LISTS */
     uint64_t ended_ns;
     /* The foreign type whose C code is being called, so that a crash has a name.
      * Empty while only the interpreter's own code runs. */
@@ -86,7 +86,7 @@ struct walk_request {
     size_t n_own_threads;
     unsigned long own_threads[WALK_MAX_OWN_THREADS]; /* native ids */
 
-    PyTypeObject *ndarray;  /* of modules that are loaded, else NULL */
+    PyTypeObject *ndarray; /* of modules that are loaded, else NULL */
     PyTypeObject *greenlet;
     PyTypeObject *deque;
     getter greenlet_frame; /* the C function behind greenlet.gr_frame */

@@ -71,7 +71,9 @@ static const struct claim property_claims[] = {
 static const struct claim wrapped_claims[] = {AT(0, "__func__"), AT(1, "__dict__")};
 static const struct claim proxy_claims[] = {AT(0, "mapping")};
 static const struct claim alias_claims[] = {
-    AT(0, "__origin__"), AT(1, "__args__"), AT(2, "__parameters__"),
+    AT(0, "__origin__"),
+    AT(1, "__args__"),
+    AT(2, "__parameters__"),
 };
 static const struct claim view_claims[] = {AT(0, "mapping")};
 #if !HEAP_BARE_FRAMES
@@ -145,8 +147,8 @@ add_members(struct claim_list *list, PyTypeObject *type)
     for (; member != NULL && member->name != NULL; member++) {
         if ((member->type == T_OBJECT || member->type == T_OBJECT_EX) &&
             member->offset > 0 && member->offset <= list->size) {
-            add_claim(list, (struct claim){member->name, (uint32_t)member->offset,
-                                           false});
+            add_claim(list,
+                      (struct claim){member->name, (uint32_t)member->offset, false});
         }
     }
 }

@@ -54,7 +54,8 @@ mark(struct walk *walk, PyGC_Head *head, struct class_cache *cache)
     }
     if (cache->classes[i] == CLASS_FUNCTION) {
         vector_push(&walk->functions, address);
-    } else if (cache->classes[i] == CLASS_GREENLET) {
+    }
+    else if (cache->classes[i] == CLASS_GREENLET) {
         vector_push(&walk->greenlets, address);
     }
     return true;

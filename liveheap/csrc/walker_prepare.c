@@ -45,8 +45,7 @@ find_greenlet(struct walk_request *request)
     if (request->greenlet == NULL) {
         return;
     }
-    PyObject *descriptor =
-        PyDict_GetItemString(request->greenlet->tp_dict, "gr_frame");
+    PyObject *descriptor = PyDict_GetItemString(request->greenlet->tp_dict, "gr_frame");
     if (descriptor != NULL && Py_TYPE(descriptor) == &PyGetSetDescr_Type) {
         const PyGetSetDef *definition = ((PyGetSetDescrObject *)descriptor)->d_getset;
         request->greenlet_frame = definition->get;

@@ -50,11 +50,11 @@ struct node {
     uint64_t refcount; /* 0: immortal */
     enum node_form form;
     enum compound_form compound;
-    bool streamed;       /* the items are not in walk->refs */
-    size_t n_items;      /* refs of the first section (a pair has two) or locals */
-    size_t n_fields;     /* refs after them */
-    size_t n_borrowed;   /* (index, ref) pairs after those, frames only */
-    PyCodeObject *code;  /* frames only */
+    bool streamed;      /* the items are not in walk->refs */
+    size_t n_items;     /* refs of the first section (a pair has two) or locals */
+    size_t n_fields;    /* refs after them */
+    size_t n_borrowed;  /* (index, ref) pairs after those, frames only */
+    PyCodeObject *code; /* frames only */
     int line;
 };
 
@@ -159,8 +159,8 @@ push_ref(struct walk *walk, const void *object)
 }
 
 /* edges.c: fills node (form, counts, code, line) and walk->refs. */
-void edges_collect(struct walk *walk, PyObject *object,
-                   const struct type_entry *entry, struct node *node);
+void edges_collect(struct walk *walk, PyObject *object, const struct type_entry *entry,
+                   struct node *node);
 
 /* edges_containers.c: the next items of a container, at most TAKE_MAX refs; 0 at the end.  `*position`
  * starts at 0.  A dict gives key, value, key, value. */

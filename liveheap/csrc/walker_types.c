@@ -58,8 +58,7 @@ find_container(const struct walk *walk, PyTypeObject *type)
         PyType_IsSubtype(type, &PyFrozenSet_Type)) {
         return CONTAINER_SET;
     }
-    if (walk->request->deque != NULL &&
-        PyType_IsSubtype(type, walk->request->deque)) {
+    if (walk->request->deque != NULL && PyType_IsSubtype(type, walk->request->deque)) {
         return CONTAINER_DEQUE;
     }
     return CONTAINER_NONE;
@@ -148,7 +147,8 @@ find_dict(struct type_entry *entry, const PyTypeObject *base)
             entry->n_values = (uint16_t)heap_cached_keys(type)->dk_nentries;
             entry->values_size = (uint32_t)heap_values_size(type);
         }
-    } else if (type->tp_dictoffset != 0 && type->tp_dictoffset != base->tp_dictoffset) {
+    }
+    else if (type->tp_dictoffset != 0 && type->tp_dictoffset != base->tp_dictoffset) {
         entry->dict_kind = DICT_AT_OFFSET;
         entry->dict_offset = type->tp_dictoffset;
     }
@@ -198,8 +198,9 @@ classify(struct walk *walk, struct type_entry *entry)
     }
     if (is_plain_container(base)) {
         entry->traverse = NULL;
-    } else if (entry->traverse != NULL && entry->kind != KIND_FRAME &&
-               entry->kind != KIND_GENERATOR && entry->kind != KIND_TYPE) {
+    }
+    else if (entry->traverse != NULL && entry->kind != KIND_FRAME &&
+             entry->kind != KIND_GENERATOR && entry->kind != KIND_TYPE) {
         find_claims(walk, entry, base);
     }
     if (entry->kind == KIND_GENERIC && entry->traverse == NULL &&
@@ -248,7 +249,8 @@ dict_find(PyObject *object, const PyObject *key)
             if (entry->me_key == key) {
                 return entry->me_value;
             }
-        } else {
+        }
+        else {
             PyDictKeyEntry *entry = &heap_keys_entries(keys)[i];
             if (entry->me_key == key) {
                 return entry->me_value;
@@ -381,9 +383,9 @@ make_entry(struct walk *walk, PyTypeObject *type, size_t place)
     sizes_classify(walk, entry);
     find_fixed_names(entry);
     entry->is_ours = is_made_by_us(walk, type);
-    entry->n_fields = (uint16_t)(entry->n_slots + entry->n_values +
-                                 (entry->dict_kind != DICT_NONE) + entry->n_claims +
-                                 entry->n_fixed);
+    entry->n_fields =
+        (uint16_t)(entry->n_slots + entry->n_values + (entry->dict_kind != DICT_NONE) +
+                   entry->n_claims + entry->n_fixed);
     walk_reach(walk, (uintptr_t)type);
     walk->visitor->on_type(walk, entry);
     return entry;

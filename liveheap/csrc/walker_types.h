@@ -92,25 +92,25 @@ size_t layouts_claims(PyTypeObject *type, struct claim claims[CLAIMS_MAX]);
 struct type_entry {
     PyTypeObject *type;
     uint32_t id;
-    uint8_t kind;      /* enum type_kind */
-    uint8_t size_kind; /* enum size_kind */
-    uint8_t container; /* enum container */
-    uint8_t dict_kind; /* enum dict_kind */
+    uint8_t kind;        /* enum type_kind */
+    uint8_t size_kind;   /* enum size_kind */
+    uint8_t container;   /* enum container */
+    uint8_t dict_kind;   /* enum dict_kind */
     uint32_t fixed_size; /* tp_basicsize and what lies in front */
     uint32_t item_size;
     uint32_t values_size; /* of inline values, else 0 */
     bool is_heap;
-    bool is_foreign;     /* C code of an extension */
+    bool is_foreign; /* C code of an extension */
     bool is_ours;
-    bool shares_dict;   /* the dict is a C base's, whose tp_traverse visits it too */
-    bool base_is_heap;   /* tp_traverse of the base visits the type */
+    bool shares_dict;  /* the dict is a C base's, whose tp_traverse visits it too */
+    bool base_is_heap; /* tp_traverse of the base visits the type */
     bool is_module;
     uint16_t n_slots;
     uint16_t n_values;
     uint16_t n_claims;
     uint16_t n_fixed;
-    uint16_t n_fields; /* all of them, __dict__ too */
-    uint32_t first_slot;  /* in the table of slot offsets */
+    uint16_t n_fields;   /* all of them, __dict__ too */
+    uint32_t first_slot; /* in the table of slot offsets */
     Py_ssize_t dict_offset;
     traverseproc traverse; /* of the nearest base that is not a Python class; or NULL */
     PyCFunction sizeof_method;
