@@ -76,11 +76,24 @@ def test_a_worker_that_closes_all_files_keeps_those_it_opens_then(stage):
     assert host.worker.stderr == ""
 
 
+def has_written(host: Host) -> bool:
+    """Whether the audit line of a command is out, and its file closed.
+
+    A thread of any program that has just opened a file cannot know that another one
+    closes its number in that moment.
+    """
+    log = host.worker.run_dir / "audit.log"
+    files = Path(f"/proc/{host.pid}/fd").iterdir()
+    opened = {os.readlink(file) for file in files if file.is_symlink()}
+    return '"what": "status"' in log.read_text() and str(log) not in opened
+
+
 def test_a_client_of_a_worker_that_closes_all_files_sees_the_end(stage):
     host = start_host(stage, "plain")
     host.do(CLOSE_ALL)
     with host.connect() as talking, host.connect() as waiting:
         talking.request("status")
+        eventually(lambda: has_written(host), what="the session waits again")
         host.do("close_all(); open_others()")
         for client in (talking, waiting):
             with pytest.raises((Gone, BrokenPipeError)):
