@@ -5,6 +5,8 @@ and needs the extra `cli`.
 """
 
 import argparse
+import contextlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -55,6 +57,14 @@ def _parser(verb: str, usage: str | None = None) -> _Parser:
     )
 
 
+def _seconds(text: str) -> float:
+    """Return a time to wait; for argparse, which names the option that has it wrong."""
+    with contextlib.suppress(ValueError):
+        if 0 < (seconds := float(text)) < math.inf:
+            return seconds
+    raise argparse.ArgumentTypeError(f"not a time in seconds: {text!r}")
+
+
 def _run(words: Sequence[str]) -> int:
     parser = _parser("run", "liveheap run [-h] [--name NAME] [--] CMD [ARG ...]")
     parser.add_argument("--name", help="what ps calls the worker: LIVEHEAP_NAME")
@@ -94,7 +104,7 @@ def _bridge(words: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=TIMEOUT_S,
         metavar="S",
         help="give up after this long without a word from the agent",
@@ -119,7 +129,7 @@ def _ps(words: Sequence[str]) -> int:
     parser.add_argument("--via", metavar="CMD", help="ask the bridge CMD runs")
     parser.add_argument(
         "--connect-timeout",
-        type=float,
+        type=_seconds,
         default=CONNECT_TIMEOUT_S,
         metavar="S",
         help=f"give up if no connection stands after this long ({CONNECT_TIMEOUT_S:g})",

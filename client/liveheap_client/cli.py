@@ -24,13 +24,14 @@ from liveheap_client.patience import TIMEOUT_S, Patience
 from liveheap_client.target import FORMS, via
 from liveheap_client.terminal import Terminal
 from liveheap_client.verbs import VERBS, Verb, asking
+from liveheap_client.verbs.base import Amount
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 88}
 
 _CONNECTING = (
     click.Option(
         ["--timeout"],
-        type=click.FloatRange(min=0.1),
+        type=Amount(min=0.1),
         default=TIMEOUT_S,
         show_default=True,
         metavar="S",
@@ -38,7 +39,7 @@ _CONNECTING = (
     ),
     click.Option(
         ["--connect-timeout"],
-        type=click.FloatRange(min=0.1),
+        type=Amount(min=0.1),
         default=CONNECT_TIMEOUT_S,
         show_default=True,
         metavar="S",

@@ -30,7 +30,10 @@ def replace_process(command: Sequence[str], environ: Mapping[str, str]) -> int:
         os.execvpe(command[0], list(command), environment(environ))
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or exc
-        raise ClientError(f"cannot run {command[0]!r}: {reason}") from exc
+        raise ClientError(
+            f"cannot run {command[0]!r}: {reason}",
+            hint="for a Python file: liveheap run -- python FILE",
+        ) from exc
 
 
 def _boot_directory() -> Path:

@@ -53,7 +53,16 @@ class Worker:
 
 
 def local(environ: Mapping[str, str]) -> list[Worker]:
-    """Return the workers of this machine, by pid; the dead whom nobody reaped aside."""
+    """Return the workers of this machine, by pid; the dead whom nobody reaped aside.
+
+    Raises ConnectError if LIVEHEAP_DIR is a place where no agent would put its socket.
+    """
+    chosen = environ.get("LIVEHEAP_DIR")
+    if chosen and os.path.lexists(chosen) and not registry.own_directories(environ):
+        raise ConnectError(
+            f"LIVEHEAP_DIR={chosen} is not a directory that you alone can enter",
+            hint=f"if it is yours: chmod 700 {chosen}",
+        )
     found = [
         Worker(entry, _rss_bytes(entry.pid), _uptime_s(entry.start_time))
         for entry in registry.entries(environ)

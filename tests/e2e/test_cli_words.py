@@ -71,6 +71,9 @@ def test_every_verb_has_help_that_fits_the_screen(
         ("status", "--via", ""),
         ("status", "./nowhere"),
         ("status", "--timeout", "0"),
+        ("status", "--timeout", "nan"),
+        ("status", "--connect-timeout", "inf"),
+        ("ps", "box", "--connect-timeout", "nan"),
         ("snapshot", "--max-pause", "-1"),
         ("snapshot", "-o", "/"),
         ("snapshot", "-o", "-"),
@@ -117,6 +120,27 @@ def test_no_worker_at_all_is_said_with_a_hint_how_to_start_one(
     assert "no worker" in done.stderr
     assert "liveheap run" in done.stderr
     assert json.loads(liveheap("ps", "--json", env=nobody).stdout) == []
+
+
+def test_a_directory_that_others_can_enter_is_said(
+    nobody: dict[str, str], tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    env = {**nobody, "LIVEHEAP_DIR": str(shared)}
+
+    for words in (["ps"], ["status"], ["status", os.getpid()]):
+        done = liveheap(*words, env=env, expect=CANNOT_CONNECT)
+        assert f"LIVEHEAP_DIR={shared} is not" in done.stderr
+        assert f"chmod 700 {shared}" in done.stderr
+
+
+def test_a_program_that_cannot_run_is_said_with_a_hint(nobody: dict[str, str]) -> None:
+    done = liveheap("run", "--", "nosuchprogram", env=nobody, expect=1)
+
+    assert "cannot run 'nosuchprogram'" in done.stderr
+    assert "hint: " in done.stderr
 
 
 @pytest.mark.parametrize(

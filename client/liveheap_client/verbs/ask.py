@@ -13,7 +13,7 @@ from liveheap_client.progress import Bar, bar
 from liveheap_client.render import shapes
 from liveheap_client.render.flags import reservations
 from liveheap_client.render.units import human_seconds
-from liveheap_client.verbs.base import Verb, json_option, target_argument
+from liveheap_client.verbs.base import Amount, Verb, json_option, target_argument
 
 _OTHER_NAMES = {"top": ("--limit", "-n"), "max_pause_ms": ("--max-pause",)}
 
@@ -121,7 +121,7 @@ def _kind(param: Param) -> Any:
         high = None if param.maximum is None else int(param.maximum)
         return click.IntRange(low, high)
     if param.type is float:
-        return click.FloatRange(param.minimum, param.maximum)
+        return Amount(param.minimum, param.maximum)
     return click.STRING
 
 

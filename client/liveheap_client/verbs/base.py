@@ -1,9 +1,11 @@
 """What a verb is: a name, help, parameters and what it does at a desk."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -34,6 +36,21 @@ class Verb:
     def summary(self) -> str:
         """Return the first sentence of the help."""
         return self.help.strip().split("\n\n")[0].split(". ")[0].rstrip(".") + "."
+
+
+class Amount(click.FloatRange):
+    """A number in a range; `nan` is none, although it compares with nothing."""
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not an amount.", param, ctx)
+        return number
 
 
 def target_argument() -> click.Argument:
