@@ -83,8 +83,11 @@ def has_written(host: Host) -> bool:
     closes its number in that moment.
     """
     log = host.worker.run_dir / "audit.log"
-    files = Path(f"/proc/{host.pid}/fd").iterdir()
-    opened = {os.readlink(file) for file in files if file.is_symlink()}
+    try:
+        files = Path(f"/proc/{host.pid}/fd").iterdir()
+        opened = {os.readlink(file) for file in files}
+    except FileNotFoundError:  # closed while we looked
+        return False
     return '"what": "status"' in log.read_text() and str(log) not in opened
 
 
