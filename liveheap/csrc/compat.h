@@ -854,6 +854,16 @@ heap_thread_is_main(PyThreadState *thread)
 #define HEAP_IMPORT_EXTRA(in, X)
 #endif
 
+static inline PyObject *
+heap_modules(const PyInterpreterState *interp)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return interp->imports.modules;
+#else
+    return interp->modules;
+#endif
+}
+
 #define HEAP_INTERPRETER_FIELDS(in, X)                                  \
     HEAP_IMPORT_FIELDS(in, X)                                           \
     X((in)->sysdict, "sys")                                             \

@@ -191,24 +191,64 @@ names_add_shared_keys(struct names *names, PyDictKeysObject *keys)
     }
 }
 
-void
-names_add_dict(struct names *names, PyObject *object)
+typedef void (*key_visitor)(struct names *names, PyObject *key);
+
+static void
+visit_keys(struct names *names, PyObject *object, key_visitor visit)
 {
     PyDictObject *dict = (PyDictObject *)object;
     PyDictKeysObject *keys = dict->ma_keys;
     if (dict->ma_values != NULL) {
         return;
     }
-    if (heap_keys_are_unicode(keys)) {
-        names_add_shared_keys(names, keys);
-        return;
-    }
-    PyDictKeyEntry *entries = heap_keys_entries(keys);
+    bool are_unicode = heap_keys_are_unicode(keys);
     for (Py_ssize_t i = 0; i < keys->dk_nentries; i++) {
-        if (entries[i].me_value != NULL) {
-            add_name(names, entries[i].me_key);
+        PyObject *key = are_unicode ? heap_keys_unicode_entries(keys)[i].me_key
+                                    : heap_keys_entries(keys)[i].me_key;
+        if (key != NULL && PyUnicode_CheckExact(key)) {
+            visit(names, key);
         }
     }
+}
+
+void
+names_add_dict(struct names *names, PyObject *dict)
+{
+    visit_keys(names, dict, add_name);
+}
+
+static bool
+is_module_name(PyObject *key)
+{
+    struct heap_text text;
+    if (!heap_str_text(key, &text) || text.kind != 1 || !PyUnicode_IS_ASCII(key)) {
+        return false;
+    }
+    bool starts = true;
+    for (size_t i = 0; i < text.length; i++) {
+        uint8_t c = ((const uint8_t *)text.data)[i];
+        bool letter = ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_';
+        bool digit = c >= '0' && c <= '9';
+        if (!letter && (starts || !(digit || c == '.'))) {
+            return false;
+        }
+        starts = c == '.';
+    }
+    return !starts;
+}
+
+static void
+add_module_name(struct names *names, PyObject *key)
+{
+    if (is_module_name(key)) {
+        names_entry(names, key)->flags |= NAME_IDENTIFIER;
+    }
+}
+
+void
+names_add_modules(struct names *names, PyObject *modules)
+{
+    visit_keys(names, modules, add_module_name);
 }
 
 static uint32_t

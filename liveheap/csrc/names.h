@@ -2,7 +2,8 @@
  *
  * Under the scope of a graph only program text leaves: see FORMAT.md, section 3.  A str
  * object is program text if it is the name of something (NAME: a key of a type's,
- * module's or instance's dict that has the form of an identifier), or if some code
+ * module's or instance's dict that has the form of an identifier, a key of sys.modules
+ * that has the form of a module's name), or if some code
  * object refers to that very object (CODE) and it serves as a dict key (KEY).  All
  * decisions are by address; no text is compared.
  *
@@ -22,7 +23,7 @@
 #include "walker_memory.h"
 
 enum name_flag {
-    NAME_IDENTIFIER = 1, /* of a type, module or instance */
+    NAME_IDENTIFIER = 1, /* of a type, module or instance, or a module's own */
     NAME_CODE = 2,       /* a code object refers to it */
     NAME_KEY = 4,        /* it is a dict key */
     NAME_CODE_SCANNED = 8,
@@ -63,6 +64,9 @@ void names_add_code(struct names *names, PyObject *code);
  * since shared keys are named by their type. */
 void names_add_dict(struct names *names, PyObject *dict);
 void names_add_shared_keys(struct names *names, PyDictKeysObject *keys);
+
+/* The keys of sys.modules: identifiers with dots between them. */
+void names_add_modules(struct names *names, PyObject *modules);
 
 bool names_is_identifier(PyObject *text);
 

@@ -190,6 +190,10 @@ roots_visit(struct walk *walk)
     visit_interned(walk);
     if (walk->visitor->wants_names) {
         collect_code_texts(walk);
+        PyObject *modules = heap_modules(walk->request->interpreter);
+        if (modules != NULL && PyDict_Check(modules)) {
+            names_add_modules(&walk->names, modules);
+        }
     }
     visit_bare_frames(walk);
 }

@@ -172,3 +172,16 @@ def test_names_of_free_variables_come_last(graph):
     code = decoded.codes[id(closure.__code__)]
     assert code.n_free == 1
     assert code.local_names == ["argument", "local", "captured"]
+
+
+def test_modules_are_known_by_name():
+    strings = walks.graph_here().strings
+    assert [name for name in sys.modules if strings.get(id(name)) != name] == []
+
+
+def test_a_key_of_sys_modules_that_is_no_name_stays_inside(monkeypatch):
+    keys = ["".join(parts) for parts in (("pa", "ss word"), ("7", "up"), ("a", "..b"))]
+    for key in keys:
+        monkeypatch.setitem(sys.modules, key, types.ModuleType("stub"))
+    strings = walks.graph_here().strings
+    assert [key for key in keys if id(key) in strings] == []
