@@ -41,6 +41,7 @@ keep = [[{"number": i}, (i, str(i))] for i in range(400_000)]
 gc.collect()
 heap = Heap()
 heap.histogram(in_process=True)
+kills_before = limits.oom_kills()
 close_in()
 try:
     with heap.snapshot(force=mode == "force") as walk:
@@ -50,5 +51,5 @@ try:
 except CommandError as error:
     answer = {"refused": error.message, "code": error.code}
 answer["alive"] = len(keep)
-answer["oom_kills"] = limits.oom_kills()
+answer["oom_kills"] = limits.oom_kills() - kills_before
 tell(answer)
