@@ -13,7 +13,7 @@ SERVERS := openssh-server openssh-client
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
-.PHONY: demo test test-pythons lint pytest alone sanitize bench clean
+.PHONY: demo test test-pythons lint engine pytest alone sanitize bench clean
 .NOTPARALLEL:
 
 demo:
@@ -23,7 +23,7 @@ demo:
 	.venv/bin/python -m pip install --quiet '.[cli,gevent]'
 	.venv/bin/liveheap demo
 
-test: lint pytest alone sanitize
+test: lint engine pytest alone sanitize
 	@$(PYTHON) .ci/totals.py build/reports
 
 $(TEST)/.installed: FORCE
@@ -37,8 +37,12 @@ lint: $(TEST)/.installed
 	@$(STEP) 'ruff format' $(TEST)/bin/ruff format --check .
 	@$(STEP) 'mypy' $(TEST)/bin/mypy
 
+# Apart from the rest: it walks its own process, which should be small.
+engine: $(TEST)/.installed
+	@$(STEP) 'engine' .ci/pytest.sh $(TEST) engine tests/engine
+
 pytest: $(TEST)/.installed
-	@$(STEP) 'tests' .ci/pytest.sh $(TEST) all tests
+	@$(STEP) 'tests' .ci/pytest.sh $(TEST) all tests --ignore tests/engine
 
 alone: $(TEST)/.installed
 	@$(STEP) 'agent alone: install' .ci/venv.sh $(VENVS)/alone $(PYTHON) strict WHEEL
@@ -47,8 +51,10 @@ alone: $(TEST)/.installed
 sanitize: $(TEST)/.installed
 	@$(STEP) 'install with sanitizers' .ci/venv.sh $(VENVS)/sanitize $(PYTHON) sanitize \
 	    'WHEEL[cli,gevent]' --group test
-	@$(STEP) 'C under sanitizers' .ci/sanitize.sh $(VENVS)/sanitize sanitize \
-	    tests/engine $(wildcard tests/unit/test_analysis_*.py tests/unit/test_snapshot_*.py)
+	@$(STEP) 'decoder under sanitizers' .ci/sanitize.sh $(VENVS)/sanitize \
+	    sanitize-decoder $(wildcard tests/unit/test_analysis_*.py tests/unit/test_snapshot_*.py)
+	@$(STEP) 'engine under sanitizers' .ci/sanitize.sh $(VENVS)/sanitize \
+	    sanitize-engine tests/engine
 
 test-pythons:
 	@.ci/test-pythons.sh '$(PYTHON)' '$(ALREADY_TESTED)'

@@ -13,7 +13,7 @@ export LD_PRELOAD=$runtime PYTHONMALLOC=malloc
 log=$PWD/build/reports/$2
 rm -f "$log".[0-9]*
 options=halt_on_error=1:print_stacktrace=1:log_path=$log
-export ASAN_OPTIONS=$options:detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
+export ASAN_OPTIONS=$options:detect_leaks=0:malloc_context_size=1:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=$options
 # A sanitizer takes terabytes of address space and keeps what is freed: tests of limits and
 # of the size of a process say nothing here.

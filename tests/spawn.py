@@ -63,6 +63,7 @@ class Worker:
     run_dir: Path
     stderr_path: Path
     ready_fd: int
+    end_signal: int | None = None
     said: bytes = field(default=b"")
 
     @property
@@ -109,6 +110,8 @@ class Worker:
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
+        if self.end_signal is not None:
+            self.process.send_signal(self.end_signal)
         try:
             return self.process.wait(END_DEADLINE_S)
         except subprocess.TimeoutExpired:
@@ -147,8 +150,12 @@ class Stage:
         *,
         env: dict[str, str] | None = None,
         agent: bool = True,
+        end_signal: int | None = None,
     ) -> Worker:
-        """Start any command that says `ready` on READY_FD; see `spawn`."""
+        """Start any command that says `ready` on READY_FD; see `spawn`.
+
+        A program that does not read its standard input names the signal that ends it.
+        """
         home = self.directory / str(len(self.workers))
         run_dir = home / "run"
         for directory in (home, run_dir):
@@ -181,7 +188,7 @@ class Stage:
             raise
         finally:
             os.close(say_ready)
-        worker = Worker(process, environ, run_dir, stderr_path, ready)
+        worker = Worker(process, environ, run_dir, stderr_path, ready, end_signal)
         self.workers.append(worker)
         worker.wait_until_ready()
         return worker

@@ -1,5 +1,6 @@
 """A gunicorn gevent worker under load keeps answering while it is snapshotted."""
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ def site(stage: Stage) -> Site:
             *("--bind", f"127.0.0.1:{port}", "--timeout", str(TIMEOUT_S)),
         ],
         env={"BALLAST": str(BALLAST)},
+        end_signal=signal.SIGQUIT,
     )
     pid = int(master.said.split()[0])
     master.wait_for_socket(pid)
@@ -93,6 +95,7 @@ def test_two_workers_are_listed_and_asked_one_by_one(stage: Stage) -> None:
             *("--bind", f"127.0.0.1:{free_port()}"),
         ],
         env={"BALLAST": "100"},
+        end_signal=signal.SIGQUIT,
     )
     first = int(master.said.split()[0])
     master.wait_until_ready()
