@@ -102,6 +102,7 @@ def test_no_process_left_is_an_answer_and_not_an_accident(
     environ = {**worker.environ, "LIVEHEAP_TOKEN_FILE": str(token)}
     socket = worker.wait_for_socket()
     with open_session(worker, f"unix:{socket}", environ) as session:
+        assert pid_of(session) == worker.pid  # the session has its thread
         worker.say("RLIMIT_NPROC 1")
 
         with pytest.raises(CommandError) as refused:
