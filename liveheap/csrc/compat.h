@@ -1,9 +1,7 @@
 /* Every difference between the supported CPythons (3.10 to 3.15, default builds).
  *
  * PY_VERSION_HEX stands in this file only.  Everything here reads memory and nothing
- * else: no reference count changes, nothing is made.  The one exception is
- * heap_type_dict(), which goes through PyType_GetDict() where the interpreter keeps
- * the dicts of static types for itself.
+ * else: no reference count changes, nothing is made.
  *
  * The internal headers change with each minor version, hence one build per minor
  * version; module.c refuses to load into another one, and selftest.c compares what is
@@ -35,6 +33,7 @@
 #include "internal/pycore_code.h"
 #include "internal/pycore_gc.h"
 #include "internal/pycore_interp.h"
+#include "internal/pycore_moduleobject.h"
 #include "internal/pycore_object.h"
 #include "internal/pycore_pystate.h"
 #include "internal/pycore_runtime.h"
@@ -132,25 +131,62 @@ heap_is_static_builtin(PyTypeObject *type)
     return (type->tp_flags & _Py_TPFLAGS_STATIC_BUILTIN) != 0;
 }
 
-/* Borrowed. */
+/* Since 3.12 the interpreter keeps what belongs to a static builtin type in a table of
+ * its own, where tp_subclasses is an index. */
+#if PY_VERSION_HEX >= 0x030D0000
+typedef managed_static_type_state heap_static_state;
+#elif PY_VERSION_HEX >= 0x030C0000
+typedef static_builtin_state heap_static_state;
+#endif
+
+#if PY_VERSION_HEX >= 0x030C0000
+static inline const heap_static_state *
+heap_find_static_state(const PyTypeObject *type)
+{
+    const struct types_state *types = &PyInterpreterState_Main()->types;
+    size_t index = (size_t)type->tp_subclasses - 1;
+    const heap_static_state *state = NULL;
+#if PY_VERSION_HEX >= 0x030D0000
+    size_t n = HEAP_LENGTH(types->builtins.initialized);
+    if (index < n) {
+        state = &types->builtins.initialized[index];
+    }
+    else if (index - n < HEAP_LENGTH(types->for_extensions.initialized)) {
+        state = &types->for_extensions.initialized[index - n];
+    }
+#else
+    if (index < HEAP_LENGTH(types->builtins)) {
+        state = &types->builtins[index];
+    }
+#endif
+    return state != NULL && state->type == type ? state : NULL;
+}
+#endif
+
+/* Borrowed, or NULL. */
 static inline PyObject *
 heap_type_dict(PyTypeObject *type)
 {
 #if PY_VERSION_HEX >= 0x030C0000
     if (heap_is_static_builtin(type)) {
-        PyObject *dict = PyType_GetDict(type);
-        Py_XDECREF(dict);
-        return dict;
+        const heap_static_state *state = heap_find_static_state(type);
+        return state == NULL ? NULL : state->tp_dict;
     }
 #endif
     return type->tp_dict;
 }
 
-/* NULL where the field holds something else. */
+/* Borrowed, or NULL. */
 static inline PyObject *
 heap_type_subclasses(PyTypeObject *type)
 {
-    return heap_is_static_builtin(type) ? NULL : (PyObject *)type->tp_subclasses;
+#if PY_VERSION_HEX >= 0x030C0000
+    if (heap_is_static_builtin(type)) {
+        const heap_static_state *state = heap_find_static_state(type);
+        return state == NULL ? NULL : state->tp_subclasses;
+    }
+#endif
+    return (PyObject *)type->tp_subclasses;
 }
 
 static inline PyMemberDef *

@@ -18,6 +18,9 @@ edges_collect_type(struct walk *walk, PyObject *object, const struct type_entry 
     if (is_heap) {
         edges_traverse(walk, object, entry);
     }
+    else {
+        vector_push(&walk->static_types, (uintptr_t)object);
+    }
     PyObject *dict = heap_type_dict(type);
     const void *members[] = {
         dict,

@@ -22,8 +22,8 @@ push_named(struct walk *walk, const void *object, const char *name)
 static void
 finish_root(struct walk *walk, enum root_kind kind, uint64_t number, uint64_t flags)
 {
-    struct root root = {.kind = kind, .id = ++walk->n_roots, .number = number,
-                        .flags = flags};
+    struct root root = {
+        .kind = kind, .id = ++walk->n_roots, .number = number, .flags = flags};
     if (walk_failed(walk)) {
         return;
     }
@@ -196,4 +196,14 @@ roots_visit(struct walk *walk)
         }
     }
     visit_bare_frames(walk);
+}
+
+void
+roots_visit_static_types(struct walk *walk)
+{
+    start_root(walk);
+    for (size_t i = 0; i < walk->static_types.n; i++) {
+        push_named(walk, (const void *)walk->static_types.items[i], "static_type");
+    }
+    finish_root(walk, ROOT_C, 0, 0);
 }

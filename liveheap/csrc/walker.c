@@ -124,7 +124,10 @@ visit(struct walk *walk, uintptr_t address)
     struct node node = {.object = object, .entry = entry};
     node.size = sizes_shallow(walk, object, entry);
     node.refcount = heap_refcount(object);
-    if (entry->kind != KIND_LEAF) {
+    if (entry->kind == KIND_LEAF) {
+        walk->status->opaque += entry->is_opaque;
+    }
+    else {
         walk->refs.n = 0;
         edges_collect(walk, object, entry, &node);
         if ((entry->is_module || entry->container == CONTAINER_DICT) &&
@@ -294,10 +297,9 @@ walk_open(struct walk *walk)
 {
     struct memory *memory = &walk->memory;
     struct vector *vectors[] = {
-        &walk->slot_offsets,    &walk->refs,      &walk->ref_names,
-        &walk->visited,         &walk->work,      &walk->pending,
-        &walk->functions,       &walk->greenlets, &walk->frames,
-        &walk->greenlet_frames,
+        &walk->slot_offsets, &walk->refs,    &walk->ref_names,       &walk->visited,
+        &walk->work,         &walk->pending, &walk->functions,       &walk->greenlets,
+        &walk->static_types, &walk->frames,  &walk->greenlet_frames,
     };
     for (size_t i = 0; i < HEAP_LENGTH(vectors); i++) {
         if (vector_init(vectors[i], memory, 4096) < 0) {
@@ -320,10 +322,9 @@ walk_close(struct walk *walk)
 {
     struct memory *memory = &walk->memory;
     struct vector *vectors[] = {
-        &walk->slot_offsets,    &walk->refs,      &walk->ref_names,
-        &walk->visited,         &walk->work,      &walk->pending,
-        &walk->functions,       &walk->greenlets, &walk->frames,
-        &walk->greenlet_frames,
+        &walk->slot_offsets, &walk->refs,    &walk->ref_names,       &walk->visited,
+        &walk->work,         &walk->pending, &walk->functions,       &walk->greenlets,
+        &walk->static_types, &walk->frames,  &walk->greenlet_frames,
     };
     for (size_t i = 0; i < HEAP_LENGTH(vectors); i++) {
         vector_free(vectors[i]);
@@ -381,6 +382,7 @@ run_phases(struct walk *walk)
         if (walk->visitor->wants_names) {
             note_late_dicts(walk);
         }
+        roots_visit_static_types(walk);
         warn(walk);
         walk->visitor->on_end(walk);
     }

@@ -7,7 +7,6 @@
  * no Python code, except for
  *   - the C `__sizeof__` of types that have their own (makes an int and drops it),
  *   - tp_traverse of extension types (foreign C),
- *   - PyType_GetDict of static types, whose count goes up and down again,
  *   - the gr_frame getter of suspended greenlets, and only with WALK_EXPOSE, which
  *     is for a child.
  * Both halves must lie in one hold of the GIL (a clone made in between keeps it held):

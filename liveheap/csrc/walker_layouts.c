@@ -64,7 +64,10 @@ static const struct claim slice_claims[] = {
     SURE(PySliceObject, stop, "stop"),
     SURE(PySliceObject, step, "step"),
 };
-static const struct claim module_claims[] = {AT(0, "__dict__"), AT(4, "__name__")};
+static const struct claim module_claims[] = {
+    SURE(PyModuleObject, md_dict, "__dict__"),
+    SURE(PyModuleObject, md_name, "__name__"),
+};
 static const struct claim property_claims[] = {
     AT(0, "fget"), AT(1, "fset"), AT(2, "fdel"), AT(3, "__doc__"), AT(4, "__name__"),
 };
@@ -178,7 +181,7 @@ layouts_claims(PyTypeObject *type, struct claim claims[CLAIMS_MAX])
     }
     if (type->tp_dictoffset > 0) {
         add_claim(&list,
-                  (struct claim){"__dict__", (uint32_t)type->tp_dictoffset, false});
+                  (struct claim){"__dict__", (uint32_t)type->tp_dictoffset, true});
     }
     return list.n;
 }

@@ -114,6 +114,7 @@ struct walk {
 
     struct vector functions; /* found on the lists */
     struct vector greenlets;
+    struct vector static_types;    /* met so far */
     struct vector frames;          /* bare frames to be nodes */
     struct vector greenlet_frames; /* for each greenlet: first and end in `frames` */
 
@@ -230,6 +231,9 @@ void frames_drop_visited(struct walk *walk, PyObject *greenlet);
 
 /* roots.c: all roots and the frames below them. */
 void roots_visit(struct walk *walk);
+
+/* After the sweep: the reference that each static type has from its own definition. */
+void roots_visit_static_types(struct walk *walk);
 
 /* sizes.c */
 void sizes_classify(struct walk *walk, struct type_entry *entry);

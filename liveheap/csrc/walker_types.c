@@ -164,6 +164,9 @@ find_claims(struct walk *walk, struct type_entry *entry, PyTypeObject *base)
     entry->claims = claims;
     entry->n_claims = (uint16_t)layouts_claims(base, claims);
     walk->n_claims += entry->n_claims;
+    for (size_t i = 0; entry->traverse == NULL && i < entry->n_claims; i++) {
+        claims[i].certain = true; /* there is nothing to confirm them */
+    }
 }
 
 static void
@@ -196,17 +199,19 @@ classify(struct walk *walk, struct type_entry *entry)
         find_slots(walk, entry, base);
         find_dict(entry, base);
     }
+    bool by_tables = entry->kind == KIND_FRAME || entry->kind == KIND_GENERATOR ||
+                     entry->kind == KIND_TYPE;
     if (is_plain_container(base)) {
         entry->traverse = NULL;
     }
-    else if (entry->traverse != NULL && entry->kind != KIND_FRAME &&
-             entry->kind != KIND_GENERATOR && entry->kind != KIND_TYPE) {
+    else if (!by_tables && base != &PyBaseObject_Type) {
         find_claims(walk, entry, base);
     }
     if (entry->kind == KIND_GENERIC && entry->traverse == NULL &&
-        entry->container == CONTAINER_NONE) {
+        entry->container == CONTAINER_NONE && entry->n_claims == 0) {
         bool empty = entry->n_slots == 0 && entry->dict_kind == DICT_NONE;
         entry->kind = empty ? KIND_LEAF : KIND_INSTANCE;
+        entry->is_opaque = empty && base != &PyBaseObject_Type;
     }
 }
 

@@ -75,7 +75,8 @@ enum type_flag {
 };
 
 /* A member of a C struct that holds a reference.  `certain`: what lies there is a
- * counted reference whether or not tp_traverse shows it (public structs); else the claim
+ * counted reference whether or not tp_traverse shows it (public structs, and the members
+ * of types that have no tp_traverse); else the claim
  * holds only if tp_traverse shows the same pointer (structs that C files keep to
  * themselves, members found in tp_members). */
 struct claim {
@@ -105,6 +106,7 @@ struct type_entry {
     bool shares_dict;  /* the dict is a C base's, whose tp_traverse visits it too */
     bool base_is_heap; /* tp_traverse of the base visits the type */
     bool is_module;
+    bool is_opaque; /* C objects that show no reference */
     uint16_t n_slots;
     uint16_t n_values;
     uint16_t n_claims;
