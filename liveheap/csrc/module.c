@@ -48,8 +48,8 @@ check_version(void)
     }
     PyErr_Format(PyExc_ImportError,
                  "liveheap's engine was built for CPython %d.%d and cannot be used "
-                 "with %.20s",
-                 HEAP_BUILT_FOR_MAJOR, HEAP_BUILT_FOR_MINOR, running);
+                 "with %d.%d",
+                 HEAP_BUILT_FOR_MAJOR, HEAP_BUILT_FOR_MINOR, major, minor);
     return -1;
 }
 
