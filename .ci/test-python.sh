@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Test one CPython: every floor but lint and the command line, then the C under sanitizers.
+# Test one CPython: the engine, the agent's commands and the agent in real workers, then the
+# C under sanitizers. What runs at a desk is tested on the main Python alone.
 #   .ci/test-python.sh VERSION INTERPRETER
 set -euo pipefail
 version=$1 python=$2
@@ -9,8 +10,7 @@ status=0
   'WHEEL[cli,gevent]' --group test --group hosts
 .ci/step "$version: engine" .ci/pytest.sh "$venv" "py$version-engine" tests/engine || status=1
 .ci/step "$version: tests" .ci/pytest.sh "$venv" "py$version" \
-  tests/contract tests/integration tests/unit \
-  --ignore tests/unit/test_docs.py --ignore tests/unit/test_architecture.py || status=1
+  tests/contract tests/integration/test_agent_*.py || status=1
 .ci/step "$version: install with sanitizers" .ci/venv.sh "$venv-sanitize" "$python" sanitize \
   'WHEEL[cli,gevent]' --group test
 .ci/step "$version: C under sanitizers" .ci/sanitize.sh "$venv-sanitize" "py$version-sanitize" \
