@@ -53,11 +53,7 @@
 /* Frames are PyFrameObjects in 3.10; later they are bare structs without a header, and
  * a frame object is made only when somebody asks. */
 #define HEAP_BARE_FRAMES (PY_VERSION_HEX >= 0x030B0000)
-/* A suspended greenlet's frames form a chain that is fit to be read as it is, ... */
-#define HEAP_GREENLET_FRAMES_LINKED \
-    ((PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000) || \
-     PY_VERSION_HEX >= 0x030F0000)
-/* ... and its own tp_traverse visits what they hold. */
+/* The tp_traverse of a suspended greenlet visits what its frames hold. */
 #define HEAP_GREENLET_VISITS_FRAMES (PY_VERSION_HEX >= 0x030F0000)
 #define HEAP_HAS_IMMORTALS (PY_VERSION_HEX >= 0x030C0000)
 
@@ -108,6 +104,12 @@ heap_refcount(PyObject *object)
 {
 #if HEAP_HAS_IMMORTALS
     if (_Py_IsImmortal(object)) {
+        return 0;
+    }
+#else
+    /* Objects frozen into 3.11's executable begin at 999999999, so that no count of
+     * theirs ever ends. */
+    if (Py_REFCNT(object) > 900000000) {
         return 0;
     }
 #endif
@@ -225,9 +227,11 @@ heap_str_text(PyObject *object, struct heap_text *text)
     text->kind = (unsigned)ascii->state.kind;
     if (!ascii->state.compact) {
         text->data = ((PyUnicodeObject *)object)->data.any;
-    } else if (ascii->state.ascii) {
+    }
+    else if (ascii->state.ascii) {
         text->data = ascii + 1;
-    } else {
+    }
+    else {
         text->data = (PyCompactUnicodeObject *)object + 1;
     }
     return text->data != NULL;
@@ -246,7 +250,8 @@ heap_str_size(PyObject *object)
     const void *data = NULL;
     if (ascii->state.compact) {
         size = sizeof(PyCompactUnicodeObject) + (length + 1) * ascii->state.kind;
-    } else {
+    }
+    else {
         data = ((PyUnicodeObject *)object)->data.any;
         size = sizeof(PyUnicodeObject);
         size += data == NULL ? 0 : (length + 1) * ascii->state.kind;
@@ -258,8 +263,8 @@ heap_str_size(PyObject *object)
     if (ascii->wstr != NULL && (const void *)ascii->wstr != data &&
         !(ascii->state.compact && ascii->state.ascii)) {
         bool shared = ascii->state.compact
-            ? sizeof(wchar_t) == ascii->state.kind
-            : ascii->state.ready && sizeof(wchar_t) == ascii->state.kind;
+                          ? sizeof(wchar_t) == ascii->state.kind
+                          : ascii->state.ready && sizeof(wchar_t) == ascii->state.kind;
         size += shared ? 0 : ((size_t)compact->wstr_length + 1) * sizeof(wchar_t);
     }
 #endif
@@ -517,41 +522,42 @@ heap_code_qualname(PyCodeObject *code)
 
 /* Everything a code object refers to, as X(pointer, name). */
 #if PY_VERSION_HEX >= 0x030C0000
-#define HEAP_CODE_CACHED_NAMES "_co_code", "_co_varnames", "_co_cellvars", "_co_freevars",
-#define HEAP_CODE_CACHED(code, X)                                  \
-    if ((code)->_co_cached != NULL) {                              \
-        X((code)->_co_cached->_co_code, "_co_code")                \
-        X((code)->_co_cached->_co_varnames, "_co_varnames")        \
-        X((code)->_co_cached->_co_cellvars, "_co_cellvars")        \
-        X((code)->_co_cached->_co_freevars, "_co_freevars")        \
+#define HEAP_CODE_CACHED_NAMES \
+    "_co_code", "_co_varnames", "_co_cellvars", "_co_freevars",
+#define HEAP_CODE_CACHED(code, X)                           \
+    if ((code)->_co_cached != NULL) {                       \
+        X((code)->_co_cached->_co_code, "_co_code")         \
+        X((code)->_co_cached->_co_varnames, "_co_varnames") \
+        X((code)->_co_cached->_co_cellvars, "_co_cellvars") \
+        X((code)->_co_cached->_co_freevars, "_co_freevars") \
     }
 #elif PY_VERSION_HEX >= 0x030B0000
 #define HEAP_CODE_CACHED_NAMES "_co_code",
 #define HEAP_CODE_CACHED(code, X) X((code)->_co_code, "_co_code")
 #endif
 #if PY_VERSION_HEX >= 0x030B0000
-#define HEAP_CODE_FIELDS(code, X)                        \
-    X((code)->co_consts, "co_consts")                    \
-    X((code)->co_names, "co_names")                      \
-    X((code)->co_localsplusnames, "co_localsplusnames")  \
-    X((code)->co_localspluskinds, "co_localspluskinds")  \
-    X((code)->co_filename, "co_filename")                \
-    X((code)->co_name, "co_name")                        \
-    X((code)->co_qualname, "co_qualname")                \
-    X((code)->co_linetable, "co_linetable")              \
+#define HEAP_CODE_FIELDS(code, X)                       \
+    X((code)->co_consts, "co_consts")                   \
+    X((code)->co_names, "co_names")                     \
+    X((code)->co_localsplusnames, "co_localsplusnames") \
+    X((code)->co_localspluskinds, "co_localspluskinds") \
+    X((code)->co_filename, "co_filename")               \
+    X((code)->co_name, "co_name")                       \
+    X((code)->co_qualname, "co_qualname")               \
+    X((code)->co_linetable, "co_linetable")             \
     X((code)->co_exceptiontable, "co_exceptiontable")
 #else
 #define HEAP_CODE_CACHED_NAMES
 #define HEAP_CODE_CACHED(code, X)
-#define HEAP_CODE_FIELDS(code, X)            \
-    X((code)->co_consts, "co_consts")        \
-    X((code)->co_names, "co_names")          \
-    X((code)->co_varnames, "co_varnames")    \
-    X((code)->co_freevars, "co_freevars")    \
-    X((code)->co_cellvars, "co_cellvars")    \
-    X((code)->co_filename, "co_filename")    \
-    X((code)->co_name, "co_name")            \
-    X((code)->co_linetable, "co_linetable")  \
+#define HEAP_CODE_FIELDS(code, X)           \
+    X((code)->co_consts, "co_consts")       \
+    X((code)->co_names, "co_names")         \
+    X((code)->co_varnames, "co_varnames")   \
+    X((code)->co_freevars, "co_freevars")   \
+    X((code)->co_cellvars, "co_cellvars")   \
+    X((code)->co_filename, "co_filename")   \
+    X((code)->co_name, "co_name")           \
+    X((code)->co_linetable, "co_linetable") \
     X((code)->co_code, "co_code")
 #endif
 
@@ -644,8 +650,8 @@ static inline PyObject *
 heap_frame_function(_PyInterpreterFrame *frame)
 {
 #if PY_VERSION_HEX >= 0x030E0000
-    return heap_slot_is_borrowed(frame->f_funcobj)
-        ? NULL : heap_slot_object(frame->f_funcobj);
+    return heap_slot_is_borrowed(frame->f_funcobj) ? NULL
+                                                   : heap_slot_object(frame->f_funcobj);
 #elif PY_VERSION_HEX >= 0x030C0000
     return frame->f_funcobj;
 #else
@@ -675,7 +681,8 @@ heap_frame_n_slots(_PyInterpreterFrame *frame, PyCodeObject *code)
     int64_t n = code->co_nlocalsplus;
 #if PY_VERSION_HEX >= 0x030E0000
     int64_t top = frame->stackpointer == NULL
-        ? 0 : (int64_t)(frame->stackpointer - frame->localsplus);
+                      ? 0
+                      : (int64_t)(frame->stackpointer - frame->localsplus);
 #else
     int64_t top = frame->stacktop;
 #endif
@@ -744,17 +751,17 @@ heap_generator_second_code(PyObject *object)
 }
 
 #if PY_VERSION_HEX >= 0x030E0000
-#define HEAP_FRAME_OBJECT_FIELDS(frame, X)                                         \
-    X((frame)->f_back, "f_back")                                                   \
-    X((frame)->f_trace, "f_trace")                                                 \
-    X((frame)->f_extra_locals, "f_extra_locals")                                   \
-    X((frame)->f_locals_cache, "f_locals_cache")                                   \
+#define HEAP_FRAME_OBJECT_FIELDS(frame, X)       \
+    X((frame)->f_back, "f_back")                 \
+    X((frame)->f_trace, "f_trace")               \
+    X((frame)->f_extra_locals, "f_extra_locals") \
+    X((frame)->f_locals_cache, "f_locals_cache") \
     X((frame)->f_overwritten_fast_locals, "f_overwritten_fast_locals")
 #elif PY_VERSION_HEX >= 0x030D0000
-#define HEAP_FRAME_OBJECT_FIELDS(frame, X)         \
-    X((frame)->f_back, "f_back")                   \
-    X((frame)->f_trace, "f_trace")                 \
-    X((frame)->f_extra_locals, "f_extra_locals")   \
+#define HEAP_FRAME_OBJECT_FIELDS(frame, X)       \
+    X((frame)->f_back, "f_back")                 \
+    X((frame)->f_trace, "f_trace")               \
+    X((frame)->f_extra_locals, "f_extra_locals") \
     X((frame)->f_locals_cache, "f_locals_cache")
 #else
 #define HEAP_FRAME_OBJECT_FIELDS(frame, X) \
@@ -764,11 +771,11 @@ heap_generator_second_code(PyObject *object)
 
 #else /* !HEAP_BARE_FRAMES */
 
-#define HEAP_FRAME_OBJECT_FIELDS(frame, X)   \
-    X((frame)->f_back, "f_back")             \
-    X((frame)->f_trace, "f_trace")           \
-    X((frame)->f_builtins, "f_builtins")     \
-    X((frame)->f_globals, "f_globals")       \
+#define HEAP_FRAME_OBJECT_FIELDS(frame, X) \
+    X((frame)->f_back, "f_back")           \
+    X((frame)->f_trace, "f_trace")         \
+    X((frame)->f_builtins, "f_builtins")   \
+    X((frame)->f_globals, "f_globals")     \
     X((frame)->f_locals, "f_locals")
 
 #endif /* HEAP_BARE_FRAMES */
@@ -817,74 +824,74 @@ heap_thread_is_main(PyThreadState *thread)
 #if PY_VERSION_HEX >= 0x030C0000
 #define HEAP_THREAD_EXCEPTIONS(ts, X) X((ts)->current_exception, "current_exception")
 #else
-#define HEAP_THREAD_EXCEPTIONS(ts, X)         \
-    X((ts)->curexc_type, "curexc_type")       \
-    X((ts)->curexc_value, "curexc_value")     \
+#define HEAP_THREAD_EXCEPTIONS(ts, X)     \
+    X((ts)->curexc_type, "curexc_type")   \
+    X((ts)->curexc_value, "curexc_value") \
     X((ts)->curexc_traceback, "curexc_traceback")
 #endif
 #if PY_VERSION_HEX >= 0x030E0000
-#define HEAP_THREAD_EXTRA(ts, X)                                            \
-    X(((_PyThreadStateImpl *)(ts))->asyncio_running_loop, "running_loop")   \
-    X(((_PyThreadStateImpl *)(ts))->asyncio_running_task, "running_task")   \
-    X((ts)->threading_local_key, "threading_local_key")                     \
+#define HEAP_THREAD_EXTRA(ts, X)                                          \
+    X(((_PyThreadStateImpl *)(ts))->asyncio_running_loop, "running_loop") \
+    X(((_PyThreadStateImpl *)(ts))->asyncio_running_task, "running_task") \
+    X((ts)->threading_local_key, "threading_local_key")                   \
     X((ts)->threading_local_sentinel, "threading_local_sentinel")
 #else
 #define HEAP_THREAD_EXTRA(ts, X)
 #endif
 
 /* What a thread state refers to, without its frames and handled exceptions. */
-#define HEAP_THREAD_FIELDS(ts, X)                              \
-    X((ts)->dict, "dict")                                      \
-    X((ts)->context, "context")                                \
-    X((ts)->async_exc, "async_exc")                            \
-    X((ts)->async_gen_firstiter, "async_gen_firstiter")        \
-    X((ts)->async_gen_finalizer, "async_gen_finalizer")        \
-    X((ts)->c_profileobj, "profile")                           \
-    X((ts)->c_traceobj, "trace")                               \
-    HEAP_THREAD_EXCEPTIONS(ts, X)                              \
+#define HEAP_THREAD_FIELDS(ts, X)                       \
+    X((ts)->dict, "dict")                               \
+    X((ts)->context, "context")                         \
+    X((ts)->async_exc, "async_exc")                     \
+    X((ts)->async_gen_firstiter, "async_gen_firstiter") \
+    X((ts)->async_gen_finalizer, "async_gen_finalizer") \
+    X((ts)->c_profileobj, "profile")                    \
+    X((ts)->c_traceobj, "trace")                        \
+    HEAP_THREAD_EXCEPTIONS(ts, X)                       \
     HEAP_THREAD_EXTRA(ts, X)
 
 #if PY_VERSION_HEX >= 0x030B0000
 #define HEAP_HANDLED_FIELDS(item, X) X((item)->exc_value, "handled_exception")
 #else
-#define HEAP_HANDLED_FIELDS(item, X)            \
-    X((item)->exc_value, "handled_exception")   \
-    X((item)->exc_type, "handled_exception")    \
+#define HEAP_HANDLED_FIELDS(item, X)          \
+    X((item)->exc_value, "handled_exception") \
+    X((item)->exc_type, "handled_exception")  \
     X((item)->exc_traceback, "handled_exception")
 #endif
 
 /* ---- interpreter state ---- */
 
 #if PY_VERSION_HEX >= 0x030D0000
-#define HEAP_CODEC_FIELDS(in, X)                            \
-    X((in)->codecs.search_path, "codec_search_path")        \
-    X((in)->codecs.search_cache, "codec_search_cache")      \
+#define HEAP_CODEC_FIELDS(in, X)                       \
+    X((in)->codecs.search_path, "codec_search_path")   \
+    X((in)->codecs.search_cache, "codec_search_cache") \
     X((in)->codecs.error_registry, "codec_error_registry")
 #else
-#define HEAP_CODEC_FIELDS(in, X)                            \
-    X((in)->codec_search_path, "codec_search_path")         \
-    X((in)->codec_search_cache, "codec_search_cache")       \
+#define HEAP_CODEC_FIELDS(in, X)                      \
+    X((in)->codec_search_path, "codec_search_path")   \
+    X((in)->codec_search_cache, "codec_search_cache") \
     X((in)->codec_error_registry, "codec_error_registry")
 #endif
 #if PY_VERSION_HEX >= 0x030C0000
-#define HEAP_IMPORT_FIELDS(in, X)                              \
-    X((in)->imports.modules, "modules")                        \
-    X((in)->imports.modules_by_index, "modules_by_index")      \
-    X((in)->imports.importlib, "importlib")                    \
-    X((in)->imports.import_func, "import_func")                \
-    X((in)->sysdict_copy, "sysdict_copy")                      \
+#define HEAP_IMPORT_FIELDS(in, X)                         \
+    X((in)->imports.modules, "modules")                   \
+    X((in)->imports.modules_by_index, "modules_by_index") \
+    X((in)->imports.importlib, "importlib")               \
+    X((in)->imports.import_func, "import_func")           \
+    X((in)->sysdict_copy, "sysdict_copy")                 \
     HEAP_IMPORT_EXTRA(in, X)
 #else
-#define HEAP_IMPORT_FIELDS(in, X)                   \
-    X((in)->modules, "modules")                     \
-    X((in)->modules_by_index, "modules_by_index")   \
-    X((in)->importlib, "importlib")                 \
+#define HEAP_IMPORT_FIELDS(in, X)                 \
+    X((in)->modules, "modules")                   \
+    X((in)->modules_by_index, "modules_by_index") \
+    X((in)->importlib, "importlib")               \
     X((in)->import_func, "import_func")
 #endif
 #if PY_VERSION_HEX >= 0x030F0000
-#define HEAP_IMPORT_EXTRA(in, X)                                     \
-    X((in)->imports.lazy_import_func, "lazy_import_func")            \
-    X((in)->imports.lazy_imports_filter, "lazy_imports_filter")      \
+#define HEAP_IMPORT_EXTRA(in, X)                                \
+    X((in)->imports.lazy_import_func, "lazy_import_func")       \
+    X((in)->imports.lazy_imports_filter, "lazy_imports_filter") \
     X((in)->imports.lazy_modules, "lazy_modules")
 #else
 #define HEAP_IMPORT_EXTRA(in, X)
@@ -900,21 +907,21 @@ heap_modules(const PyInterpreterState *interp)
 #endif
 }
 
-#define HEAP_INTERPRETER_FIELDS(in, X)                                  \
-    HEAP_IMPORT_FIELDS(in, X)                                           \
-    X((in)->sysdict, "sys")                                             \
-    X((in)->builtins, "builtins")                                       \
-    X((in)->builtins_copy, "builtins_copy")                             \
-    HEAP_CODEC_FIELDS(in, X)                                            \
-    X((in)->dict, "dict")                                               \
-    X((in)->before_forkers, "before_forkers")                           \
-    X((in)->after_forkers_child, "after_forkers_child")                 \
-    X((in)->after_forkers_parent, "after_forkers_parent")               \
-    X((in)->audit_hooks, "audit_hooks")                                 \
-    X((in)->gc.garbage, "gc.garbage")                                   \
-    X((in)->gc.callbacks, "gc.callbacks")                               \
-    X((in)->warnings.filters, "warnings.filters")                       \
-    X((in)->warnings.once_registry, "warnings.once_registry")           \
+#define HEAP_INTERPRETER_FIELDS(in, X)                        \
+    HEAP_IMPORT_FIELDS(in, X)                                 \
+    X((in)->sysdict, "sys")                                   \
+    X((in)->builtins, "builtins")                             \
+    X((in)->builtins_copy, "builtins_copy")                   \
+    HEAP_CODEC_FIELDS(in, X)                                  \
+    X((in)->dict, "dict")                                     \
+    X((in)->before_forkers, "before_forkers")                 \
+    X((in)->after_forkers_child, "after_forkers_child")       \
+    X((in)->after_forkers_parent, "after_forkers_parent")     \
+    X((in)->audit_hooks, "audit_hooks")                       \
+    X((in)->gc.garbage, "gc.garbage")                         \
+    X((in)->gc.callbacks, "gc.callbacks")                     \
+    X((in)->warnings.filters, "warnings.filters")             \
+    X((in)->warnings.once_registry, "warnings.once_registry") \
     X((in)->warnings.default_action, "warnings.default_action")
 
 /* The dict of interned strings, or NULL where it cannot be seen. */

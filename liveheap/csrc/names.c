@@ -64,8 +64,7 @@ grow(struct names *names)
 struct name *
 names_entry(struct names *names, const void *address)
 {
-    struct name *place =
-        find_place(names->table, names->capacity, (uintptr_t)address);
+    struct name *place = find_place(names->table, names->capacity, (uintptr_t)address);
     if (place->address != 0) {
         return place;
     }
@@ -97,8 +96,9 @@ add_constant(struct names *names, PyObject *object)
     }
     if (PyUnicode_CheckExact(object)) {
         add_text(names, object);
-    } else if (PyTuple_CheckExact(object) || PyFrozenSet_CheckExact(object) ||
-               PyCode_Check(object)) {
+    }
+    else if (PyTuple_CheckExact(object) || PyFrozenSet_CheckExact(object) ||
+             PyCode_Check(object)) {
         vector_push(&names->stack, (uintptr_t)object);
     }
 }
@@ -110,14 +110,16 @@ add_parts(struct names *names, PyObject *object)
         for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); i++) {
             add_constant(names, PyTuple_GET_ITEM(object, i));
         }
-    } else if (PyFrozenSet_CheckExact(object)) {
+    }
+    else if (PyFrozenSet_CheckExact(object)) {
         PySetObject *set = (PySetObject *)object;
         for (Py_ssize_t i = 0; i <= set->mask; i++) {
             if (set->table[i].key != NULL && set->table[i].hash != -1) {
                 add_constant(names, set->table[i].key);
             }
         }
-    } else {
+    }
+    else {
         struct name *entry = names_entry(names, object);
         if ((entry->flags & NAME_CODE_SCANNED) == 0) {
             entry->flags |= NAME_CODE_SCANNED;
@@ -141,8 +143,7 @@ names_add_code(struct names *names, PyObject *code)
 void
 names_mark_key(struct names *names, PyObject *key)
 {
-    struct name *place =
-        find_place(names->table, names->capacity, (uintptr_t)key);
+    struct name *place = find_place(names->table, names->capacity, (uintptr_t)key);
     if (place->address != 0) {
         place->flags |= NAME_KEY;
     }

@@ -56,8 +56,7 @@ give_module(struct selftest *test, const char *name)
         return PyDict_SetItemString(test->names, name, module);
     }
     module = PyImport_ImportModule(name);
-    int result =
-        module == NULL ? -1 : PyDict_SetItemString(test->names, name, module);
+    int result = module == NULL ? -1 : PyDict_SetItemString(test->names, name, module);
     Py_XDECREF(module);
     return result;
 }
