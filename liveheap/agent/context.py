@@ -30,7 +30,7 @@ class AgentContext:
     @property
     def own_threads(self) -> tuple[int, ...]:
         """Native ids of the agent's threads."""
-        return self._agent.threads.native_ids()
+        return self._agent.threads.ids()
 
     @property
     def environ(self) -> Mapping[str, str]:

@@ -34,6 +34,7 @@ class Native:
     lock: Callable[[], Any]
     poll: Callable[[], Any]
     sleep: Callable[[float], None]
+    ident: Callable[[], int]
     main_ident: int
 
 
@@ -44,6 +45,7 @@ def find() -> Native:
         lock=original("_thread", "allocate_lock"),
         poll=original("select", "poll"),
         sleep=original("time", "sleep"),
+        ident=original("_thread", "get_ident"),
         main_ident=main_ident(),
     )
 

@@ -26,7 +26,7 @@ class Threads:
     def __init__(self, native: Native) -> None:
         self._native = native
         self._alive: set[object] = set()
-        self._ids: dict[object, int] = {}
+        self._ids: dict[object, tuple[int, int]] = {}
 
     def start(self, run: Callable[..., object], *args: Any) -> None:
         """Run something in a thread of its own; nothing it raises is seen.
@@ -42,9 +42,9 @@ class Threads:
             self._alive.discard(token)
             raise
 
-    def native_ids(self) -> tuple[int, ...]:
-        """Return the kernel's ids of those that run."""
-        return tuple(self._ids.values())
+    def ids(self) -> tuple[int, ...]:
+        """Return the ids of those that run: the kernel's and, for 3.10, Python's."""
+        return tuple(each for pair in list(self._ids.values()) for each in pair)
 
     def wait_until_none(self, timeout: float) -> bool:
         """Wait until all have ended; False if some have not in time."""
@@ -58,7 +58,7 @@ class Threads:
     def _run(
         self, token: object, run: Callable[..., object], args: tuple[Any, ...]
     ) -> None:
-        self._ids[token] = native_id()
+        self._ids[token] = (native_id(), self._native.ident())
         with suppress(BaseException):
             block_signals()
             run(*args)

@@ -72,7 +72,7 @@ def test_a_worker_that_closes_all_files_keeps_those_it_opens_then(stage):
     host.do("close_all(); open_others()")
     eventually(lambda: answers_again(host), what="the agent is back")
     assert host.do("answer = are_mine()")
-    assert host.threads() == before
+    eventually(lambda: host.threads() == before, what="as many threads as before")
     assert host.worker.stderr == ""
 
 
