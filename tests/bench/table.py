@@ -46,7 +46,7 @@ def circumstances(objects: int) -> Iterator[str]:
     one, five, fifteen = os.getloadavg()
     yield f"- {date.today().isoformat()}, commit {commit()}, {objects:,} objects"
     yield (
-        f"- {os.cpu_count()} cores, {memory_gb()} GB, Linux {platform.release()}, "
+        f"- {os.cpu_count()} cores, {memory_gb()} GB, Linux {platform.release().partition("-")[0]}, "
         f"{platform.python_implementation()} {platform.python_version()}"
     )
     yield f"- load average at the start: {one:.1f} {five:.1f} {fifteen:.1f}"
