@@ -36,7 +36,7 @@ def growth_rows(target: Target, objects: int) -> Iterator[Row]:
     suspects = json.loads(done.stdout)["suspects"]
     first = suspects[0]["path"] if suspects else "none"
     yield Row(
-        "`liveheap diff A B` from files, the whole command",
+        "the whole command `liveheap diff A B`, from files",
         f"{seconds:.2f} s",
         beside=f"first suspect: {first}",
     )

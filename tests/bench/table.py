@@ -45,8 +45,9 @@ def circumstances(objects: int) -> Iterator[str]:
     """Say where and when, without the names of machines and paths."""
     one, five, fifteen = os.getloadavg()
     yield f"- {date.today().isoformat()}, commit {commit()}, {objects:,} objects"
+    kernel = platform.release().partition("-")[0]
     yield (
-        f"- {os.cpu_count()} cores, {memory_gb()} GB, Linux {platform.release().partition("-")[0]}, "
+        f"- {os.cpu_count()} cores, {memory_gb()} GB, Linux {kernel}, "
         f"{platform.python_implementation()} {platform.python_version()}"
     )
     yield f"- load average at the start: {one:.1f} {five:.1f} {fifteen:.1f}"
