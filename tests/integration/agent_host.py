@@ -15,6 +15,7 @@ from typing import Any
 from contract.minimal_client import MinimalClient, connect
 from spawn import Stage, Worker, eventually
 
+from liveheap.errors import AuthenticationError
 from liveheap.protocol.auth import Scope
 
 
@@ -62,11 +63,20 @@ class Host:
 
     def has_quiet_agent(self) -> bool:
         """Whether no session is left but that of the asker."""
-        return self.status()["sessions"] == 1
+        return self.count_sessions() == 1
 
     def has_one_session_beside(self) -> bool:
         """Whether one session is left, and that of the asker."""
-        return self.status()["sessions"] == 2
+        return self.count_sessions() == 2
+
+    def count_sessions(self) -> int | None:
+        """How many sessions there are, the asker's too; None if no more are taken."""
+        try:
+            return int(self.status()["sessions"])
+        except AuthenticationError as exc:
+            if exc.code != "busy":
+                raise
+            return None
 
     @contextmanager
     def unharmed(self) -> Iterator[None]:
