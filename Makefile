@@ -54,7 +54,8 @@ sanitize: $(TEST)/.installed
 	@$(STEP) 'decoder under sanitizers' .ci/sanitize.sh $(VENVS)/sanitize \
 	    sanitize-decoder $(wildcard tests/unit/test_analysis_*.py tests/unit/test_snapshot_*.py)
 	@$(STEP) 'engine under sanitizers' .ci/sanitize.sh $(VENVS)/sanitize \
-	    sanitize-engine tests/engine
+	    sanitize-engine $(wildcard tests/engine/test_walker_*.py) \
+	    tests/engine/test_forker_fences.py
 
 test-pythons:
 	@.ci/test-pythons.sh '$(PYTHON)' '$(ALREADY_TESTED)'

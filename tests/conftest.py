@@ -1,6 +1,7 @@
 """Fixtures every floor shares; what they do stands in spawn.py."""
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
@@ -37,3 +38,9 @@ def spawn_worker(stage: Stage) -> Callable[..., Worker]:
 def worker_python(request: pytest.FixtureRequest) -> str:
     """Each interpreter that has liveheap installed, one after the other."""
     return str(request.param)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start: a shell's background job ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
