@@ -292,16 +292,26 @@ note_late_dicts(struct walk *walk)
 
 /* ---- the whole ---- */
 
-int
-walk_open(struct walk *walk)
+#define N_VECTORS 11
+
+static void
+list_vectors(struct walk *walk, struct vector *vectors[N_VECTORS])
 {
-    struct memory *memory = &walk->memory;
-    struct vector *vectors[] = {
+    struct vector *all[N_VECTORS] = {
         &walk->slot_offsets, &walk->refs,    &walk->ref_names,       &walk->visited,
         &walk->work,         &walk->pending, &walk->functions,       &walk->greenlets,
         &walk->static_types, &walk->frames,  &walk->greenlet_frames,
     };
-    for (size_t i = 0; i < HEAP_LENGTH(vectors); i++) {
+    memcpy(vectors, all, sizeof(all));
+}
+
+int
+walk_open(struct walk *walk)
+{
+    struct memory *memory = &walk->memory;
+    struct vector *vectors[N_VECTORS];
+    list_vectors(walk, vectors);
+    for (size_t i = 0; i < N_VECTORS; i++) {
         if (vector_init(vectors[i], memory, 4096) < 0) {
             return -1;
         }
@@ -321,12 +331,9 @@ void
 walk_close(struct walk *walk)
 {
     struct memory *memory = &walk->memory;
-    struct vector *vectors[] = {
-        &walk->slot_offsets, &walk->refs,    &walk->ref_names,       &walk->visited,
-        &walk->work,         &walk->pending, &walk->functions,       &walk->greenlets,
-        &walk->static_types, &walk->frames,  &walk->greenlet_frames,
-    };
-    for (size_t i = 0; i < HEAP_LENGTH(vectors); i++) {
+    struct vector *vectors[N_VECTORS];
+    list_vectors(walk, vectors);
+    for (size_t i = 0; i < N_VECTORS; i++) {
         vector_free(vectors[i]);
     }
     memory_unmap(memory, walk->types, TYPES_MAX * sizeof(struct type_entry));
