@@ -41,6 +41,8 @@ def worker_python(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what the tests start: a shell's background job ignores it."""
+    """Let signals reach what the tests start: background jobs ignore some of them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -53,7 +53,7 @@ class MainThread:
         if wake is not None:
             call, via = wake
             attempt(lambda: call(lambda: turn.take(via)))
-        attempt(lambda: self._add_pending_call(lambda: turn.take("pending")))
+        attempt(lambda: self._add_pending_call(lambda: turn.take("main")))
         if not turn.done.acquire(True, timeout):
             turn.take("agent")
             turn.done.acquire()

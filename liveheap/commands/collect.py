@@ -3,7 +3,7 @@
 The thread matters. A finalizer that puts something into a gevent queue wakes nobody
 if it runs on a foreign thread, and one that blocks makes a second hub there. So the
 collection goes to the main thread where that can be had, and the answer says who did
-it: `hub`, `loop`, `pending` (between two instructions of the main thread) or `agent`
+it: `hub`, `loop`, `main` (between two instructions of the main thread) or `agent`
 (nobody else came: a main thread that sits in a lock or a system call).
 """
 

@@ -146,7 +146,7 @@ class Context(Protocol):
         """Run `fn` once, on the main thread if it can be had.
 
         Returns:
-            Who ran it (`hub`, `loop`, `pending` or `agent`), and what it returned.
+            Who ran it (`hub`, `loop`, `main` or `agent`), and what it returned.
         """
         ...
 

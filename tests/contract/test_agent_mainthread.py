@@ -58,7 +58,7 @@ def test_a_pending_call_runs_it_and_the_asker_does_not(main_thread, pending):
     eventually(lambda: pending.calls, what="the call is pending")
     pending.calls[0]()
     thread.join(LONG_S)
-    assert found == [("pending", threading.get_ident())]
+    assert found == [("main", threading.get_ident())]
 
 
 def test_the_time_that_strikes_in_the_middle_does_not_run_it_twice(
@@ -81,7 +81,7 @@ def test_the_time_that_strikes_in_the_middle_does_not_run_it_twice(
     finish.set()
     thread.join(LONG_S)
     taker.join(LONG_S)
-    assert found == [("pending", "done")]
+    assert found == [("main", "done")]
     assert runs == [1]
 
 

@@ -150,9 +150,9 @@ def test_gc_on_an_idle_host_is_quick_and_says_who_did_it(kind, stage):
         facts = client.request("gc").as_dict()
         took = time.monotonic() - began
     assert facts["via"] in {
-        "plain": ("agent", "pending"),
-        "asyncio": ("loop", "pending"),
-    }.get(kind, ("hub", "pending"))
+        "plain": ("agent", "main"),
+        "asyncio": ("loop", "main"),
+    }.get(kind, ("hub", "main"))
     assert took - facts["seconds"] < 0.1
 
 
@@ -164,7 +164,7 @@ def test_gc_beside_cpu_bound_code_runs_soon_on_the_main_thread(kind, stage):
         host.keep_busy(SPIN_IN_BACKGROUND[kind])
         facts = client.request("gc").as_dict()
     if kind != "plain":
-        assert facts["via"] == "pending"
+        assert facts["via"] == "main"
     assert facts["seconds"] < 1.0
 
 
@@ -189,7 +189,7 @@ cycle.myself = cycle
 del cycle
 """
     )
-    assert gevent_host.request("gc").as_dict()["via"] in ("hub", "pending")
+    assert gevent_host.request("gc").as_dict()["via"] in ("hub", "main")
     eventually(lambda: gevent_host.do("answer = len(WOKEN)"), what="the waiter wakes")
     assert gevent_host.do("answer = WOKEN[0] - PUT[0]") < 0.5
     assert gevent_host.do(COUNT_HUBS) == 1
