@@ -1,32 +1,55 @@
-"""Add up the JUnit files of every pytest run, show what was skipped and why.
+"""Add up the JUnit files of every pytest run: what was skipped and why, what failed.
 
     python3 .ci/totals.py build/reports
 
-The last line is `N passed, N failed, N skipped`. Fails if a test failed, if a run left
-no report, or if anything was skipped by root, who can install whatever a test needs.
+The last line is `N passed, N failed, N skipped`; before it stands each failed test,
+with its error, since a long log is not read from its beginning. Fails if a test failed,
+if a run left no report, or if anything was skipped by root, who can install whatever a
+test needs.
 """
 
 import os
 import sys
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+LONGEST_MESSAGE = 160
 
 
-def outcomes(path: Path) -> tuple[Counter[str], Counter[str]]:
-    """Return how often each outcome, and each reason of a skip, stands in one file."""
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    for case in ElementTree.parse(path).iter("testcase"):
+@dataclass
+class Report:
+    """One JUnit file: outcomes, reasons of skips, and failed tests with their error."""
+
+    name: str
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+
+    def add(self, case: Element) -> None:
         skipped = case.find("skipped")
-        if case.find("failure") is not None or case.find("error") is not None:
-            counts["failed"] += 1
+        fault = case.find("failure")
+        if fault is None:
+            fault = case.find("error")
+        if fault is not None:
+            self.counts["failed"] += 1
+            test = "::".join(filter(None, (case.get("classname"), case.get("name"))))
+            message = " ".join(fault.get("message", fault.text or "").split())
+            self.failed.append(f"{test}: {message[:LONGEST_MESSAGE]}")
         elif skipped is not None and skipped.get("type") != "pytest.xfail":
-            counts["skipped"] += 1
-            reasons[skipped.get("message", "no reason given")] += 1
+            self.counts["skipped"] += 1
+            self.reasons[skipped.get("message", "no reason given")] += 1
         else:
-            counts["passed"] += 1
-    return counts, reasons
+            self.counts["passed"] += 1
+
+
+def read(path: Path) -> Report:
+    report = Report(path.stem)
+    for case in ElementTree.parse(path).iter("testcase"):
+        report.add(case)
+    return report
 
 
 def in_words(counts: Counter[str]) -> str:
@@ -36,18 +59,20 @@ def in_words(counts: Counter[str]) -> str:
 
 def main(directory: Path) -> int:
     total: Counter[str] = Counter()
-    reports = sorted(directory.glob("*.xml"))
+    reports = [read(path) for path in sorted(directory.glob("*.xml"))]
     print("\n== totals")
-    for path in reports:
-        counts, reasons = outcomes(path)
-        total += counts
-        print(f"{path.stem:<24} {in_words(counts)}")
-        for reason, times in reasons.most_common():
+    for report in reports:
+        total += report.counts
+        print(f"{report.name:<24} {in_words(report.counts)}")
+        for reason, times in report.reasons.most_common():
             print(f"    skipped {times} times: {reason}")
     steps = directory / "skipped.txt"
     for line in steps.read_text().splitlines() if steps.exists() else []:
         total["skipped"] += 1
         print(f"    skipped step: {line}")
+    for report in reports:
+        for test in report.failed:
+            print(f"FAILED in {report.name}: {test}")
     print(in_words(total))
     if total["skipped"] and os.geteuid() == 0:
         print("root skips nothing: the skips above count as failures")

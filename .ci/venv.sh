@@ -7,7 +7,7 @@ set -euo pipefail
 dir=$1 python=$2 flavour=$3
 shift 3
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
-pip() { "$dir/bin/python" -m pip --quiet "$@"; }
+pip() { "$dir/bin/python" -m pip -qq "$@"; } # -qq: errors only
 
 "$dir/bin/python" -c '' 2>/dev/null || { rm -rf "$dir" && "$python" -m venv "$dir"; }
 pip install --upgrade 'pip>=25.1'

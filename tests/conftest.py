@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 from spawn import Stage, Worker, worker_pythons
 
+HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: lambda *_: None}
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
@@ -41,8 +43,8 @@ def worker_python(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_configure() -> None:
-    """Let signals reach what the tests start: background jobs ignore some of them."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Let signals reach what the tests start, though a background job or nohup ignores
+    them: what is ignored stays so in a child, what has a handler does not."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, HANDLERS[number])

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +124,22 @@ def cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def wakeups(pid: int) -> int:
-    """Return how often the threads of a process have gone to sleep."""
-    total = 0
-    for path in Path(f"/proc/{pid}/task").glob("*/status"):
-        for line in path.read_text().splitlines():
-            if "ctxt_switches" in line:
-                total += int(line.split()[1])
-    return total
+@dataclass(frozen=True, slots=True)
+class RunTime:
+    """What a thread has had of a CPU: nanoseconds, and how often it was put on one."""
+
+    ns: int
+    times: int
+
+
+def run_times(pid: int, but: Collection[int] = ()) -> dict[int, RunTime]:
+    """Return what each thread of a process has run, by its native id."""
+    found = {}
+    for path in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # a thread that ends while we look
+            ns, _, times = (path / "schedstat").read_text().split()
+            found[int(path.name)] = RunTime(int(ns), int(times))
+    return {thread: had for thread, had in found.items() if thread not in but}
 
 
 def is_alive(pid: int) -> bool:

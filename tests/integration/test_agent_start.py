@@ -74,7 +74,7 @@ def test_the_agents_footprint_is_one_thread_four_files_and_one_atexit(stage):
     bare = without.do(FOOTPRINT)
     host = start_host(stage, "plain")
     host.status()
-    host.do("import time; time.sleep(0.1)")
+    eventually(lambda: host.threads() == 2, what="the session's thread is gone")
     full = host.do(FOOTPRINT)
     assert full.pop("threads") == bare.pop("threads") + 1
     assert full.pop("files") <= bare.pop("files") + 4
