@@ -33,6 +33,7 @@ from liveheap.errors import CorruptSnapshot, SnapshotError, TruncatedSnapshot
 from liveheap.snapshot.format import Tag
 from liveheap.snapshot.reader import Snapshot
 from liveheap_client import _graph
+from liveheap_client.analysis.dominators import Dominators
 from liveheap_client.analysis.records import Code, Frame, Module, Root, TypeInfo
 
 OWNS = 0x80
@@ -268,6 +269,11 @@ class HeapGraph:
             np.frombuffer(memoryview(row), np.uint32),
             np.frombuffer(memoryview(edge), np.uint32),
         )
+
+    @cached_property
+    def dominators(self) -> Dominators:
+        """The dominator tree, with retained sizes."""
+        return Dominators.of(self.raw)
 
     def name(self, number: int) -> str:
         """Return the text of a name; 0 is the empty one."""

@@ -1,5 +1,6 @@
 #include "module.h"
 
+#include "dominators.h"
 #include "reverse.h"
 
 struct graph {
@@ -211,6 +212,35 @@ graph_reverse(PyObject *self, PyObject *Py_UNUSED(none))
 }
 
 static PyObject *
+graph_dominators(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    const struct module_state *state = state_of(Py_TYPE(self));
+    const struct heapgraph *heap = ((struct graph *)self)->heap;
+    struct dominators tree = {0};
+    int rc;
+    Py_BEGIN_ALLOW_THREADS
+    rc = dominators_find(&tree, heap);
+    if (rc < 0) {
+        dominators_clear(&tree);
+    }
+    Py_END_ALLOW_THREADS
+    if (rc < 0) {
+        return raise_graph_error(state, rc, "");
+    }
+    size_t n = heap->address.n;
+    PyObject *idom = column_taking(state, tree.idom, n, 4, "i");
+    PyObject *retained = column_taking(state, tree.retained, n, 8, "Q");
+    PyObject *order = column_taking(state, tree.order, n, 4, "i");
+    if (idom == NULL || retained == NULL || order == NULL) {
+        Py_XDECREF(idom);
+        Py_XDECREF(retained);
+        Py_XDECREF(order);
+        return NULL;
+    }
+    return Py_BuildValue("(NNN)", idom, retained, order);
+}
+
+static PyObject *
 graph_search(PyObject *self, PyObject *args)
 {
     return paths_search(self, ((struct graph *)self)->heap, args);
@@ -245,6 +275,8 @@ static PyMethodDef graph_methods[] = {
     {"search", graph_search, METH_VARARGS,
      "search(groups, entries, leftovers, max_depth, max_nodes) -> Paths"},
     {"reverse", graph_reverse, METH_NOARGS, "reverse() -> (row, edge) Columns"},
+    {"dominators", graph_dominators, METH_NOARGS,
+     "dominators() -> (idom, retained, order) Columns"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,109 +1,63 @@
 #include "pathsearch.h"
 
-/* References known to each node, by what the leftovers are told apart. */
-static uint32_t *
-count_referrers(const struct heapgraph *graph)
-{
-    uint32_t *known = calloc(graph->address.n + 1, sizeof(*known));
-    if (known == NULL) {
-        return NULL;
-    }
-    for (size_t edge = 0; edge < graph->target.n; edge++) {
-        if ((graph->edge_kind.at[edge] & EDGE_KINDS) != EDGE_BORROWED) {
-            known[graph->target.at[edge]]++;
-        }
-    }
-    for (size_t node = 0; node < graph->address.n; node++) {
-        const struct type_info *type = &graph->types.at[graph->type.at[node]];
-        if ((type->flags & TYPE_HEAP) && type->node >= 0) {
-            known[type->node]++;
-        }
-    }
-    return known;
-}
-
-static enum leftover
-leftover_of(const struct heapgraph *graph, const uint32_t *known, int32_t node)
-{
-    uint16_t flags = graph->flags.at[node];
-    if (flags & (NODE_IMMORTAL | NODE_INTERNED | NODE_TEXT)) {
-        return LEFTOVER_SHARED;
-    }
-    if (flags & NODE_TYPE) {
-        return LEFTOVER_TYPES;
-    }
-    return graph->refcount.at[node] > known[node] ? LEFTOVER_C : LEFTOVER_UNREACHABLE;
-}
-
 static int
-is_left(const struct search *search, int32_t node)
-{
-    return search->out->node_path[node] < 0 &&
-           search->graph->record.at[node] != RECORD_ROOT;
-}
-
-/* Attach what is left: of one kind first those that nothing left refers to, then,
- * one by one, members of cycles. */
-static int
-run_leftover(struct search *search, const uint8_t *referred, const uint32_t *known,
-             enum leftover kind, int cycles)
+claim_stray(struct search *search, const struct stray *stray)
 {
     const struct heapgraph *graph = search->graph;
-    int32_t group = (int32_t)search->plan->leftovers[kind];
-    size_t begin = search->n_queue;
-    for (int32_t node = 0; node < (int32_t)graph->address.n; node++) {
-        if (!is_left(search, node) || (!cycles && referred[node]) ||
-            leftover_of(graph, known, node) != kind) {
-            continue;
-        }
-        struct child_key key = {
-            .parent = group,
-            .label = LABEL_ROOT,
-            .type = graph->types.at[graph->type.at[node]].class_id,
-            .code = NO_CODE,
-        };
-        int32_t path = pathtree_child(search, &key);
-        if (path < 0) {
-            return GRAPH_NO_MEMORY;
-        }
-        pathnodes_claim(search, node, path, NO_EDGE);
-        search->queue[search->n_queue++] = node;
-        if (cycles) {
-            int rc = pathnodes_run(search, begin);
+    struct child_key key = {
+        .parent = (int32_t)search->plan->leftovers[stray->kind],
+        .label = LABEL_ROOT,
+        .type = graph->types.at[graph->type.at[stray->node]].class_id,
+        .code = NO_CODE,
+    };
+    int32_t path = pathtree_child(search, &key);
+    if (path < 0) {
+        return GRAPH_NO_MEMORY;
+    }
+    pathnodes_claim(search, stray->node, path, NO_EDGE);
+    search->queue[search->n_queue++] = stray->node;
+    return 0;
+}
+
+/* Those of one kind that are in no cycle are searched from together, level by level. */
+static int
+run_strays(struct search *search, const struct vec_stray *strays)
+{
+    for (size_t i = 0; i < strays->n;) {
+        size_t begin = search->n_queue;
+        const struct stray *first = &strays->at[i];
+        do {
+            int rc = claim_stray(search, &strays->at[i++]);
             if (rc < 0) {
                 return rc;
             }
-            begin = search->n_queue;
+        } while (!first->cycle && i < strays->n && !strays->at[i].cycle &&
+                 strays->at[i].kind == first->kind);
+        int rc = pathnodes_run(search, begin);
+        if (rc < 0) {
+            return rc;
         }
     }
-    return pathnodes_run(search, begin);
+    return 0;
 }
 
 int
 leftovers_run(struct search *search)
 {
-    const struct heapgraph *graph = search->graph;
-    uint8_t *referred = calloc(graph->address.n + 1, 1);
-    uint32_t *known = count_referrers(graph);
-    int rc = referred == NULL || known == NULL ? GRAPH_NO_MEMORY : 0;
-    for (int32_t node = 0; rc == 0 && node < (int32_t)graph->address.n; node++) {
-        if (!is_left(search, node)) {
-            continue;
-        }
-        uint32_t end = graph->row.at[node + 1];
-        for (uint32_t edge = graph->row.at[node]; edge < end; edge++) {
-            if ((graph->edge_kind.at[edge] & EDGE_OWNS) &&
-                graph->target.at[edge] != node) {
-                referred[graph->target.at[edge]] = 1;
-            }
-        }
+    size_t n = search->graph->address.n;
+    struct vec_stray strays = {0};
+    uint8_t *met = malloc(n + 1);
+    if (met == NULL) {
+        return GRAPH_NO_MEMORY;
     }
-    for (int cycles = 0; cycles < 2; cycles++) {
-        for (int kind = 0; rc == 0 && kind < N_LEFTOVERS; kind++) {
-            rc = run_leftover(search, referred, known, (enum leftover)kind, cycles);
-        }
+    for (size_t node = 0; node < n; node++) {
+        met[node] = search->out->node_path[node] >= 0;
     }
-    free(referred);
-    free(known);
+    int rc = strays_find(&strays, search->graph, met);
+    free(met);
+    if (rc == 0) {
+        rc = run_strays(search, &strays);
+    }
+    free(strays.at);
     return rc;
 }

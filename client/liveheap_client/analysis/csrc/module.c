@@ -4,6 +4,7 @@
  *   Graph                          .column(name) .name(i) .find_name(text) .facts()
  *                                  .types() .codes() .frames() .roots() .modules()
  *                                  .warnings() .search(...) -> Paths  .reverse()
+ *                                  .dominators()
  *   Paths                          .column(name) .truncated
  *   Column                         a read-only buffer, for numpy.frombuffer
  *

@@ -23,6 +23,7 @@
 #define LIVEHEAP_GRAPH_PATHNODES_H
 
 #include "heapgraph.h"
+#include "strays.h"
 
 enum label_kind {
     LABEL_ATTRIBUTE = 1,
@@ -38,14 +39,6 @@ enum label_kind {
     LABEL_DEEP = 11,
     LABEL_STACK = 12,
     LABEL_FIRST_GROUP = 32, /* from here on: kinds of groups, the caller's */
-};
-
-enum leftover {
-    LEFTOVER_SHARED,      /* immortal, interned, program text */
-    LEFTOVER_TYPES,       /* types nobody else holds */
-    LEFTOVER_C,           /* more references than we know */
-    LEFTOVER_UNREACHABLE, /* garbage not yet collected */
-    N_LEFTOVERS,
 };
 
 #define NO_EDGE UINT32_MAX
