@@ -13,7 +13,7 @@ SERVERS := openssh-server openssh-client
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
-.PHONY: demo test test-pythons lint engine pytest alone sanitize bench clean
+.PHONY: demo test test-pythons lint engine pytest alone sanitize bench leakbench clean
 .NOTPARALLEL:
 
 demo:
@@ -62,6 +62,10 @@ test-pythons:
 
 bench: $(TEST)/.installed
 	$(TEST)/bin/python tests/bench/run.py --record
+
+# LEAKBENCH=DIR adds the bench of released leaks in DIR; its README says what it needs.
+leakbench: $(TEST)/.installed
+	$(TEST)/bin/python tests/leakbench/run.py --record
 
 clean:
 	rm -rf build .venv

@@ -1,0 +1,150 @@
+"""liveheap on real leaks: set up, hunt, score, and write tests/bench/leakbench.md.
+
+    LEAKBENCH=DIR make leakbench                     everything, about half an hour
+    python tests/leakbench/run.py --only NAME ...    some cases, to stdout
+    python tests/leakbench/run.py --kept --only NAME the rounds of the last run again
+
+LEAKBENCH names the bench of released leaks (its README tells what a machine needs);
+without it only the extra cases beside this file are run. Environments, rounds and
+screens go under LEAKBENCH_HOME. One case runs at a time, on the processors that the
+caller leaves it.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import extras
+import judge
+import released
+import table
+from environments import ROOT, Failed, Wheels, run
+from judge import Row
+
+PAGE = ROOT / "tests" / "bench" / "leakbench.md"
+VARIANTS = ("leak", "control")
+
+
+def main() -> int:
+    given = arguments()
+    home = given.home.resolve()
+    wheels = Wheels(home / "wheels")
+    rows = []
+    try:
+        for row in measured(given, home, wheels):
+            rows.append(row)
+            print(json.dumps(asdict(row)), file=sys.stderr, flush=True)
+    except Failed as failed:
+        print(f"leakbench: {failed}", file=sys.stderr)
+        return 1
+    command = f"liveheap {given.verb} PID --rounds 5 --interval 10"
+    text = table.page(rows, f"{command}` (extra cases: `--interval 2")
+    print(text)
+    if given.record:
+        PAGE.write_text(text)
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    default = os.environ.get("LEAKBENCH_HOME") or "~/.cache/leakbench"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bench", type=Path, default=os.environ.get("LEAKBENCH"))
+    parser.add_argument("--home", type=Path, default=Path(default).expanduser())
+    parser.add_argument(
+        "--liveheap", default=str(Path(sys.executable).parent / "liveheap")
+    )
+    parser.add_argument("--verb", default="leaks")
+    parser.add_argument("--only", nargs="*", default=[], help="names of cases")
+    parser.add_argument("--variants", nargs="*", default=VARIANTS, choices=VARIANTS)
+    parser.add_argument("--no-extra", action="store_true", help="released cases only")
+    parser.add_argument("--kept", action="store_true", help="analyse kept rounds again")
+    parser.add_argument("--record", action="store_true", help="write leakbench.md")
+    return parser.parse_args()
+
+
+def measured(given: argparse.Namespace, home: Path, wheels: Wheels) -> Iterator[Row]:
+    """Yield a row per case and variant."""
+    results = home / "liveheap"
+    if given.bench:
+        bench = released.Bench(given.bench.resolve(), home, wheels)
+        for case in bench.cases():
+            for variant in given.variants:
+                control = variant == "control"
+                if not wanted(given, case.name) or (control and case.control == "none"):
+                    continue
+                out = results / f"{case.name}.{variant}"
+                said = ""
+                if not given.kept:
+                    options = [given.verb, "--rounds", "5", "--interval", "10"]
+                    command = [given.liveheap, *options]
+                    said = bench.hunt(case, out, command, control=control)
+                yield released_row(
+                    given, bench, case, variant=variant, out=out, said=said
+                )
+    if not given.no_extra:
+        yield from extra_rows(given, home, wheels)
+
+
+def released_row(
+    given: argparse.Namespace,
+    bench: released.Bench,
+    case: released.Case,
+    *,
+    variant: str,
+    out: Path,
+    said: str,
+) -> Row:
+    try:
+        report = analysed(given, out)
+    except Failed as failed:
+        return judge.failed(case.name, variant, f"{said}\n{failed}")
+    row = judge.row_of(case.name, variant, out, report)
+    if variant == "control":
+        return judge.control(row)
+    score = bench.points(case, out / "report.json")
+    return judge.released(row, bench.truth(case), score)
+
+
+def extra_rows(given: argparse.Namespace, home: Path, wheels: Wheels) -> Iterator[Row]:
+    python = None
+    for name, answer in extras.answers().items():
+        if not wanted(given, name):
+            continue
+        out = home / "liveheap" / f"extra.{name}"
+        variant = answer["variant"]
+        if not given.kept:
+            python = python or extras.environment(home, wheels)
+            command = [given.liveheap, given.verb, "--rounds", "5", "--interval", "2"]
+            extras.hunt(python, name, out, command)
+        try:
+            report = analysed(given, out)
+        except Failed as failed:
+            yield judge.failed(name, variant, str(failed))
+            continue
+        yield judge.extra(judge.row_of(name, variant, out, report), answer, report)
+
+
+def analysed(given: argparse.Namespace, out: Path) -> judge.Report:
+    """Return the report on kept rounds as JSON; with --kept, also the screen anew."""
+    rounds = sorted(str(path) for path in (out / "rounds").glob("*.liveheap"))
+    if len(rounds) < 2:
+        raise Failed(f"{out}: {len(rounds)} rounds")
+    command = [given.liveheap, given.verb, *rounds]
+    if given.kept:
+        (out / "screen.txt").write_text(run(command))
+    text = run([*command, "--json"])
+    (out / "report.json").write_text(text)
+    report: judge.Report = json.loads(text)
+    return report
+
+
+def wanted(given: argparse.Namespace, name: str) -> bool:
+    return not given.only or name in given.only
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""leakbench.md: the rows, their sums, and what an eye has judged."""
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import date
+
+from environments import ROOT
+from judge import Row
+
+TOP = {"no false accusation": 2, "verdict": 2}
+HEADING = (
+    "case",
+    "variant",
+    "type",
+    "holder",
+    "verdict",
+    "kind told",
+    "cost to the worker",
+)
+
+
+def page(rows: Sequence[Row], command: str) -> str:
+    """Return the whole page."""
+    lines = [
+        "# liveheap on real leaks",
+        "",
+        f"`LEAKBENCH=DIR make leakbench`; every hunt was `{command}`.",
+        "",
+        f"- {date.today().isoformat()}, commit {commit()}",
+        f"- {platform.system()} {platform.release().split('-')[0]}; "
+        "the agent started by liveheap.pth, no other hook in the target",
+        "- type and holder: points of the bench's score.py (extra cases: by "
+        "answers.json); verdict: is the kind told the right one; a control and an "
+        "innocent twin must not be accused",
+        "",
+        *sums(rows),
+        "",
+        *markdown(rows),
+        "",
+        "## What was told",
+        "",
+        *(f"- {row.case} ({row.variant}): {row.sentence or row.kind}" for row in rows),
+        "",
+        "## Judged by eye",
+        "",
+    ]
+    eyes = [text for row in rows for text in row.eyes]
+    lines.extend(f"- {text}" for text in eyes or ["nothing needed one"])
+    return "\n".join(lines) + "\n"
+
+
+def sums(rows: Sequence[Row]) -> list[str]:
+    """Return the totals, one line a figure."""
+    lines = []
+    for item in ("type", "holder"):
+        got = [row.points[item] for row in rows if item in row.points]
+        if got:
+            share = 100 * sum(got) / len(got)
+            lines.append(f"- {item}: {sum(got):g} of {len(got)} ({share:.0f} %)")
+    for name, chosen in (
+        ("right verdicts, leaks and bounded growth", _by(rows, "leak")),
+        ("silent on what does not leak", [*_by(rows, "control"), *_by(rows, "twin")]),
+    ):
+        right = sum(row.verdict for row in chosen)
+        lines.append(f"- {name}: {right} of {len(chosen)}")
+    return lines
+
+
+def markdown(rows: Sequence[Row]) -> list[str]:
+    """Return the table."""
+    lines = [_line(HEADING), _line(["---"] * len(HEADING))]
+    for row in rows:
+        cells = [row.case, row.variant, _points(row, "type"), _points(row, "holder")]
+        verdict = "right" if row.verdict else "**wrong**"
+        if "verdict" in row.points:
+            verdict += f" ({_points(row, 'no false accusation')} + "
+            verdict += f"{_points(row, 'verdict')})"
+        lines.append(_line([*cells, verdict, row.kind, row.cost]))
+    return lines
+
+
+def commit() -> str:
+    """Return the commit measured, with a mark if the tree has changes."""
+    git = ["git", "-C", str(ROOT)]
+    name = _stdout([*git, "rev-parse", "--short", "HEAD"])
+    changed = _stdout([*git, "status", "--porcelain", "--untracked-files=no"])
+    return f"{name}{' with changes' if changed else ''}"
+
+
+def _by(rows: Sequence[Row], variant: str) -> list[Row]:
+    return [row for row in rows if row.variant == variant]
+
+
+def _points(row: Row, item: str) -> str:
+    if item not in row.points:
+        return ""
+    return f"{row.points[item]:g}/{TOP.get(item, 1)}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _stdout(words: list[str]) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
