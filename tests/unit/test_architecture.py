@@ -53,8 +53,9 @@ MAY_IMPORT = """
     client.session   : client.patience client.dial
     client.caller    : protocol client.errors client.target client.dial client.session
     client._graph    :
-    client.analysis  : errors protocol snapshot client._graph
-    client.render    : protocol client.analysis
+    client.quantities :
+    client.analysis  : errors protocol snapshot client._graph client.quantities
+    client.render    : protocol client.analysis client.quantities
     client.terminal  : client.errors client.render
     client.progress  : client.render client.terminal
     client.commands  : errors protocol snapshot commands client.errors

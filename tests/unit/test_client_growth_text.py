@@ -27,7 +27,7 @@ def report(**changes: Any) -> dict[str, Any]:
             {"type": "int", "counts": [10, 0, 0, 10], "bytes": [1, 0, 0, 1]},
         ],
         "rss": [1 << 20, None, None, 3 << 20],
-        "verdict": "growth",
+        "verdict": {"kind": "leak"},
         "truncated": False,
         "more_suspects": 0,
         "notes": [],

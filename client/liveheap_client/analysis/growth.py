@@ -1,73 +1,43 @@
-"""What grows over rounds, and the path that holds it.
+"""What grows over rounds, the path that holds it, and whether that is a leak.
 
 A round is one snapshot. Each graph is merged into path nodes, and path nodes of
 different rounds are matched by their keys, which are made of texts: addresses are
-never compared, for under churn a new object stands at nearly every old address.
-
-A path node is a suspect if its count rose in every interval and no path node above it
-did the same: of a leaking object with parts, only the object is named. Its `bytes`
-are those of everything below it, and suspects are ranked by how much those grew.
-Two kinds of path nodes step back: a frame, if something that it holds is a suspect
-(the variable says more), and the keys of a dict beside its values, whose bytes the
-values then bear. A single object that was not there before stands behind all others,
-however large: two rounds show many of them (a module was imported), four show none.
-What only the interpreter holds in its caches (interned strings, a cache of look-ups)
-stands behind even those: nobody can act on it.
-Garbage that waits for the collector is no suspect; a note says if there is much.
+never compared, for under churn a new object stands at nearly every old address. What
+makes a path a suspect stands in pathtable.py, what a suspect is in suspects.py, what
+follows from them in verdict.py.
 
 A hunt may take hours and a graph hundreds of megabytes, so a `Series` keeps no graph:
 what a round's suspects look like is written down while its graph is there.
 
-Two or three rounds are a comparison: a path that rose once may fall the next time.
-`verdict` is None then. What the rounds did not settle, the report says in `notes`.
+What weakens the answer, the report says in `notes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
+from liveheap_client.analysis.facts import (
+    MemoryFacts,
+    RoundFacts,
+    memory_facts,
+    round_facts,
+)
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.histogram import TypeCount, by_type
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.pathtable import Matrix, PathTable
-from liveheap_client.analysis.trend import theil_sen_slope
-
-ROUNDS_FOR_A_VERDICT = 4
-MOST_SUSPECTS = 200
-MUCH_GARBAGE = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class RoundFacts:
-    """One round, in numbers."""
-
-    created: float | None
-    pid: int | None
-    instance: str | None
-    nodes: int
-    edges: int
-    bytes: int
-    rss: int | None
-    pause_ns: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A path that gained objects in every interval.
-
-    `counts` are its objects in each round, `bytes` theirs and of all they alone lead
-    to; `retaining_path` is how one of them is held in the last round.
-    """
-
-    path: str
-    type: str
-    counts: tuple[int, ...]
-    bytes: tuple[int, ...]
-    growth_per_round: float
-    bytes_per_round: float
-    retaining_path: tuple[str, ...]
+from liveheap_client.analysis.sentence import next_command, ruled_out, sentence
+from liveheap_client.analysis.suspects import Suspect, describe
+from liveheap_client.analysis.verdict import (
+    MUCH_GARBAGE,
+    ROUNDS_FOR_A_VERDICT,
+    Evidence,
+    Verdict,
+    judge,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +53,28 @@ class TypeGrowth:
 class GrowthReport:
     """The whole answer; `to_json` is the form that leaves the process."""
 
+    verdict: Verdict
+    per: str
     rounds: tuple[RoundFacts, ...]
+    memory: tuple[MemoryFacts, ...]
     suspects: tuple[Suspect, ...]
     types: tuple[TypeGrowth, ...]
     rss: tuple[int | None, ...]
-    verdict: str | None
     truncated: bool
     more_suspects: int
     notes: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data: maps, lists, texts and numbers."""
-        return asdict(self)
+    def to_json(self, *, place: str = "FILES") -> dict[str, Any]:
+        """Return plain data: maps, lists, texts and numbers.
+
+        Args:
+            place: what the next command is to be typed with: files, or a target.
+        """
+        data = asdict(self)
+        data["verdict"]["sentence"] = sentence(data)
+        data["ruled_out"] = ruled_out(data)
+        data["next"] = next_command(data, place)
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +82,10 @@ class _Round:
     """What is kept of a graph."""
 
     facts: RoundFacts
+    memory: MemoryFacts
     table: PathTable
     types: dict[str, TypeCount]
     warnings: tuple[str, ...]
-    garbage_bytes: int
     incomplete: bool
     capped: bool
 
@@ -115,8 +95,10 @@ class Series:
 
     def __init__(self) -> None:
         self._rounds: list[_Round] = []
-        self._suspects: tuple[Suspect, ...] = ()
+        self._suspects: list[Suspect] = []
         self._n_suspects = 0
+        self._moving = 0
+        self._notes: list[str] = []
 
     def __len__(self) -> int:
         return len(self._rounds)
@@ -127,13 +109,14 @@ class Series:
         self._rounds.append(_sum_up(graph, paths))
         if len(self._rounds) > 1:
             matrix = Matrix([one.table for one in self._rounds])
-            ranked = matrix.ranked_suspects()
-            self._n_suspects = len(ranked)
-            table = self._rounds[-1].table
-            self._suspects = tuple(
-                _suspect(matrix, row, paths, table.path_of(matrix.key(row)))
-                for row in ranked[:MOST_SUSPECTS]
+            self._moving = matrix.moving()
+            self._suspects, self._n_suspects = describe(
+                matrix, self._rounds[-1].table, paths, moments(self._facts())[0]
             )
+
+    def note(self, text: str) -> None:
+        """Add what weakens the answer and stands in no file."""
+        self._notes.append(text)
 
     def report(self, *, rss: Sequence[int | None] | None = None) -> GrowthReport:
         """Return what the rounds so far tell.
@@ -144,19 +127,27 @@ class Series:
         rounds = self._rounds
         if len(rounds) < 2:
             raise ValueError(f"a comparison needs two rounds, there is {len(rounds)}")
-        verdict = None
-        if len(rounds) >= ROUNDS_FOR_A_VERDICT:
-            verdict = "growth" if self._suspects else "no growth"
+        facts = self._facts()
+        if rss is not None:
+            facts = [replace(one, rss=n) for one, n in zip(facts, rss, strict=True)]
+        memory = [one.memory for one in rounds]
+        at, timed = moments(facts)
+        evidence = Evidence(facts, memory, self._suspects, at, timed, self._moving)
         return GrowthReport(
-            rounds=tuple(one.facts for one in rounds),
-            suspects=self._suspects,
+            verdict=judge(evidence),
+            per="hour" if evidence.timed else "round",
+            rounds=tuple(facts),
+            memory=tuple(memory),
+            suspects=tuple(self._suspects),
             types=tuple(_type_rows(rounds)),
-            rss=tuple([one.facts.rss for one in rounds] if rss is None else rss),
-            verdict=verdict,
+            rss=tuple(one.rss for one in facts),
             truncated=any(one.capped for one in rounds),
             more_suspects=self._n_suspects - len(self._suspects),
-            notes=tuple(_notes(rounds)),
+            notes=(*_notes(rounds), *self._notes),
         )
+
+    def _facts(self) -> list[RoundFacts]:
+        return [one.facts for one in self._rounds]
 
 
 def diff(
@@ -170,44 +161,23 @@ def diff(
     return series.report(rss=rss)
 
 
+def moments(rounds: Sequence[RoundFacts]) -> tuple[list[float], bool]:
+    """Return when each round was taken, and whether in hours: else their numbers."""
+    known = [one.created for one in rounds if one.created is not None]
+    if len(known) == len(rounds) and all(b > a for a, b in pairwise(known)):
+        return [(moment - known[0]) / 3600 for moment in known], True
+    return [float(number) for number in range(len(rounds))], False
+
+
 def _sum_up(graph: HeapGraph, paths: PathNodes) -> _Round:
     return _Round(
-        facts=_facts(graph),
+        facts=round_facts(graph, int(paths.bytes[paths.garbage].sum())),
+        memory=memory_facts(graph),
         table=PathTable.of(paths),
         types=by_type(graph, without=paths.own_objects()),
         warnings=tuple(f"worker: {text}" for text in graph.raw.warnings()),
-        garbage_bytes=int(paths.bytes[paths.garbage].sum()),
         incomplete=graph.truncated,
         capped=paths.truncated,
-    )
-
-
-def _suspect(matrix: Matrix, row: int, paths: PathNodes, path: int) -> Suspect:
-    """Describe a suspect by its example in the newest round."""
-    counts, sizes = matrix.counts(row), matrix.bytes(row)
-    return Suspect(
-        path=paths.text(path),
-        type=paths.graph.type_name(int(paths.type[path])),
-        counts=counts,
-        bytes=sizes,
-        growth_per_round=theil_sen_slope(counts),
-        bytes_per_round=theil_sen_slope(sizes),
-        retaining_path=tuple(paths.retaining_path(int(paths.example[path]))),
-    )
-
-
-def _facts(graph: HeapGraph) -> RoundFacts:
-    header, trailer = graph.header, graph.trailer
-    instance = header.get("instance")
-    return RoundFacts(
-        created=_number(header.get("created")),
-        pid=_whole(header.get("pid")),
-        instance=instance if isinstance(instance, str) else None,
-        nodes=graph.facts["nodes"],
-        edges=graph.facts["edges"],
-        bytes=graph.facts["bytes"],
-        rss=graph.rss,
-        pause_ns=_whole(trailer.get("pause_ns")),
     )
 
 
@@ -236,12 +206,11 @@ def _notes(rounds: Sequence[_Round]) -> list[str]:
             f"{len(rounds)} rounds are a comparison, not a verdict; "
             f"that takes {ROUNDS_FOR_A_VERDICT}",
         )
-    processes = {(one.facts.pid, one.facts.instance) for one in rounds}
-    if len(processes) > 1:
+    if len({one.facts.process for one in rounds}) > 1:
         notes.append("the rounds come from different processes")
     if any(one.incomplete for one in rounds):
         notes.append("a snapshot is truncated: objects are missing from its counts")
-    garbage = rounds[-1].garbage_bytes
+    garbage = rounds[-1].facts.garbage_bytes
     if garbage > MUCH_GARBAGE * rounds[-1].facts.bytes:
         notes.append(
             f"{garbage} bytes of the last round are garbage not yet collected: "
@@ -250,11 +219,3 @@ def _notes(rounds: Sequence[_Round]) -> list[str]:
     if any(one.capped for one in rounds):
         notes.append("a cap on path nodes was reached: deep paths are merged")
     return notes
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) else None

@@ -93,7 +93,7 @@ class PathNodes:
         own: NDArray[np.bool_] = hidden[self.node_path]
         return own
 
-    def text(self, path: int) -> str:
+    def text(self, path: int, *, with_type: bool = True) -> str:
         """Return a path as one line, its type at the end."""
         text = self._group_text(path)
         ends_with_type = False
@@ -101,7 +101,12 @@ class PathNodes:
             piece, ends_with_type = self._piece(step)
             text += piece
         kind = self.graph.type_name(int(self.type[path]))
-        named = ends_with_type or self.type[path] == 0 or self.parent[path] < 0
+        named = (
+            ends_with_type
+            or not with_type
+            or self.type[path] == 0
+            or self.parent[path] < 0
+        )
         return text if named else f"{text} -> {kind}"
 
     def retaining_path(self, node: int) -> list[str]:

@@ -1,14 +1,20 @@
 """The path nodes of several rounds side by side, and which of them are suspects.
 
 A `PathTable` is all that comparing needs of a round: copies, so that it keeps nothing
-of the graph. A `Matrix` joins the tables by key; what makes a row a suspect, and which
-suspect comes first, growth.py tells.
+of the graph. A `Matrix` joins the tables by key.
+
+Three ways to grow make a row a suspect, each in every interval: more objects (`count`),
+more items in the same containers whoever owns what is in them (`length`), more bytes in
+the same objects (`size`: a bytearray that is appended to). Of a row and one above it
+only the upper one is named if it gains objects; a container that gets longer steps back
+behind its items, and so does everything behind something that gains objects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +22,32 @@ from numpy.typing import NDArray
 from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.paths import MAX_DEPTH, PathNodes
 
-_INTERNAL_GROUPS = (Group.SHARED, Group.C)
+_INTERNAL_GROUPS = (Group.SHARED, Group.C, Group.TYPES, Group.INTERPRETER)
+
+
+class Growth(IntEnum):
+    """In which way a suspect grows."""
+
+    COUNT = 1
+    LENGTH = 2
+    SIZE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class PathTable:
-    """The path nodes of one round, one row a key, in the order of keys."""
+    """The path nodes of one round, one row a key, in the order of keys.
+
+    `total` are the bytes of a row and of everything below it.
+    """
 
     key: NDArray[np.uint64]
     parent_key: NDArray[np.uint64]
     label: NDArray[np.uint8]
     path: NDArray[np.intp]
     count: NDArray[np.int64]
-    bytes: NDArray[np.int64]
+    length: NDArray[np.int64]
+    size: NDArray[np.int64]
+    total: NDArray[np.int64]
     internal: NDArray[np.bool_]
 
     @classmethod
@@ -42,16 +61,27 @@ class PathTable:
         keys, first, place = np.unique(
             paths.key[shown], return_index=True, return_inverse=True
         )
-        count = np.zeros(len(keys), np.int64)
-        size = np.zeros(len(keys), np.int64)
-        np.add.at(count, place, paths.count[shown].astype(np.int64))
-        np.add.at(size, place, total[shown])
+
+        def summed(values: NDArray[np.uint64] | NDArray[np.int64]) -> NDArray[np.int64]:
+            sums = np.zeros(len(keys), np.int64)
+            np.add.at(sums, place, values[shown].astype(np.int64))
+            return sums
+
         path = shown[first]
         above = paths.parent[path]
         parent_key = np.where(above >= 0, paths.key[above], np.uint64(0))
         internal = np.isin(paths.label_kind[paths.group[path]], _INTERNAL_GROUPS)
-        label = paths.label_kind[path]
-        return cls(keys, parent_key, label, path, count, size, internal)
+        return cls(
+            key=keys,
+            parent_key=parent_key,
+            label=paths.label_kind[path],
+            path=path,
+            count=summed(paths.count),
+            length=summed(paths.length),
+            size=summed(paths.bytes),
+            total=summed(total),
+            internal=internal,
+        )
 
     def path_of(self, key: int) -> int:
         """Return the number of the path node that a key has in its own graph."""
@@ -62,80 +92,136 @@ class Matrix:
     """Path nodes by key, rounds side by side."""
 
     def __init__(self, tables: Sequence[PathTable]) -> None:
-        self._keys = np.unique(np.concatenate([table.key for table in tables]))
-        shape = (len(self._keys), len(tables))
-        self._counts = np.zeros(shape, np.int64)
-        self._bytes = np.zeros(shape, np.int64)
-        self._parent = np.full(len(self._keys), -1, np.intp)
-        self._label = np.zeros(len(self._keys), np.uint8)
-        self._internal = np.zeros(len(self._keys), np.bool_)
+        self.key = np.unique(np.concatenate([table.key for table in tables]))
+        shape = (len(self.key), len(tables))
+        self.count = np.zeros(shape, np.int64)
+        self.length = np.zeros(shape, np.int64)
+        self.size = np.zeros(shape, np.int64)
+        self.total = np.zeros(shape, np.int64)
+        self.parent = np.full(len(self.key), -1, np.intp)
+        self.label = np.zeros(len(self.key), np.uint8)
+        self.internal = np.zeros(len(self.key), np.bool_)
         for number, table in enumerate(tables):
-            place = np.searchsorted(self._keys, table.key)
-            self._counts[place, number] = table.count
-            self._bytes[place, number] = table.bytes
-            self._label[place] = table.label
-            self._internal[place] = table.internal
-            above = np.searchsorted(self._keys, table.parent_key)
-            above = np.minimum(above, len(self._keys) - 1)
-            known = self._keys[above] == table.parent_key
-            self._parent[place[known]] = above[known]
+            place = np.searchsorted(self.key, table.key)
+            self.count[place, number] = table.count
+            self.length[place, number] = table.length
+            self.size[place, number] = table.size
+            self.total[place, number] = table.total
+            self.label[place] = table.label
+            self.internal[place] = table.internal
+            above = np.searchsorted(self.key, table.parent_key)
+            above = np.minimum(above, len(self.key) - 1)
+            known = self.key[above] == table.parent_key
+            self.parent[place[known]] = above[known]
 
-    def ranked_suspects(self) -> list[int]:
-        """Return the rows of suspects, the most bytes gained first."""
-        rises: NDArray[np.bool_] = np.all(np.diff(self._counts, axis=1) > 0, axis=1)
-        self._step_back(rises)
-        risen = [int(row) for row in np.flatnonzero(rises)]
-        rows = self._without_keys([row for row in risen if self._is_top(row, rises)])
-        gains = self._bytes[:, -1] - self._bytes[:, 0]
-        objects = self._counts[:, -1] - self._counts[:, 0]
-        single = (self._counts[:, 0] == 0) & (objects == 1)
-        behind = single.astype(np.int8) + 2 * self._internal
+    def ranked_suspects(self) -> list[tuple[int, Growth]]:
+        """Return the rows of suspects and how they grow, the most bytes gained first.
+
+        A single object that was not there before stands behind all others, and what
+        only the interpreter holds in its caches behind even those.
+        """
+        ways = {row: Growth.COUNT for row in self._more_objects()}
+        below = self._lead_to(list(ways))
+        gaining = _rises(self.count)
+        for growth, values in (
+            (Growth.LENGTH, self.length),
+            (Growth.SIZE, self.size),
+        ):
+            found = [
+                int(row)
+                for row in np.flatnonzero(_rises(values) & ~gaining)
+                if int(row) not in below and self._under(int(row), ways) < 0
+            ]
+            if growth is Growth.SIZE:
+                found = self._lowest(found)
+            ways |= {row: growth for row in found}
+            below |= self._lead_to(found)
+        gains = self.total[:, -1] - self.total[:, 0]
+        objects = self.count[:, -1] - self.count[:, 0]
+        single = (self.count[:, 0] == 0) & (objects == 1)
+        behind = single.astype(np.int8) + 2 * self.internal
         return sorted(
-            rows, key=lambda r: (behind[r], -gains[r], -objects[r], self._keys[r])
+            ways.items(),
+            key=lambda item: (
+                behind[item[0]],
+                -gains[item[0]],
+                -objects[item[0]],
+                self.key[item[0]],
+            ),
         )
 
-    def key(self, row: int) -> int:
-        """Return the key of a row."""
-        return int(self._keys[row])
+    def holder(self, row: int) -> int:
+        """Return the nearest row above that does not gain objects; -1 if none."""
+        above = int(self.parent[row])
+        for _ in range(MAX_DEPTH):
+            if above < 0 or self.count[above, -1] <= self.count[above, 0]:
+                break
+            above = int(self.parent[above])
+        return above
 
-    def counts(self, row: int) -> tuple[int, ...]:
-        """Return the objects of a row in each round."""
-        return tuple(int(n) for n in self._counts[row])
+    def moving(self) -> int:
+        """Return how many rows do not hold the same number of objects throughout."""
+        return int((self.count != self.count[:, :1]).any(axis=1).sum())
 
-    def bytes(self, row: int) -> tuple[int, ...]:
-        """Return the bytes of a row, and of all below it, in each round."""
-        return tuple(int(n) for n in self._bytes[row])
+    def _more_objects(self) -> list[int]:
+        rises = _rises(self.count)
+        self._step_back(rises)
+        risen = [int(row) for row in np.flatnonzero(rises)]
+        marked = dict.fromkeys(risen, Growth.COUNT)
+        return self._without_keys([r for r in risen if self._under(r, marked) < 0])
+
+    def _lead_to(self, rows: Sequence[int]) -> set[int]:
+        """Return the rows and everything above them."""
+        found: set[int] = set()
+        for row in rows:
+            place = row
+            for _ in range(MAX_DEPTH):
+                if place < 0 or place in found:
+                    break
+                found.add(place)
+                place = int(self.parent[place])
+        return found
+
+    def _under(self, row: int, marked: dict[int, Growth]) -> int:
+        """Return the nearest row above this one that is marked; -1 if none."""
+        above = int(self.parent[row])
+        # Bounded: keys made to collide could close a ring.
+        for _ in range(MAX_DEPTH):
+            if above < 0 or above in marked:
+                break
+            above = int(self.parent[above])
+        return above if above in marked else -1
+
+    def _lowest(self, rows: Sequence[int]) -> list[int]:
+        """Return the rows above none of the others: their bytes are their own."""
+        above: set[int] = set()
+        for row in rows:
+            above |= self._lead_to([int(self.parent[row])])
+        return [row for row in rows if row not in above]
 
     def _step_back(self, rises: NDArray[np.bool_]) -> None:
         """Clear the rises of frames that hold something which rises."""
-        holders = {int(self._parent[row]) for row in np.flatnonzero(rises)}
+        holders = {int(self.parent[row]) for row in np.flatnonzero(rises)}
         for row in holders:
-            if row >= 0 and self._label[row] == Label.FRAME:
+            if row >= 0 and self.label[row] == Label.FRAME:
                 rises[row] = False
 
     def _without_keys(self, rows: Sequence[int]) -> list[int]:
         """Return the rows without keys whose values are among them."""
         values = {
-            int(self._parent[row]): row
-            for row in rows
-            if self._label[row] == Label.ITEM
+            int(self.parent[row]): row for row in rows if self.label[row] == Label.ITEM
         }
         kept = []
         for row in rows:
-            value = values.get(int(self._parent[row]))
-            if value is not None and self._label[row] == Label.KEY:
-                self._bytes[value] += self._bytes[row]
+            value = values.get(int(self.parent[row]))
+            if value is not None and self.label[row] == Label.KEY:
+                self.total[value] += self.total[row]
             else:
                 kept.append(row)
         return kept
 
-    def _is_top(self, row: int, rises: NDArray[np.bool_]) -> bool:
-        above = int(self._parent[row])
-        # Bounded: keys made to collide could close a ring.
-        for _ in range(MAX_DEPTH):
-            if above < 0:
-                break
-            if rises[above]:
-                return False
-            above = int(self._parent[above])
-        return True
+
+def _rises(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell of each row whether it rises in every interval."""
+    rises: NDArray[np.bool_] = np.all(np.diff(values, axis=1) > 0, axis=1)
+    return rises

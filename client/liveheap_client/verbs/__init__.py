@@ -7,6 +7,7 @@ from liveheap_client.verbs import (
     demo,
     diff,
     histogram,
+    leaks,
     snapshot,
 )
 from liveheap_client.verbs.ask import asking
@@ -16,6 +17,7 @@ VERBS: tuple[Verb, ...] = (
     attach.VERB,
     histogram.VERB,
     snapshot.VERB,
+    leaks.VERB,
     diff.VERB,
     backrefs.VERB,
     demo.VERB,

@@ -1,0 +1,103 @@
+"""What a round says of its process, in numbers: from the header, trailer and graph.
+
+A header may lack any of it (FORMAT.md: readers tolerate absent keys); then it is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from liveheap_client.analysis.graph import HeapGraph
+
+MEMORY_KEYS = ("rss", "descriptors", "sockets", "threads")
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFacts:
+    """One round, in numbers."""
+
+    created: float | None
+    pid: int | None
+    start_time: int | None
+    hostname: str | None
+    instance: str | None
+    program: str | None
+    nodes: int
+    edges: int
+    bytes: int
+    rss: int | None
+    pause_ns: int | None
+    garbage_bytes: int
+    flags: tuple[str, ...]
+
+    @property
+    def process(self) -> tuple[object, ...]:
+        """What tells this process from every other."""
+        return (self.hostname, self.pid, self.start_time, self.instance)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFacts:
+    """Where a round's memory is; `outside` is RSS less what the graph accounts for."""
+
+    rss: int | None
+    graph: int
+    outside: int | None
+    descriptors: int | None
+    sockets: int | None
+    threads: int | None
+
+
+def round_facts(graph: HeapGraph, garbage_bytes: int) -> RoundFacts:
+    """Return the facts of the round that a graph is."""
+    header, trailer = graph.header, graph.trailer
+    flags = trailer.get("flags")
+    return RoundFacts(
+        created=_number(header, "created"),
+        pid=_whole(header, "pid"),
+        start_time=_whole(header, "start_time"),
+        hostname=_text(header, "hostname"),
+        instance=_text(header, "instance"),
+        program=_text(header, "program"),
+        nodes=graph.facts["nodes"],
+        edges=graph.facts["edges"],
+        bytes=graph.facts["bytes"],
+        rss=graph.rss,
+        pause_ns=_whole(trailer, "pause_ns"),
+        garbage_bytes=garbage_bytes,
+        flags=tuple(map(str, flags)) if isinstance(flags, list) else (),
+    )
+
+
+def memory_facts(graph: HeapGraph) -> MemoryFacts:
+    """Return where the memory of a round is, as far as its header tells."""
+    size, rss = graph.facts["bytes"], graph.rss
+    given = graph.header.get("memory")
+    memory = given if isinstance(given, dict) else {}
+    return MemoryFacts(
+        rss=rss,
+        graph=size,
+        outside=None if rss is None else rss - size,
+        descriptors=_whole(memory, "descriptors"),
+        sockets=_whole(memory, "sockets"),
+        threads=_whole(memory, "threads"),
+    )
+
+
+def _number(facts: Mapping[str, Any], name: str) -> float | None:
+    value = facts.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _whole(facts: Mapping[str, Any], name: str) -> int | None:
+    value = facts.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(facts: Mapping[str, Any], name: str) -> str | None:
+    value = facts.get(name)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,194 @@
+"""The verdict in one sentence, made from the report's JSON and from nothing else.
+
+Fixed order: path, type, from what to what, rate, in how many intervals, forecast. Then
+what weakens it, what was ruled out, and the command to type next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from liveheap_client.quantities import human_bytes, human_count, human_seconds, signed
+
+Report = Mapping[str, Any]
+
+_PER = {"hour": "an hour", "round": "a round"}
+
+
+def sentence(report: Report) -> str:
+    """Return the verdict's sentence."""
+    return _SENTENCES[report["verdict"]["kind"]](report)
+
+
+def grown(suspect: Mapping[str, Any], per: str) -> str:
+    """Return `10 -> 40 app.Row, +5.1 KiB a minute`, the growth of a suspect."""
+    first, last = suspect["counts"][0], suspect["counts"][-1]
+    if suspect["grows"] == "size":
+        sizes = suspect["bytes"]
+        ends = f"{human_bytes(sizes[0])} -> {human_bytes(sizes[-1])}"
+        return f"{ends}, {bytes_rate(suspect, per)}"
+    what = "items" if suspect["grows"] == "length" else suspect["type"]
+    counts = f"{human_count(first)} -> {human_count(last)} {what}"
+    return f"{counts}, {bytes_rate(suspect, per)}"
+
+
+def _grown(report: Report, suspect: Mapping[str, Any]) -> str:
+    return grown(suspect, report["per"])
+
+
+def bytes_rate(suspect: Mapping[str, Any], per: str) -> str:
+    """Return how fast a suspect's bytes grow."""
+    return f"{signed(human_bytes(suspect['bytes_slope']))} {_PER[per]}"
+
+
+def _leak(report: Report) -> str:
+    suspect = _suspect(report)
+    place = suspect["holder"] or suspect["path"]
+    kind = f" ({suspect['holder_type']})" if suspect["holder_type"] else ""
+    return f"Leak: {place}{kind} grew {_grown(report, suspect)}, {_intervals(report)}."
+
+
+def _reference_leak(report: Report) -> str:
+    suspect = _suspect(report)
+    return (
+        f"Reference leak in C: {_grown(report, suspect)}, {_intervals(report)}; "
+        "nothing holds them (no referrer, reference count "
+        f"{suspect['excess_references']} too high), so an extension took references "
+        "that it never gives back."
+    )
+
+
+def _descriptors(report: Report) -> str:
+    memory = report["memory"]
+    parts = []
+    for name, words in (("sockets", "sockets"), ("descriptors", "file descriptors")):
+        first, last = memory[0][name], memory[-1][name]
+        if first is not None and last is not None and last > first:
+            parts.append(f"{words} grew {human_count(first)} -> {human_count(last)}")
+    text = f"Open {', '.join(parts)}, {_intervals(report)}"
+    suspect = _maybe_suspect(report)
+    if suspect is None:
+        return f"{text}."
+    return f"{text}; with them {suspect['path']}: {_grown(report, suspect)}."
+
+
+def _native(report: Report) -> str:
+    outside = [one["outside"] for one in report["memory"]]
+    rss = report["rss"]
+    text = (
+        f"Growth outside the Python heap: RSS grew {human_bytes(rss[-1] - rss[0])}, of "
+        f"it {human_bytes(outside[-1] - outside[0])} is not in Python objects (native "
+        "memory of an extension, or freed memory that the allocator keeps)"
+    )
+    suspect = _maybe_suspect(report)
+    if suspect is None:
+        return f"{text}; no path of objects grew."
+    return f"{text}; of objects only {suspect['path']} grew: {_grown(report, suspect)}."
+
+
+def _plateau(report: Report) -> str:
+    filling = [s for s in report["suspects"] if s["levels_off"] and not s["internal"]]
+    flat = _flatness(report)
+    if filling:
+        first = filling[0]
+        place = first["holder"] or first["path"]
+        return (
+            f"No leak: plateau. {place} fills up and levels off "
+            f"({_grown(report, first)} at first); {flat}."
+        )
+    return f"No leak: plateau, nothing grew in every round; {flat}."
+
+
+def _nothing(report: Report) -> str:
+    return f"No leak: nothing grows; {_flatness(report)}."
+
+
+def _undecided(report: Report) -> str:
+    n = len(report["rounds"])
+    reasons = {
+        "few-rounds": f"{n} round{'s' if n > 1 else ''} only, a verdict takes 4",
+        "different-processes": "the rounds come from different processes",
+        "rises-without-a-path": "the heap grew, but no path of it in every round",
+    }
+    given = report["verdict"]["reasons"]
+    text = f"Undecided: {'; '.join(reasons.get(r, r) for r in given)}"
+    suspect = _maybe_suspect(report)
+    if suspect is None:
+        return f"{text}."
+    return f"{text}. So far {suspect['path']} grew most: {_grown(report, suspect)}."
+
+
+_SENTENCES = {
+    "leak": _leak,
+    "reference-leak": _reference_leak,
+    "descriptors": _descriptors,
+    "native": _native,
+    "plateau": _plateau,
+    "nothing-grows": _nothing,
+    "undecided": _undecided,
+}
+
+
+def ruled_out(report: Report) -> list[str]:
+    """Return what the verdict is not, each with the figures that say so."""
+    kind = report["verdict"]["kind"]
+    lines: list[str] = []
+    if kind == "undecided":
+        return lines
+    memory, rss = report["memory"], report["rss"]
+    if kind != "native" and None not in (rss[0], rss[-1]):
+        outside = memory[-1]["outside"] - memory[0]["outside"]
+        lines.append(
+            f"native memory: RSS {signed(human_bytes(rss[-1] - rss[0]))}, "
+            f"{signed(human_bytes(outside))} of it outside the Python heap"
+        )
+    for name in ("descriptors", "sockets"):
+        first, last = memory[0][name], memory[-1][name]
+        if kind != "descriptors" and None not in (first, last):
+            lines.append(f"{name}: {human_count(first)} -> {human_count(last)}")
+    garbage = report["rounds"][-1]["garbage_bytes"]
+    lines.append(f"garbage waiting for the collector: {human_bytes(garbage)}")
+    return lines
+
+
+def next_command(report: Report, place: str) -> str:
+    """Return what to type next; `place` stands for the files or the target."""
+    kind = report["verdict"]["kind"]
+    suspect = _maybe_suspect(report)
+    if kind == "undecided":
+        return f"liveheap leaks {place} --rounds 6"
+    if kind in ("plateau", "nothing-grows", "native"):
+        return f"liveheap leaks {place} --rounds 6 --interval 5m"
+    name = suspect["type"] if suspect else "socket"
+    return f"liveheap backrefs {name} {place}"
+
+
+def _suspect(report: Report) -> Mapping[str, Any]:
+    suspects: Sequence[Mapping[str, Any]] = report["suspects"]
+    place: int = report["verdict"]["suspect"]
+    return suspects[place]
+
+
+def _maybe_suspect(report: Report) -> Mapping[str, Any] | None:
+    place = report["verdict"]["suspect"]
+    return None if place is None else _suspect(report)
+
+
+def _intervals(report: Report) -> str:
+    n = len(report["rounds"]) - 1
+    created = [one["created"] for one in report["rounds"]]
+    if None in (created[0], created[-1]) or created[-1] <= created[0]:
+        return f"in {n}/{n} intervals"
+    return f"in {n}/{n} intervals ({human_seconds(created[-1] - created[0])})"
+
+
+def _flatness(report: Report) -> str:
+    live = [one["bytes"] - one["garbage_bytes"] for one in report["rounds"]]
+    n = len(live)
+    spread = 100 * (max(live) - min(live)) / max(*live, 1)
+    text = f"live heap {human_bytes(live[-1])}, within {spread:.1f} % over {n} rounds"
+    rss = report["rss"]
+    if None not in (rss[0], rss[-1]):
+        text += f", RSS {signed(human_bytes(rss[-1] - rss[0]))}"
+    return text
