@@ -111,7 +111,20 @@ def tree(
         CommandError: `no-such-type`, with the names that come close.
     """
     name, objects = _objects_of(graph, type_name)
-    return _Tree(graph, limit).grow(name, objects, depth)
+    return grow(graph, PathNodes.of(graph), name, objects, depth=depth, limit=limit)
+
+
+def grow(
+    graph: HeapGraph,
+    paths: PathNodes,
+    name: str,
+    objects: NDArray[np.intp],
+    *,
+    depth: int,
+    limit: int,
+) -> BackrefNode:
+    """Return the tree of referrers of some objects, which go by `name`."""
+    return _Tree(graph, paths, limit).grow(name, objects, depth)
 
 
 def _objects_of(graph: HeapGraph, type_name: str) -> tuple[str, NDArray[np.intp]]:
@@ -164,10 +177,10 @@ def _own_name(type_name: str) -> str:
 class _Tree:
     """The growing tree, and which objects were met."""
 
-    def __init__(self, graph: HeapGraph, limit: int) -> None:
+    def __init__(self, graph: HeapGraph, paths: PathNodes, limit: int) -> None:
         self._graph = graph
         self._limit = limit
-        self._paths = PathNodes.of(graph)
+        self._paths = paths
         self._met = np.zeros(graph.n_nodes, np.bool_)
         self._hidden = self._paths.own_objects()
 

@@ -8,6 +8,7 @@ from liveheap_client.verbs import (
     diff,
     histogram,
     leaks,
+    report,
     snapshot,
 )
 from liveheap_client.verbs.ask import asking
@@ -20,6 +21,7 @@ VERBS: tuple[Verb, ...] = (
     leaks.VERB,
     diff.VERB,
     backrefs.VERB,
+    report.VERB,
     demo.VERB,
     completion.VERB,
 )

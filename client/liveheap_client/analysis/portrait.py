@@ -1,0 +1,67 @@
+"""A graph in depth, for people to look at: types, what holds most, who refers to what.
+
+It is what a report shows of its newest snapshot. The graph is searched once for all of
+it, and the answer keeps nothing of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liveheap_client.analysis import backrefs, histogram
+from liveheap_client.analysis.graph import HeapGraph
+from liveheap_client.analysis.holdings import holdings
+from liveheap_client.analysis.paths import PathNodes
+
+MOST_TREES = 8
+TREE_DEPTH = 8
+TREE_LIMIT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """The answer, as plain data; `backrefs` are trees by the path asked for."""
+
+    types: Sequence[tuple[str, int, int]]
+    holdings: Mapping[str, Any]
+    backrefs: Mapping[str, Mapping[str, Any]]
+
+
+def of(graph: HeapGraph, asked: Iterable[tuple[str, str]] = ()) -> Portrait:
+    """Describe a graph.
+
+    Args:
+        graph: what to describe.
+        asked: paths as `PathNodes.text` writes them, each with the type at its end;
+            who refers to the objects of the first few is told.
+    """
+    paths = PathNodes.of(graph)
+    trees = {}
+    for text, kind in list(asked)[:MOST_TREES]:
+        objects = objects_of(paths, text, kind)
+        if len(objects):
+            tree = backrefs.grow(
+                graph, paths, kind, objects, depth=TREE_DEPTH, limit=TREE_LIMIT
+            )
+            trees[text] = tree.to_json()
+    rows = histogram.by_type(graph, without=paths.own_objects()).values()
+    ordered = sorted(rows, key=lambda row: (-row.bytes, row.type))
+    return Portrait(
+        types=[(row.type, row.count, row.bytes) for row in ordered],
+        holdings=holdings(paths).to_json(),
+        backrefs=trees,
+    )
+
+
+def objects_of(paths: PathNodes, text: str, kind: str) -> NDArray[np.intp]:
+    """Return the objects of the path with this text; none if there is no such path."""
+    graph = paths.graph
+    types = [number for number, info in enumerate(graph.types) if info.name == kind]
+    alike = np.isin(paths.type, types) & (paths.count > 0)
+    wanted = [int(p) for p in np.flatnonzero(alike) if paths.text(int(p)) == text]
+    return np.flatnonzero(np.isin(paths.node_path, wanted))

@@ -1,0 +1,136 @@
+"""`report`: one page that shows what snapshots hold, and what grew between them."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from liveheap import __version__
+from liveheap_client.commands.fetch import refuse_overwrite
+from liveheap_client.desk import Desk
+from liveheap_client.errors import ClientError, UsageError
+from liveheap_client.progress import bar
+from liveheap_client.render.units import human_bytes
+from liveheap_client.verbs.base import Verb, places_argument
+from liveheap_client.verbs.hunt import moment, refuse_same_file
+from liveheap_client.verbs.load import load, series
+
+if TYPE_CHECKING:
+    from liveheap_client.analysis.graph import HeapGraph
+    from liveheap_client.report.page import Material
+
+DEFAULT_OUTPUT = "liveheap-report.html"
+_HELP = """Write what snapshots hold, and what grew between them, as one page.
+
+The page is a single HTML file that asks no network for anything: a verdict, charts,
+sortable tables, what the heap consists of, and who refers to what grows. One snapshot
+shows what holds most; growth takes two or more, a verdict four. Oldest first.
+"""
+
+
+def perform(
+    desk: Desk, *, places: Sequence[str], output: str, force_overwrite: bool
+) -> int:
+    """Read the files, write the page, say where it is."""
+    from liveheap_client.report.page import page  # noqa: PLC0415 - numpy is slow
+
+    paths = [Path(place) for place in places]
+    if not paths and desk.newest is not None:
+        paths = [desk.newest]
+    if not paths:
+        raise UsageError(
+            "a report needs a snapshot file", hint="liveheap report A.liveheap ..."
+        )
+    refuse_same_file(paths)
+    out = Path(output)
+    refuse_overwrite(out, replace=force_overwrite)
+    text = page(gather(desk, paths))
+    write(out, text)
+    desk.terminal.show([str(out)])
+    desk.terminal.say(f"{human_bytes(len(text.encode()))}; open it in any browser")
+    return 0
+
+
+def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
+    """Read the files, one graph at a time, and describe the newest in depth."""
+    from liveheap_client.analysis import portrait  # noqa: PLC0415 - numpy is slow
+    from liveheap_client.report.page import Material  # noqa: PLC0415
+
+    rounds: list[dict[str, Any]] = []
+    found = series()
+    with bar(desk.terminal) as progress:
+        for number, path in enumerate(paths, 1):
+            progress.update(f"reading {path.name}", done=number, total=len(paths))
+            graph = load(path)
+            rounds.append(facts(graph, path))
+            if len(paths) > 1:
+                found.add(graph)
+            if number < len(paths):
+                del graph  # or it would stay while the next one is read
+        progress.update(f"describing {paths[-1].name}")
+        growth = found.report().to_json() if len(paths) > 1 else None
+        suspects = growth["suspects"] if growth else []
+        newest = portrait.of(graph, [(s["path"], s["type"]) for s in suspects])
+    created = [moment(one) for one in rounds]
+    if created != sorted(created):
+        desk.terminal.say("note: give the oldest first; these are in another order")
+    return Material(
+        rounds=rounds,
+        growth=growth,
+        types=newest.types,
+        holdings=newest.holdings,
+        backrefs=newest.backrefs,
+        tool=f"liveheap {__version__}",
+    )
+
+
+def facts(graph: "HeapGraph", path: Path) -> dict[str, Any]:
+    """Return what a file says of its round."""
+    header = {
+        key: value
+        for key, value in graph.header.items()
+        if isinstance(value, str | int | float)
+    }
+    trailer = {
+        key: graph.trailer.get(key)
+        for key in ("complete", "reason", "flags", "pause_ns")
+    }
+    return {**header, **trailer, **graph.facts, "file": path.name}
+
+
+def write(path: Path, text: str) -> None:
+    """Write the page beside its place and move it there, so no half page is left."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise ClientError(
+            f"cannot write {path}: {exc.strerror or exc}", hint="-o names the page"
+        ) from exc
+
+
+VERB = Verb(
+    name="report",
+    help=_HELP,
+    perform=perform,
+    params=(
+        click.Option(
+            ["output", "-o", "--output"],
+            default=DEFAULT_OUTPUT,
+            show_default=True,
+            metavar="FILE",
+            help="Write the page here.",
+        ),
+        click.Option(
+            ["--force-overwrite"], is_flag=True, help="Replace a file of that name."
+        ),
+        places_argument("FILE..."),
+    ),
+    connects=False,
+)
