@@ -6,6 +6,7 @@ from liveheap_client.verbs import (
     completion,
     demo,
     diff,
+    export,
     histogram,
     leaks,
     report,
@@ -22,6 +23,7 @@ VERBS: tuple[Verb, ...] = (
     diff.VERB,
     backrefs.VERB,
     report.VERB,
+    export.VERB,
     demo.VERB,
     completion.VERB,
 )

@@ -1,23 +1,14 @@
 """`backrefs TYPE`: who refers to the objects of a type, up to the roots."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import click
 
-from liveheap.protocol.auth import Scope
-from liveheap_client.commands.fetch import fetch
 from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
 from liveheap_client.progress import bar
 from liveheap_client.render import backrefs as backrefs_text
 from liveheap_client.verbs.base import Verb, json_option, place_argument
-from liveheap_client.verbs.load import read
+from liveheap_client.verbs.load import graph_of
 from liveheap_client.verbs.places import is_snapshot
-from liveheap_client.verbs.snapshot import summary, teller
-
-if TYPE_CHECKING:
-    from liveheap_client.analysis.graph import HeapGraph
 
 _HELP = """Show who refers to the objects of a type, merged, up to the roots.
 
@@ -46,7 +37,7 @@ def perform(
             f"the type comes first; {type_name!r} is a snapshot file",
             hint=f"liveheap backrefs TYPE {type_name}",
         )
-    graph = _graph(desk, place)
+    graph = graph_of(desk, place)
     with bar(desk.terminal) as progress:
         progress.update(f"looking for what refers to {type_name}")
         tree = backrefs.tree(graph, type_name, depth=depth, limit=limit)
@@ -57,28 +48,6 @@ def perform(
     else:
         desk.terminal.show(backrefs_text.lines(tree.to_json(), look=desk.terminal.look))
     return 0
-
-
-def _graph(desk: Desk, place: str | None) -> "HeapGraph":
-    if place is None and desk.newest is not None:
-        desk.terminal.say(f"from {desk.newest.name}; `snapshot` takes a newer one")
-        place = str(desk.newest)
-    if place is not None and is_snapshot(place):
-        return read(desk, Path(place))
-    with desk.caller(place) as caller, desk.scratch() as directory:
-        path = directory / "backrefs.liveheap"
-        with bar(desk.terminal) as progress:
-            blob = fetch(
-                caller.session(Scope.GRAPH),
-                path,
-                on_progress=teller(progress),
-                elsewhere="TMPDIR=DIR before the command",
-            )
-        if desk.terminal.talk_is_watched:
-            desk.terminal.say(summary(blob, path.stat().st_size))
-        if desk.in_shell:
-            desk.newest = path
-        return read(desk, path)
 
 
 VERB = Verb(

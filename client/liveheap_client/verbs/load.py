@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from liveheap.errors import CorruptSnapshot, SnapshotError, TruncatedSnapshot
+from liveheap.protocol.auth import Scope
+from liveheap_client.commands.fetch import fetch
 from liveheap_client.desk import Desk
 from liveheap_client.progress import bar
-from liveheap_client.verbs.places import begins_as_snapshot
+from liveheap_client.verbs.places import begins_as_snapshot, is_snapshot
+from liveheap_client.verbs.snapshot import summary, teller
 
 if TYPE_CHECKING:
     from liveheap_client.analysis.graph import HeapGraph
@@ -50,3 +53,29 @@ def read(desk: Desk, path: Path) -> "HeapGraph":
     with bar(desk.terminal) as progress:
         progress.update(f"reading {path.name}")
         return load(path)
+
+
+def graph_of(desk: Desk, place: str | None) -> "HeapGraph":
+    """Return the graph of a snapshot file, or of a worker after a snapshot of it.
+
+    No place at all is the shell's newest snapshot, if there is one.
+    """
+    if place is None and desk.newest is not None:
+        desk.terminal.say(f"from {desk.newest.name}; `snapshot` takes a newer one")
+        place = str(desk.newest)
+    if place is not None and is_snapshot(place):
+        return read(desk, Path(place))
+    with desk.caller(place) as caller, desk.scratch() as directory:
+        path = directory / "newest.liveheap"
+        with bar(desk.terminal) as progress:
+            blob = fetch(
+                caller.session(Scope.GRAPH),
+                path,
+                on_progress=teller(progress),
+                elsewhere="TMPDIR=DIR before the command",
+            )
+        if desk.terminal.talk_is_watched:
+            desk.terminal.say(summary(blob, path.stat().st_size))
+        if desk.in_shell:
+            desk.newest = path
+        return read(desk, path)

@@ -1,0 +1,383 @@
+"""`.heapsnapshot`, for the Memory panel of Chrome's DevTools and for memlab.
+
+The mapping, in the words of their format:
+
+- an instance or a container is an `object` named by its type; a type, function, code
+  object, str or bytes, number is what V8 calls shape, closure, code, string, number;
+  a frame, a suspended generator, a weak reference is `native`;
+- an attribute, slot, local or named dict value is a `property`; an item and any other
+  value an `element`; a cell `context`; a part of the interpreter `internal`;
+- a reference that does not own is `weak`: the one predicate (csrc/resolve.h) holds
+  here as well, so DevTools finds our retained sizes;
+- above everything stand `(GC roots)` and one synthetic node for each kind of root.
+  Whatever nobody refers to hangs off the kind that the search gave it: DevTools would
+  else hang it off the root by a rule of its own.
+
+A str goes out as `str[117]`, 117 being the bytes that it has more than an empty one.
+Ids are those of stable_ids.py, and the file says that they are approximate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from liveheap_client.analysis.graph import OWNS, EdgeKind, HeapGraph, NodeFlag
+from liveheap_client.analysis.labels import (
+    GROUP_TEXT,
+    Group,
+    c_field_text,
+    root_label,
+)
+from liveheap_client.analysis.paths import PathNodes
+from liveheap_client.export.base import Tell, Written
+from liveheap_client.export.heapsnapshot_file import (
+    MOST_SIZE,
+    NODE_FIELDS,
+    Contents,
+    EdgeType,
+    NodeKind,
+    Strings,
+    write,
+)
+from liveheap_client.export.outline import Outline, owning
+from liveheap_client.export.stable_ids import StableIds
+
+_BLOCK = 1 << 16
+_TOP = 2  # nodes above the kinds of roots: "" and "(GC roots)"
+
+_KIND_OF_TYPE: Final = {
+    "str": NodeKind.STRING,
+    "bytes": NodeKind.STRING,
+    "bytearray": NodeKind.STRING,
+    "int": NodeKind.NUMBER,
+    "float": NodeKind.NUMBER,
+    "complex": NodeKind.NUMBER,
+    "bool": NodeKind.NUMBER,
+    "function": NodeKind.CLOSURE,
+    "code": NodeKind.CODE,
+    "memoryview": NodeKind.NATIVE,
+    "weakref.ReferenceType": NodeKind.NATIVE,
+    "weakref.ProxyType": NodeKind.NATIVE,
+    "weakref.CallableProxyType": NodeKind.NATIVE,
+    "greenlet.greenlet": NodeKind.NATIVE,
+    "gevent._gevent_cgreenlet.Greenlet": NodeKind.NATIVE,
+    "_asyncio.Task": NodeKind.NATIVE,
+}
+_EMPTY_STR = {"3.10": 49, "3.11": 49}
+_EMPTY_SINCE = {"str": 41, "bytes": 33, "bytearray": 57}
+
+_TYPE_OF_EDGE: Final = {
+    EdgeKind.ATTRIBUTE: EdgeType.PROPERTY,
+    EdgeKind.SLOT: EdgeType.PROPERTY,
+    EdgeKind.INTERNAL: EdgeType.INTERNAL,
+    EdgeKind.ITEM: EdgeType.ELEMENT,
+    EdgeKind.KEY: EdgeType.INTERNAL,
+    EdgeKind.VALUE: EdgeType.PROPERTY,
+    EdgeKind.LOCAL: EdgeType.PROPERTY,
+    EdgeKind.BORROWED: EdgeType.PROPERTY,
+    EdgeKind.CELL: EdgeType.CONTEXT,
+    EdgeKind.ROOT: EdgeType.INTERNAL,
+    EdgeKind.UNNAMED: EdgeType.INTERNAL,
+    EdgeKind.CODE: EdgeType.INTERNAL,
+    EdgeKind.STACK: EdgeType.INTERNAL,
+}
+# What references are called that bear no name of their own.
+_NAME_OF_EDGE: Final = {
+    EdgeKind.ITEM: "[*]",
+    EdgeKind.VALUE: "[*]",
+    EdgeKind.KEY: "key",
+    EdgeKind.UNNAMED: c_field_text()[1:],
+    EdgeKind.CODE: "code",
+    EdgeKind.STACK: "stack",
+}
+_NOTES: Final = {
+    "approx-ids": "ids are approximate: in a comparison, sums by class are right",
+    "truncated": "the snapshot is truncated: objects are missing",
+}
+_KINDS_OF_ROOTS: Final = {
+    Group.MODULE: "modules",
+    Group.MAIN_THREAD: "threads",
+    Group.THREAD: "threads",
+    **{group: GROUP_TEXT[group] for group in GROUP_TEXT if group > Group.THREAD},
+    Group.GREENLET: "greenlets",
+}
+
+
+class HeapsnapshotExporter:
+    """Writes `.heapsnapshot` files whose ids agree."""
+
+    suffix = ".heapsnapshot"
+    writes_directory = False
+
+    def __init__(self) -> None:
+        self._ids = StableIds()
+
+    def flags(self, graph: HeapGraph) -> tuple[str, ...]:
+        """Return the reservations that a file's name should bear."""
+        return ("approx-ids", "truncated") if graph.truncated else ("approx-ids",)
+
+    def write(self, graph: HeapGraph, place: Path, tell: Tell) -> Written:
+        """Write a graph as a `.heapsnapshot`."""
+        outline = Outline(graph, PathNodes.of(graph))
+        rows = _Rows(outline, self._ids, tell)
+        flags = self.flags(graph)
+        notes = [_NOTES[flag] for flag in flags]
+        facts = {"liveheap": {"flags": flags, "notes": notes}}
+        with place.open("w", encoding="ascii") as file:
+            write(file, rows.contents(facts))
+        return Written(rows.n_nodes, rows.n_edges, rows.total, tuple(notes))
+
+
+class _Rows:
+    """The nodes and edges of one file, made a block at a time."""
+
+    def __init__(self, outline: Outline, ids: StableIds, tell: Tell) -> None:
+        self._outline = outline
+        self._graph = outline.graph
+        self._tell = tell
+        self._strings = Strings()
+        self._heads = _Heads(outline, self._strings)
+        self._names = _NodeNames(outline, self._strings)
+        self._ids = self._stable_ids(ids)
+        self._ordinal = np.zeros(self._graph.n_nodes, np.int32)
+        self._ordinal[outline.nodes] = np.arange(
+            len(self._heads), len(self._heads) + len(outline.nodes), dtype=np.int32
+        )
+        self.n_nodes = len(self._heads) + len(outline.nodes)
+        self.n_edges = self._heads.n_edges + len(outline.edges)
+        self.total = int(outline.size[outline.nodes].sum())
+
+    def contents(self, facts: dict[str, Any]) -> Contents:
+        """Return what goes into the file."""
+        unseen = (self._graph.rss or 0) - self.total
+        if unseen > 0:
+            facts = {**facts, "extra_native_bytes": unseen}
+        return Contents(
+            n_nodes=self.n_nodes,
+            n_edges=self.n_edges,
+            nodes=self._node_blocks(),
+            edges=self._edge_blocks(),
+            strings=self._strings,
+            facts=facts,
+        )
+
+    def _stable_ids(self, ids: StableIds) -> NDArray[np.uint32]:
+        outline, paths = self._outline, self._outline.paths
+        path = paths.node_path[outline.nodes]
+        # A root has no path; its kind is what it has in common with others.
+        key = np.where(path < 0, np.uint64(1), paths.key[path])
+        for root in self._graph.roots:
+            place = np.searchsorted(outline.nodes, np.int32(root.node))
+            if place < len(key) and outline.nodes[place] == root.node:
+                key[place] = root.kind
+        return ids.of(key, outline.size[outline.nodes])
+
+    def _node_blocks(self) -> Iterator[NDArray[np.int64]]:
+        yield self._heads.node_rows()
+        outline = self._outline
+        for begin in range(0, len(outline.nodes), _BLOCK):
+            self._tell("writing objects", begin, len(outline.nodes))
+            nodes = outline.nodes[begin : begin + _BLOCK]
+            rows = np.zeros((len(nodes), NODE_FIELDS), np.int64)
+            rows[:, 0] = self._names.kind[nodes]
+            rows[:, 1] = self._names.name[nodes]
+            rows[:, 2] = self._ids[begin : begin + _BLOCK]
+            rows[:, 3] = np.minimum(outline.size[nodes], np.uint64(MOST_SIZE))
+            rows[:, 4] = outline.n_edges_of[nodes]
+            yield rows
+
+    def _edge_blocks(self) -> Iterator[NDArray[np.int64]]:
+        yield self._heads.edge_rows(self._ordinal)
+        names = _EdgeNames(self._graph, self._strings)
+        edges = self._outline.edges
+        for begin in range(0, len(edges), _BLOCK):
+            self._tell("writing references", begin, len(edges))
+            block = edges[begin : begin + _BLOCK]
+            target = self._outline.whole[self._graph.target[block]]
+            rows = names.rows(block)
+            rows[:, 2] = self._ordinal[target].astype(np.int64) * NODE_FIELDS
+            yield rows
+
+
+class _Heads:
+    """The synthetic nodes above all others, and what they refer to."""
+
+    def __init__(self, outline: Outline, strings: Strings) -> None:
+        self._strings = strings
+        self._graph = outline.graph
+        self._members = _by_kind_of_root(outline)
+
+    def __len__(self) -> int:
+        return _TOP + len(self._members)
+
+    @property
+    def n_edges(self) -> int:
+        """References of these nodes."""
+        below = sum(len(members) for members in self._members.values())
+        return 1 + len(self._members) + below
+
+    def node_rows(self) -> NDArray[np.int64]:
+        """Return the rows of these nodes."""
+        rows = np.zeros((len(self), NODE_FIELDS), np.int64)
+        rows[:, 0] = NodeKind.SYNTHETIC
+        names = ["", "(GC roots)", *(f"({text})" for text in self._members)]
+        rows[:, 1] = [self._strings.number(name) for name in names]
+        # The number of a kind of root must not depend on which others there are.
+        kinds = list(dict.fromkeys(_KINDS_OF_ROOTS.values()))
+        numbers = [0, 1, *(_TOP + kinds.index(text) for text in self._members)]
+        rows[:, 2] = [2 * number + 1 for number in numbers]
+        counts = [len(members) for members in self._members.values()]
+        rows[:, 4] = [1, len(self._members), *counts]
+        return rows
+
+    def edge_rows(self, ordinal: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the rows of their references."""
+        rows = [(EdgeType.ELEMENT, 1, NODE_FIELDS)]
+        for place, text in enumerate(self._members, _TOP):
+            name = self._strings.number(text)
+            rows.append((EdgeType.INTERNAL, name, place * NODE_FIELDS))
+        blocks = [np.array(rows, np.int64)]
+        for members in self._members.values():
+            block = np.empty((len(members), 3), np.int64)
+            block[:, 0] = EdgeType.ELEMENT
+            block[:, 1] = np.arange(1, len(members) + 1)
+            block[:, 2] = ordinal[members].astype(np.int64) * NODE_FIELDS
+            for row in np.flatnonzero(self._graph.flags[members] & NodeFlag.MODULE):
+                module = self._graph.module_by_node[int(members[row])]
+                block[row, :2] = EdgeType.INTERNAL, self._strings.number(module.name)
+            blocks.append(block)
+        return np.concatenate(blocks)
+
+
+def _by_kind_of_root(outline: Outline) -> dict[str, NDArray[np.int32]]:
+    """Return the nodes that nobody refers to, by what they hang off."""
+    graph, paths = outline.graph, outline.paths
+    starts = outline.starts
+    found: dict[str, list[NDArray[np.int32]]] = {}
+    groups = paths.label_kind[paths.group[paths.node_path[starts]]]
+    for group in np.unique(groups):
+        text = _KINDS_OF_ROOTS[Group(int(group))]
+        found.setdefault(text, []).append(starts[groups == group])
+    for root in graph.roots:
+        if not root.own:
+            text = _kind_of_root(root_label(root))
+            found.setdefault(text, []).append(np.array([root.node], np.int32))
+    order = dict.fromkeys(_KINDS_OF_ROOTS.values())
+    return {text: np.concatenate(found[text]) for text in order if text in found}
+
+
+def _kind_of_root(label: str) -> str:
+    if label.startswith("thread"):
+        return "threads"
+    return "greenlets" if label == "greenlet" else label
+
+
+class _NodeNames:
+    """What kind each node is in V8's words, and its name."""
+
+    def __init__(self, outline: Outline, strings: Strings) -> None:
+        graph = outline.graph
+        self._graph = graph
+        self._strings = strings
+        number = strings.number
+        types = graph.types
+        kinds = [_KIND_OF_TYPE.get(info.name, NodeKind.OBJECT) for info in types]
+        self.kind = np.array(kinds, np.uint8)[graph.type]
+        self.name = np.array([number(info.name) for info in types], np.int32)[
+            graph.type
+        ]
+        self._name_strings(outline)
+        self._name_types()
+        self._name_code()
+        for module in graph.modules:
+            self._set(module.node, NodeKind.OBJECT, f"module {module.name}")
+        for root in graph.roots:
+            self._set(root.node, NodeKind.SYNTHETIC, root_label(root))
+
+    def _set(self, node: int, kind: NodeKind, name: str) -> None:
+        self.kind[node] = kind
+        self.name[node] = self._strings.number(name)
+
+    def _name_strings(self, outline: Outline) -> None:
+        graph = self._graph
+        version = ".".join(str(graph.header.get("python", "")).split(".")[:2])
+        empty = {**_EMPTY_SINCE, "str": _EMPTY_STR.get(version, _EMPTY_SINCE["str"])}
+        for number, info in enumerate(graph.types):
+            if self._graph.type_name(number) not in empty:
+                continue
+            nodes = np.flatnonzero(graph.type == number)
+            sizes, place = np.unique(outline.size[nodes], return_inverse=True)
+            names = [
+                self._strings.number(
+                    f"{info.name}[{max(0, int(s) - empty[info.name])}]"
+                )
+                for s in sizes
+            ]
+            if names:
+                self.name[nodes] = np.array(names, np.int32)[place]
+
+    def _name_types(self) -> None:
+        shapes = self._graph.flags & NodeFlag.TYPE != 0
+        self.kind[shapes] = NodeKind.OBJECT_SHAPE
+        for info in self._graph.types:
+            if info.node >= 0:
+                self.name[info.node] = self._strings.number(f"class {info.name}")
+
+    def _name_code(self) -> None:
+        """Name code objects, the functions made of them, and frames."""
+        graph = self._graph
+        for node, code in graph.code_by_node.items():
+            text = f"{code.qualname}() at {code.basename}:{code.first_line}"
+            self._set(node, NodeKind.CODE, text)
+        internal = graph.edge_kind & (OWNS - 1) == EdgeKind.INTERNAL
+        is_code = self.kind == NodeKind.CODE
+        edges = np.flatnonzero(internal & is_code[graph.target]).astype(np.uint32)
+        sources = np.searchsorted(graph.row, edges, side="right") - 1
+        made = self.kind[sources] == NodeKind.CLOSURE
+        self.name[sources[made]] = self.name[graph.target[edges[made]]]
+        for node, frame in graph.frames.items():
+            kind = graph.type_name(int(graph.type[node]))
+            text = frame.text() if graph.type[node] == 0 else f"{kind} {frame.text()}"
+            self._set(node, NodeKind.NATIVE, text)
+
+
+class _EdgeNames:
+    """What each reference is in V8's words, and its name or number."""
+
+    def __init__(self, graph: HeapGraph, strings: Strings) -> None:
+        self._graph = graph
+        self._type = np.zeros(OWNS, np.int64)
+        self._unnamed = np.zeros(OWNS, np.int64)
+        for kind, type_ in _TYPE_OF_EDGE.items():
+            self._type[kind] = type_
+            self._unnamed[kind] = strings.number(_NAME_OF_EDGE.get(kind, "?"))
+        self._name = np.zeros(graph.facts["names"] + 1, np.int64)
+        for number in np.unique(graph.edge_name):
+            self._name[number] = strings.number(graph.name(int(number)))
+
+    def rows(self, edges: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """Return rows, still without their targets."""
+        graph = self._graph
+        kind = graph.edge_kind[edges] & (OWNS - 1)
+        name = graph.edge_name[edges]
+        rows = np.empty((len(edges), 3), np.int64)
+        element = np.isin(kind, (EdgeKind.ITEM, EdgeKind.VALUE)) & (name == 0)
+        owns = owning(graph, edges)
+        type_ = np.where(element, EdgeType.ELEMENT, self._type[kind])
+        rows[:, 0] = np.where(owns, type_, EdgeType.WEAK)
+        rows[:, 1] = np.where(name > 0, self._name[name], self._unnamed[kind])
+        numbered = np.flatnonzero(element & owns)
+        first = graph.row[graph_sources(graph, edges[numbered])]
+        rows[numbered, 1] = edges[numbered] - first
+        return rows
+
+
+def graph_sources(graph: HeapGraph, edges: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Return the nodes that some edges start from."""
+    sources: NDArray[np.intp] = np.searchsorted(graph.row, edges, side="right") - 1
+    return sources

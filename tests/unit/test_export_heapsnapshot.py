@@ -1,0 +1,280 @@
+"""`.heapsnapshot`: what DevTools and memlab need of it, checked without them."""
+
+import io
+import json
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from heapsnapshot_reader import HeapSnapshot, Node, read
+from stream_builder import GREENLET, INTERNAL, THREAD, C, GraphBuilder
+
+from liveheap_client.analysis.graph import HeapGraph
+from liveheap_client.export.heapsnapshot import HeapsnapshotExporter
+from liveheap_client.export.heapsnapshot_file import (
+    Contents,
+    Strings,
+    write,
+)
+
+# What EXPORTS says that DevTools' engine and memlab read as 352 bytes, `module app`
+# retaining all of them, the dict 280 and the instance 48.
+MINIMAL_NODES = [
+    [9, 0, 1, 0, 1, 0, 0],
+    [9, 1, 3, 0, 1, 0, 0],
+    [3, 2, 5, 72, 1, 0, 0],
+    [3, 3, 7, 232, 2, 0, 0],
+    [3, 4, 9, 48, 0, 0, 0],
+]
+MINIMAL_EDGES = [[1, 1, 7], [3, 2, 14], [2, 5, 21], [2, 6, 28], [1, 0, 28]]
+MINIMAL_STRINGS = ["", "(GC roots)", "module app", "dict", "app.Leaky", "CACHE", "k"]
+
+
+def exported(
+    builder: GraphBuilder, path: Path, *, python: str = "3.12.1", end: bool = True
+) -> HeapSnapshot:
+    graph = HeapGraph.decode(
+        [builder.stream(end=end)],
+        header={"python": python},
+        allow_truncated=not end,
+    )
+    HeapsnapshotExporter().write(graph, path, lambda *_: None)
+    return read(path)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.heapsnapshot"
+
+
+def test_the_minimal_file_is_as_the_guide_has_it():
+    strings = Strings()
+    for text in MINIMAL_STRINGS:
+        strings.number(text)
+    file = io.StringIO()
+    nodes, edges = np.array(MINIMAL_NODES), np.array(MINIMAL_EDGES)
+
+    write(file, Contents(5, 5, iter([nodes[:2], nodes[2:]]), iter([edges]), strings))
+
+    written = json.loads(file.getvalue())
+    assert written["nodes"] == [*chain(*MINIMAL_NODES)]
+    assert written["edges"] == [*chain(*MINIMAL_EDGES)]
+    assert written["strings"] == MINIMAL_STRINGS
+    assert written["snapshot"]["node_count"] == 5
+    assert written["snapshot"]["meta"]["node_types"][0][14] == "object shape"
+    assert written["snapshot"]["meta"]["edge_types"][0] == [
+        *("context", "element", "property", "internal", "hidden", "shortcut", "weak")
+    ]
+
+
+def test_each_kind_of_object_has_its_name_and_type(out: Path):
+    b = GraphBuilder()
+    code = b.code("work", "/app/tasks.py", first_line=7)
+    cell = b.leaf("int", 28)
+    ref = b.type("weakref", "ReferenceType", [(INTERNAL, "__referent__")], flags=4)
+    row = b.type("app", "Row", node=b.leaf("type", 1000))
+    kept = b.instance(row)
+    b.module(
+        "app",
+        {
+            "work": b.function(code, closure=[cell]),
+            "Row": row.node,
+            "text": b.leaf("str", 41 + 117),
+            "raw": b.leaf("bytes", 33 + 5),
+            "rows": b.list([kept]),
+            "ref": b.instance(ref, [kept]),
+        },
+    )
+    frame = b.frame(code, 9, [b.leaf("float", 24)])
+    b.root(GREENLET, [("frame", frame)], number=1)
+
+    snapshot = exported(b, out)
+
+    def told(name: str) -> str:
+        return snapshot.the(name).type
+
+    assert told("module app") == "object"
+    assert {node.type for node in snapshot.named("work() at tasks.py:7")} == {
+        *("closure", "code")
+    }
+    assert told("class app.Row") == "object shape"
+    assert told("str[117]") == told("bytes[5]") == "string"
+    assert told("app.Row") == told("list") == "object"
+    assert told("float") == "number"
+    assert told("work() at tasks.py:9") == told("weakref.ReferenceType") == "native"
+    assert told("greenlet") == told("(greenlets)") == "synthetic"
+
+
+def test_references_are_told_in_the_words_of_the_format(out: Path):
+    b = GraphBuilder()
+    row = b.type("app", "Row", ["meta"])
+    kept = b.instance(
+        row, [b.dict([(b.text("size"), b.leaf("int")), (b.leaf(), b.leaf("float"))])]
+    )
+    ref = b.type("weakref", "ReferenceType", [(INTERNAL, "__referent__")], flags=4)
+    code = b.code("work", "/app/tasks.py", ["rows"])
+    b.module("app", {"rows": b.list([None, kept]), "ref": b.instance(ref, [kept])})
+    b.root(GREENLET, [("frame", b.frame(code, 9, [kept]))], number=1)
+
+    snapshot = exported(b, out)
+
+    edges = snapshot.edges
+    assert edges(snapshot.the("module app"))["rows"] == ("property", "list")
+    assert edges(snapshot.the("list")) == {0: ("element", "app.Row")}
+    assert edges(snapshot.the("app.Row")) == {"meta": ("property", "dict")}
+    (meta,) = (target for *_, target in snapshot.the("app.Row").edges)
+    values = edges(snapshot.nodes[meta])
+    assert values["size"] == ("property", "int")
+    assert ("element", "float") in values.values()
+    assert values["key"][0] == "internal"
+    referent = edges(snapshot.the("weakref.ReferenceType"))["__referent__"]
+    assert referent == ("weak", "app.Row")
+    frame = edges(snapshot.the("work() at tasks.py:9"))
+    assert frame["rows"] == ("property", "app.Row")
+    assert frame["code"][0] == "weak"
+
+
+def test_a_dict_of_attributes_is_its_object(out: Path):
+    b = GraphBuilder()
+    row = b.type("app", "Row", [(INTERNAL, "__dict__")])
+    kept = b.instance(row, [b.named_dict({"size": b.leaf("int", 28)}, 104)], 48)
+    b.module("app", {"ROW": kept})
+
+    snapshot = exported(b, out)
+
+    assert snapshot.the("app.Row").size == 152
+    assert snapshot.edges(snapshot.the("app.Row")) == {"size": ("property", "int")}
+
+
+def test_an_unreachable_cycle_hangs_off_a_root_of_its_own(out: Path):
+    b = GraphBuilder()
+    node = b.type("app", "Node", [(INTERNAL, "__dict__")])
+    one, two = b.instance(node, [None]), b.instance(node, [None])
+    one.refs = [b.named_dict({"other": two})]
+    two.refs = [b.named_dict({"other": one})]
+
+    snapshot = exported(b, out)
+
+    assert len(snapshot.named("app.Node")) == 2
+    assert snapshot.edges(snapshot.the("(unreachable)"))
+    assert [node.size for node in snapshot.named("app.Node")] == [48 + 232] * 2
+
+
+def test_dicts_that_are_each_others_attributes_are_both_there(out: Path):
+    b = GraphBuilder()
+    kind = b.type("app", "Odd", [(INTERNAL, "__dict__")])
+    ring = [b.instance(kind, [None]) for _ in range(3)]
+    for place, one in enumerate(ring):
+        one.refs = [ring[place - 1]]
+
+    assert len(exported(b, out).named("app.Odd")) == 3
+
+
+def test_a_size_beyond_32_bits_is_clamped(out: Path):
+    b = GraphBuilder()
+    b.root(C, [("held", b.leaf("array.array", (4 << 30) + 5))])
+
+    assert exported(b, out).the("array.array").size == 0xFFFF_FFFF
+
+
+def test_names_survive_whatever_they_are_made_of(out: Path):
+    hostile = [
+        "Größe€𝄞",
+        'a"b\\c',
+        "\x1b[31m\n\x00",
+        "<script>",
+        "lone \udc80",
+        '"nodes":[',
+    ]
+    b = GraphBuilder()
+    kinds = [b.type("app", name) for name in [*hostile[:4], hostile[5], "x" * 10_000]]
+    b.root(C, [("held", b.list([b.instance(kind) for kind in kinds]))])
+
+    snapshot = exported(b, out)
+
+    for name in [*hostile[:4], hostile[5]]:
+        assert len(snapshot.named(f"app.{name}")) == 1
+    assert len(snapshot.the(("app." + "x" * 10_000)[:1024]).name) == 1024
+
+
+def test_a_lone_surrogate_goes_through_as_its_escape():
+    strings = Strings()
+    strings.number("lone \udc80")
+    file = io.StringIO()
+
+    write(file, Contents(0, 0, iter(()), iter(()), strings))
+
+    assert file.getvalue().isascii()
+    assert json.loads(file.getvalue())["strings"] == ["", "lone \udc80"]
+
+
+def test_an_empty_heap_is_a_file_with_two_nodes(out: Path):
+    snapshot = exported(GraphBuilder(), out)
+
+    assert [node.name for node in snapshot.nodes] == ["", "(GC roots)"]
+
+
+def test_liveheaps_own_objects_stay_out(out: Path):
+    b = GraphBuilder()
+    b.module("app", {"X": b.instance(b.type("app", "Shown"))})
+    b.module("liveheap", {"X": b.instance(b.type("liveheap", "Own"))})
+    b.root(THREAD, [("frame", b.instance(b.type("liveheap", "Busy")))], flags=2)
+
+    names = {node.name for node in exported(b, out).nodes}
+
+    assert "app.Shown" in names
+    assert not names & {"liveheap.Own", "liveheap.Busy", "module liveheap", "liveheap"}
+
+
+def test_the_file_says_that_ids_are_approximate_and_the_snapshot_truncated(out: Path):
+    b = GraphBuilder()
+    b.root(C, [("held", b.list())])
+
+    whole = exported(b, out).head["liveheap"]
+    cut = exported(b, out, end=False).head["liveheap"]
+
+    assert whole["flags"] == ["approx-ids"]
+    assert cut["flags"] == ["approx-ids", "truncated"]
+    assert all(cut["notes"])
+
+
+def cache(rows: int, *, base: int) -> GraphBuilder:
+    b = GraphBuilder(base=base)
+    leaky = b.type("app", "Leaky", ["payload"])
+    items = [b.instance(leaky, [b.leaf("str", 50 + n % 3)]) for n in range(rows)]
+    b.module("app", {"CACHE": b.list(items, 56 + 8 * rows), "OLD": b.dict()})
+    return b
+
+
+def by_id(nodes: list[Node]) -> dict[int, str]:
+    return {node.id: node.name for node in nodes}
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one go", "one by one"])
+def test_an_object_has_one_id_in_all_files_of_a_series(tmp_path: Path, together: bool):
+    exporter = HeapsnapshotExporter()
+    files = []
+    for number, rows in enumerate([500, 2500]):
+        # Other addresses: they are no identity.
+        builder = cache(rows, base=0x7F0000000000 + number * 0x1000000)
+        files.append(tmp_path / f"{number}.heapsnapshot")
+        graph = HeapGraph.decode([builder.stream()])
+        if not together:
+            exporter = HeapsnapshotExporter()
+        exporter.write(graph, files[-1], lambda *_: None)
+    old, new = (by_id(read(file).nodes) for file in files)
+
+    added = Counter(new[id_] for id_ in new.keys() - old.keys())
+    removed = Counter(old[id_] for id_ in old.keys() - new.keys())
+
+    assert added == {
+        "app.Leaky": 2000,
+        "str[9]": 667,
+        "str[10]": 666,
+        "str[11]": 667,
+        "list": 1,
+    }
+    assert removed == {"list": 1}
+    assert all(old[id_] == new[id_] for id_ in old.keys() & new.keys())
