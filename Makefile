@@ -45,17 +45,16 @@ pytest: $(TEST)/.installed
 	@$(STEP) 'tests' .ci/pytest.sh $(TEST) all tests --ignore tests/engine
 
 alone: $(TEST)/.installed
-	@$(STEP) 'agent alone: install' .ci/venv.sh $(VENVS)/alone $(PYTHON) strict WHEEL
+	@$(STEP) 'agent alone: install' .ci/venv.sh $(VENVS)/alone $(PYTHON) strict \
+	    $$(echo $(TEST)/wheels/liveheap-*.whl)
 	@$(STEP) 'agent alone' .ci/alone.sh $(VENVS)/alone
 
 sanitize: $(TEST)/.installed
-	@$(STEP) 'install with sanitizers' .ci/venv.sh $(VENVS)/sanitize $(PYTHON) sanitize \
-	    'WHEEL[cli,gevent]' --group test
-	@$(STEP) 'decoder under sanitizers' .ci/sanitize.sh $(VENVS)/sanitize \
-	    sanitize-decoder $(wildcard tests/unit/test_analysis_*.py tests/unit/test_snapshot_*.py)
-	@$(STEP) 'engine under sanitizers' .ci/sanitize.sh $(VENVS)/sanitize \
-	    sanitize-engine $(wildcard tests/engine/test_walker_*.py) \
-	    tests/engine/test_forker_fences.py
+	@$(STEP) 'build with sanitizers' .ci/sanitized.sh $(TEST)
+	@$(STEP) 'decoder under sanitizers' .ci/sanitize.sh $(TEST) sanitize-decoder \
+	    $(wildcard tests/unit/test_analysis_*.py tests/unit/test_snapshot_*.py)
+	@$(STEP) 'engine under sanitizers' .ci/sanitize.sh $(TEST) sanitize-engine \
+	    $(wildcard tests/engine/test_walker_*.py) tests/engine/test_forker_fences.py
 
 test-pythons:
 	@.ci/test-pythons.sh '$(PYTHON)' '$(ALREADY_TESTED)'

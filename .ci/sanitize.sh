@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Run the tests of the C code in an AddressSanitizer and UBSan build.
 #   .ci/sanitize.sh VENV REPORT TEST...
+# VENV is an environment that sanitized.sh has added its build to: that one is imported,
+# whatever else is shared.
 # PYTHONMALLOC=malloc gives each object a block of its own, so that a read past an object's
 # end is seen. Leaks are not looked for: an interpreter keeps what it needs until it ends.
 set -euo pipefail
@@ -9,12 +11,15 @@ case $runtime in
   /*) ;;
   *) echo "gcc has no libasan here" >&2 && exit 1 ;;
 esac
-export LD_PRELOAD=$runtime PYTHONMALLOC=malloc
+export PYTHONPATH=$PWD/$1/sanitized LD_PRELOAD=$runtime PYTHONMALLOC=malloc
 log=$PWD/build/reports/$2
 rm -f "$log".[0-9]*
 options=halt_on_error=1:print_stacktrace=1:log_path=$log
 export ASAN_OPTIONS=$options:detect_leaks=0:malloc_context_size=1:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=$options
+(cd / && "$OLDPWD/$1/bin/python" -c 'import sys, liveheap._heap as heap, liveheap_client._graph as graph
+for module in (heap, graph):
+    assert module.__file__.startswith(sys.argv[1]), module' "$PYTHONPATH/")
 # A sanitizer takes terabytes of address space and keeps what is freed: tests of limits and
 # of the size of a process say nothing here.
 status=0

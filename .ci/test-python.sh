@@ -11,8 +11,7 @@ status=0
 .ci/step "$version: engine" .ci/pytest.sh "$venv" "py$version-engine" tests/engine || status=1
 .ci/step "$version: tests" .ci/pytest.sh "$venv" "py$version" \
   tests/contract tests/integration/test_agent_*.py || status=1
-.ci/step "$version: install with sanitizers" .ci/venv.sh "$venv-sanitize" "$python" sanitize \
-  'WHEEL[cli,gevent]' --group test
-.ci/step "$version: C under sanitizers" .ci/sanitize.sh "$venv-sanitize" "py$version-sanitize" \
+.ci/step "$version: build with sanitizers" .ci/sanitized.sh "$venv"
+.ci/step "$version: C under sanitizers" .ci/sanitize.sh "$venv" "py$version-sanitize" \
   tests/engine/test_walker_*.py tests/engine/test_forker_fences.py || status=1
 exit "$status"

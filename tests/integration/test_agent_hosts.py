@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from agent_host import Host, latencies_ms, start_host
-from spawn import Stage, eventually
+from spawn import Stage
 
 KINDS = ["plain", "asyncio", "gevent", "gevent-late"]
 GEVENT_KINDS = ["gevent", "gevent-late"]
+MOST_MEASURES = 10
 SPIN_IN_BACKGROUND = {
-    "plain": "import threading; threading.Thread(target=spin, args=(1.5,)).start()",
-    "asyncio": "loop.call_later(0.01, spin, 1.5)",
-    "gevent": "import gevent; gevent.spawn_later(0.01, spin, 1.5)",
-    "gevent-late": "import gevent; gevent.spawn_later(0.01, spin, 1.5)",
+    "plain": "import threading; threading.Thread(target=spin).start()",
+    "asyncio": "loop.call_later(0.01, spin)",
+    "gevent": "import gevent; gevent.spawn_later(0.01, spin)",
+    "gevent-late": "import gevent; gevent.spawn_later(0.01, spin)",
+    "eventlet": "import eventlet; eventlet.spawn_after(0.01, spin)",
 }
 COUNT_HUBS = """
 import gc, gevent.hub
@@ -55,34 +59,44 @@ def gevent_host(request: pytest.FixtureRequest, stage: Stage) -> Host:
     return start_host(stage, request.param)
 
 
+def assert_some(measure: Callable[[], float], *, below: float) -> None:
+    """Measure until it is low enough: what is promised is what the agent costs.
+
+    Another program that takes the CPU meanwhile makes a figure worse, and none better.
+    """
+    figures: list[float] = []
+    while not figures or min(figures) >= below:
+        assert len(figures) < MOST_MEASURES, f"all of {figures} ms, not < {below} ms"
+        figures.append(measure())
+
+
 @pytest.mark.quiet
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_idle_host_answers_in_a_millisecond(kind, stage):
-    with start_host(stage, kind).connect() as client:
-        medians = [latencies_ms(client, 100)[50] for _ in range(5)]
-    assert min(medians) < 1.0, f"p50 {medians} ms"
+    host = start_host(stage, kind)
+    with host.connect() as client:
+        assert_some(lambda: latencies_ms(host, client, 100)[50], below=1.0)
 
 
 @pytest.mark.quiet
 @pytest.mark.parametrize("kind", KINDS)
 def test_beside_cpu_bound_code_a_ping_takes_milliseconds(kind, stage):
     host = start_host(stage, kind)
-    medians = []
-    with host.connect() as client:
-        latencies_ms(client, 5)
-        for _ in range(3):
-            host.keep_busy(SPIN_IN_BACKGROUND[kind])
-            medians.append(latencies_ms(client, 40, rest_s=0.005)[20])
-            host.do("answer = 'spun'")
-    assert min(medians) < 10.0, f"p50 {medians} ms"
+    with host.connect() as client, host.busy(SPIN_IN_BACKGROUND[kind]):
+        assert_some(
+            lambda: latencies_ms(host, client, 40, rest_s=0.005)[20], below=10.0
+        )
 
 
 @pytest.mark.quiet
 def test_a_new_session_opens_beside_a_spinning_greenlet(gevent_host):
-    gevent_host.keep_busy(SPIN_IN_BACKGROUND["gevent"])
-    began = time.monotonic()
-    assert gevent_host.status()["pid"] == gevent_host.pid
-    assert time.monotonic() - began < 1.0
+    def session_ms() -> float:
+        began = time.monotonic()
+        assert gevent_host.status()["pid"] == gevent_host.pid
+        return (time.monotonic() - began) * 1000
+
+    with gevent_host.busy(SPIN_IN_BACKGROUND["gevent"]):
+        assert_some(session_ms, below=1000.0)
 
 
 def test_twenty_sessions_leave_one_hub_and_no_thread(gevent_host):
@@ -145,23 +159,26 @@ def test_gc_on_an_idle_host_is_quick_and_says_who_did_it(kind, stage):
     host = start_host(stage, kind)
     if kind == "gevent-late":
         host.do("import gevent; gevent.sleep(0.01)")
-    with host.connect() as client:
+
+    def gc_ms() -> float:
         began = time.monotonic()
-        facts = client.request("gc").as_dict()
-        took = time.monotonic() - began
+        facts.update(client.request("gc").as_dict())
+        return (time.monotonic() - began - facts["seconds"]) * 1000
+
+    facts: dict[str, Any] = {}
+    with host.connect() as client:
+        assert_some(gc_ms, below=100.0)
     assert facts["via"] in {
         "plain": ("agent", "main"),
         "asyncio": ("loop", "main"),
     }.get(kind, ("hub", "main"))
-    assert took - facts["seconds"] < 0.1
 
 
 @pytest.mark.quiet
 @pytest.mark.parametrize("kind", KINDS)
 def test_gc_beside_cpu_bound_code_runs_soon_on_the_main_thread(kind, stage):
     host = start_host(stage, kind)
-    with host.connect() as client:
-        host.keep_busy(SPIN_IN_BACKGROUND[kind])
+    with host.connect() as client, host.busy(SPIN_IN_BACKGROUND[kind]):
         facts = client.request("gc").as_dict()
     if kind != "plain":
         assert facts["via"] == "main"
@@ -177,6 +194,7 @@ QUEUE, WOKEN = gevent.queue.Queue(), []
 def wait():
     QUEUE.get()
     WOKEN.append(time.monotonic())
+    os.write(int(os.environ["READY_FD"]), b"ready\\n")
 WAITER = gevent.spawn(wait)
 gevent.sleep(0)
 class Finalized:
@@ -190,16 +208,17 @@ del cycle
 """
     )
     assert gevent_host.request("gc").as_dict()["via"] in ("hub", "main")
-    eventually(lambda: gevent_host.do("answer = len(WOKEN)"), what="the waiter wakes")
-    assert gevent_host.do("answer = WOKEN[0] - PUT[0]") < 0.5
+    gevent_host.worker.wait_until_ready()  # to ask would wake it
+    assert gevent_host.do("answer = WOKEN[0] - PUT[0]") < 1.0
     assert gevent_host.do(COUNT_HUBS) == 1
 
 
+@pytest.mark.quiet
 def test_eventlet_is_a_host_too(stage):
     if importlib.util.find_spec("eventlet") is None:  # importing it hooks into fork
         pytest.skip("eventlet is not installed")
     host = start_host(stage, "eventlet", env={"PYTHONWARNINGS": "ignore"})
     with host.connect() as client:
-        assert latencies_ms(client, 50)[25] < 5.0
-    host.keep_busy("import eventlet; eventlet.spawn_after(0.01, spin, 1.5)")
-    assert host.status()["framework"] == "eventlet"
+        assert_some(lambda: latencies_ms(host, client, 50)[25], below=5.0)
+    with host.busy(SPIN_IN_BACKGROUND["eventlet"]):
+        assert host.status()["framework"] == "eventlet"
