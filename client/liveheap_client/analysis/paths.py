@@ -109,6 +109,21 @@ class PathNodes:
         )
         return text if named else f"{text} -> {kind}"
 
+    def step_text(self, path: int) -> str:
+        """Return the last step of a path as one line, with what it starts from."""
+        kind = self._type_at(path)
+        above = int(self.parent[path])
+        if above < 0:
+            module = self.label_kind[path] == Group.MODULE
+            return f"{'module ' if module else ''}{self._group_text(path)}"
+        piece, ends_with_type = self._piece(path)
+        frame = self.graph.frames.get(int(self.example[above]))
+        holder = self._type_at(above) if frame is None else frame.text()
+        if self.parent[above] < 0:
+            holder = self._group_text(above)
+        named = ends_with_type or not kind
+        return f"{holder}{piece}" if named else f"{holder}{piece} -> {kind}"
+
     def retaining_path(self, node: int) -> list[str]:
         """Return how one object is held, from its root down, a line a step.
 
