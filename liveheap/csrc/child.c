@@ -249,7 +249,6 @@ put_counts(PyObject *dict, const struct walk_status *walk)
         {"frames", walk->frames},
         {"greenlets", walk->greenlets},
         {"borrowed", walk->borrowed},
-        {"python_sizeof", walk->python_sizeof},
         {"opaque", walk->opaque},
         {"types", walk->types},
         {"memory", walk->memory},

@@ -57,6 +57,24 @@
 #define HEAP_GREENLET_VISITS_FRAMES (PY_VERSION_HEX >= 0x030F0000)
 #define HEAP_HAS_IMMORTALS (PY_VERSION_HEX >= 0x030C0000)
 
+/* ---- allocators ---- */
+
+/* Without the lock that PyMem_SetAllocator() takes where the first branch holds. */
+static inline void
+heap_replace_allocators(const PyMemAllocatorEx *allocator)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    _PyRuntime.allocators.standard.raw = *allocator;
+    _PyRuntime.allocators.standard.mem = *allocator;
+    _PyRuntime.allocators.standard.obj = *allocator;
+#else
+    PyMemAllocatorEx copy = *allocator;
+    PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &copy);
+    PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &copy);
+    PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &copy);
+#endif
+}
+
 /* ---- the collector's lists ---- */
 
 #define HEAP_GC_LISTS (NUM_GENERATIONS + 1)
@@ -294,6 +312,22 @@ heap_int_digits(PyObject *object)
 #define HEAP_INT_BASE HEAP_INT_HEAD
 #endif
 
+/* ---- bytearray, SimpleQueue ---- */
+
+/* 3.15 keeps the bytes in a bytes object of its own. */
+static inline uint64_t
+heap_bytearray_more(const PyByteArrayObject *array)
+{
+    uint64_t n = (uint64_t)array->ob_alloc;
+#if PY_VERSION_HEX >= 0x030F0000
+    return n == 0 ? 0 : n + (uint64_t)PyBytes_Type.tp_basicsize;
+#else
+    return n;
+#endif
+}
+
+#define HEAP_SIZES_QUEUES (PY_VERSION_HEX >= 0x030F0000)
+
 /* ---- dict ---- */
 
 #if PY_VERSION_HEX < 0x030B0000
@@ -518,6 +552,30 @@ heap_code_qualname(PyCodeObject *code)
 #else
     return code->co_name;
 #endif
+}
+
+/* What it holds beside its struct: its instructions and what others attached to it. */
+static inline uint64_t
+heap_code_more(PyCodeObject *code)
+{
+    uint64_t more = 0;
+    const Py_ssize_t *extra = code->co_extra;
+    if (extra != NULL) {
+        more += (1 + (uint64_t)*extra) * sizeof(void *);
+    }
+#if PY_VERSION_HEX >= 0x030B0000
+    size_t size = _PyObject_VAR_SIZE(&PyCode_Type, Py_SIZE(code));
+    more += size - (size_t)PyCode_Type.tp_basicsize;
+#else
+    if (code->co_cell2arg != NULL && code->co_cellvars != NULL) {
+        more += (uint64_t)PyTuple_GET_SIZE(code->co_cellvars) * sizeof(Py_ssize_t);
+    }
+    if (code->co_opcache != NULL) {
+        more += (uint64_t)PyBytes_GET_SIZE(code->co_code) / sizeof(_Py_CODEUNIT);
+        more += code->co_opcache_size * sizeof(_PyOpcache);
+    }
+#endif
+    return more;
 }
 
 /* Everything a code object refers to, as X(pointer, name). */

@@ -90,6 +90,7 @@ struct array_descr {
 };
 
 #define ARRAY_CONTIGUOUS 3 /* C or Fortran order */
+#define ARRAY_OWNS_DATA 4
 
 static size_t
 object_array_length(const struct array_object *array)
@@ -104,6 +105,26 @@ object_array_length(const struct array_object *array)
         n *= array->dimensions[i];
     }
     return n > 0 ? (size_t)n : 0;
+}
+
+_Static_assert(sizeof(struct array_object) == EDGES_NDARRAY_SIZE, "see walker_state.h");
+
+/* Owned data is contiguous: its outermost dimension spans all of it.  (The size of an
+ * item stands in the descr, at another place in each numpy.) */
+uint64_t
+edges_ndarray_bytes(PyObject *object)
+{
+    const struct array_object *array = (const struct array_object *)object;
+    uint64_t bytes = 2 * sizeof(Py_ssize_t) * (uint64_t)array->n_dimensions;
+    uint64_t span = 0;
+    for (int i = 0; i < array->n_dimensions; i++) {
+        if (array->dimensions[i] == 0) {
+            return bytes;
+        }
+        int64_t reach = array->dimensions[i] * array->strides[i];
+        span = reach > (int64_t)span ? (uint64_t)reach : span;
+    }
+    return bytes + ((array->flags & ARRAY_OWNS_DATA) != 0 ? span : 0);
 }
 
 void

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "child_memory.h"
 #include "clock.h"
 #include "fences.h"
 #include "sink.h"
@@ -51,6 +52,7 @@ run_child(struct run *run)
     if (run->hold == HOLD_HANG) {
         fences_hang();
     }
+    child_memory_replace();
     page->stage = STAGE_WALKING;
     struct sink sink;
     if (sink_open(&sink, run->plan.spool_fd) < 0) {

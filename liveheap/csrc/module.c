@@ -98,7 +98,6 @@ status_dict(const struct walk_status *status)
         {"frames", status->frames},
         {"greenlets", status->greenlets},
         {"borrowed", status->borrowed},
-        {"python_sizeof", status->python_sizeof},
         {"opaque", status->opaque},
         {"types", status->types},
         {"memory", status->memory},

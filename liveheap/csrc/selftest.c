@@ -233,7 +233,7 @@ check_size(struct selftest *test, PyObject *getsizeof, PyObject *object)
         return -1;
     }
     struct type_entry *entry = types_find(&test->walk, Py_TYPE(object));
-    if (sizes_shallow(&test->walk, object, entry) != wanted) {
+    if (sizes_shallow(object, entry) != wanted) {
         return fail("a wrong size", object);
     }
     return 0;

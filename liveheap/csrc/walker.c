@@ -122,7 +122,7 @@ visit(struct walk *walk, uintptr_t address)
         return;
     }
     struct node node = {.object = object, .entry = entry};
-    node.size = sizes_shallow(walk, object, entry);
+    node.size = sizes_shallow(object, entry);
     node.refcount = heap_refcount(object);
     if (entry->kind == KIND_LEAF) {
         walk->status->opaque += entry->is_opaque;

@@ -5,10 +5,9 @@
  * where nothing may be called: in a cloned child, or in the worker with the GIL held.
  * It allocates nothing but mmap memory of its own, changes no reference count and runs
  * no Python code, except for
- *   - the C `__sizeof__` of types that have their own (makes an int and drops it),
  *   - tp_traverse of extension types (foreign C),
  *   - the gr_frame getter of suspended greenlets, and only with WALK_EXPOSE, which
- *     is for a child.
+ *     is for a child (it makes frame objects: see child_memory.h).
  * Both halves must lie in one hold of the GIL (a clone made in between keeps it held):
  * the pointers in a request are borrowed.
  */
@@ -59,9 +58,8 @@ struct walk_status {
     uint64_t untracked;          /* objects met as referents only */
     uint64_t frames;
     uint64_t greenlets;
-    uint64_t borrowed;      /* borrowed references in frames, 3.14 and later */
-    uint64_t python_sizeof; /* objects whose size is a guess: `__sizeof__` in Python */
-    uint64_t opaque;        /* objects of types without tp_traverse */
+    uint64_t borrowed; /* borrowed references in frames, 3.14 and later */
+    uint64_t opaque;   /* objects of types without tp_traverse */
     uint64_t types;
     uint64_t memory;     /* bytes the walker mapped */
     uint64_t started_ns; /* CLOCK_MONOTONIC */
@@ -77,6 +75,7 @@ struct walk_status {
 #define WALK_EXPOSE 1u /* ask greenlets for their frames: in a child only */
 
 #define WALK_MAX_OWN_THREADS 64
+#define WALK_MAX_SIZED 16
 
 struct walk_request {
     PyInterpreterState *interpreter;
@@ -92,9 +91,8 @@ struct walk_request {
     void *greenlet_frame_closure;
 
     traverseproc subtype_traverse; /* tp_traverse of every class made by Python code */
-    PyObject *name_sizeof;         /* interned names, kept for ever */
-    PyObject *name_module;
-    PyObject *object_sizeof; /* object.__sizeof__ */
+    PyObject *name_module;         /* interned, kept for ever */
+    PyTypeObject *sized[WALK_MAX_SIZED]; /* see sizes_builtin.c */
 };
 
 /* Fills the request.  `options` is NULL or a dict with any of

@@ -1,10 +1,9 @@
 /* What a walk has to know beforehand and may ask Python for. */
-#include "walker.h"
+#include "walker_state.h"
 
 /* Process-wide: they never change, and the names are kept for ever. */
 static struct {
     traverseproc subtype_traverse;
-    PyObject *name_sizeof;
     PyObject *name_module;
 } known;
 
@@ -14,10 +13,9 @@ find_known(void)
     if (known.subtype_traverse != NULL) {
         return 0;
     }
-    known.name_sizeof = PyUnicode_InternFromString("__sizeof__");
     known.name_module = PyUnicode_InternFromString("__module__");
     PyObject *type = PyObject_CallFunction((PyObject *)&PyType_Type, "s(){}", "probe");
-    if (known.name_sizeof == NULL || known.name_module == NULL || type == NULL) {
+    if (known.name_module == NULL || type == NULL) {
         Py_XDECREF(type);
         return -1;
     }
@@ -26,9 +24,8 @@ find_known(void)
     return 0;
 }
 
-/* A type of a module that is loaded, borrowed from it; never an import. */
-static PyTypeObject *
-find_type(const char *module_name, const char *type_name)
+PyTypeObject *
+walk_find_type(const char *module_name, const char *type_name)
 {
     PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), module_name);
     if (module == NULL || !PyModule_Check(module)) {
@@ -41,7 +38,7 @@ find_type(const char *module_name, const char *type_name)
 static void
 find_greenlet(struct walk_request *request)
 {
-    request->greenlet = find_type("greenlet", "greenlet");
+    request->greenlet = walk_find_type("greenlet", "greenlet");
     if (request->greenlet == NULL) {
         return;
     }
@@ -110,14 +107,13 @@ walk_prepare(struct walk_request *request, PyObject *options)
         return -1;
     }
     request->subtype_traverse = known.subtype_traverse;
-    request->name_sizeof = known.name_sizeof;
     request->name_module = known.name_module;
-    request->object_sizeof = _PyType_Lookup(&PyBaseObject_Type, known.name_sizeof);
-    request->ndarray = find_type("numpy", "ndarray");
-    request->deque = find_type("_collections", "deque");
+    request->ndarray = walk_find_type("numpy", "ndarray");
+    request->deque = walk_find_type("_collections", "deque");
     if (request->deque == NULL) {
-        request->deque = find_type("collections", "deque");
+        request->deque = walk_find_type("collections", "deque");
     }
     find_greenlet(request);
+    sizes_prepare(request);
     return 0;
 }

@@ -191,6 +191,10 @@ void edges_collect_code(struct walk *walk, PyObject *object);
 void edges_collect_ndarray(struct walk *walk, PyObject *object,
                            const struct type_entry *entry, struct node *node);
 
+/* The bytes of an array's data and shape, as far as they are its own. */
+uint64_t edges_ndarray_bytes(PyObject *object);
+#define EDGES_NDARRAY_SIZE ((size_t)72) /* of the struct that is read */
+
 /* Calls tp_traverse of the entry into walk->visited, and drops the type from it where
  * it is implied. */
 void edges_traverse(struct walk *walk, PyObject *object,
@@ -237,8 +241,17 @@ void roots_visit_static_types(struct walk *walk);
 
 /* sizes.c */
 void sizes_classify(struct walk *walk, struct type_entry *entry);
-uint64_t sizes_shallow(struct walk *walk, PyObject *object,
-                       const struct type_entry *entry);
+uint64_t sizes_shallow(PyObject *object, const struct type_entry *entry);
+uint64_t sizes_dict_tables(PyObject *object);
+
+/* sizes_builtin.c: finds types by the modules that are loaded (needs the GIL), and the
+ * function of a type or of its bases, or NULL. */
+void sizes_prepare(struct walk_request *request);
+size_function sizes_find_more(const struct walk_request *request, PyTypeObject *type);
+
+/* walker_prepare.c: a type of a module that is loaded, borrowed from it, or NULL; never
+ * an import.  Needs the GIL. */
+PyTypeObject *walk_find_type(const char *module_name, const char *type_name);
 
 /* walker_lists.c: marks what is on the collector's lists, and collects functions and
  * greenlets on the way. */

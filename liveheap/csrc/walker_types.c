@@ -276,24 +276,6 @@ types_module(const struct walk *walk, PyTypeObject *type)
     return module != NULL && PyUnicode_CheckExact(module) ? module : NULL;
 }
 
-/* Not _PyType_Lookup(): a miss of the method cache drops the name that it evicts, and
- * with it an object that the walk may have queued. */
-PyObject *
-types_lookup(PyTypeObject *type, const PyObject *name)
-{
-    PyObject *mro = type->tp_mro;
-    for (Py_ssize_t i = 0; mro != NULL && i < PyTuple_GET_SIZE(mro); i++) {
-        PyObject *base = PyTuple_GET_ITEM(mro, i);
-        PyObject *dict =
-            PyType_Check(base) ? heap_type_dict((PyTypeObject *)base) : NULL;
-        PyObject *value = dict == NULL ? NULL : dict_find(dict, name);
-        if (value != NULL) {
-            return value;
-        }
-    }
-    return NULL;
-}
-
 static bool
 is_made_by_us(const struct walk *walk, PyTypeObject *type)
 {

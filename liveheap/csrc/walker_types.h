@@ -47,8 +47,7 @@ enum size_kind {
     SIZE_LIST,
     SIZE_DICT,
     SIZE_SET,
-    SIZE_CALL,  /* its own __sizeof__, in C */
-    SIZE_GUESS, /* its own __sizeof__, in Python: never called */
+    SIZE_MORE, /* a function of sizes_builtin.c says what comes on top */
 };
 
 enum dict_kind {
@@ -90,6 +89,9 @@ struct claim {
 /* Writes the claims on objects of a C type, the bases' too.  Returns their number. */
 size_t layouts_claims(PyTypeObject *type, struct claim claims[CLAIMS_MAX]);
 
+/* What an object holds beside its struct and headers, in bytes. */
+typedef uint64_t (*size_function)(PyObject *object);
+
 struct type_entry {
     PyTypeObject *type;
     uint32_t id;
@@ -115,7 +117,7 @@ struct type_entry {
     uint32_t first_slot; /* in the table of slot offsets */
     Py_ssize_t dict_offset;
     traverseproc traverse; /* of the nearest base that is not a Python class; or NULL */
-    PyCFunction sizeof_method;
+    size_function more_size;
     const struct claim *claims; /* in a table of the walk */
     const char *const *fixed_names;
     uint64_t count; /* for the visitor */
@@ -132,9 +134,6 @@ struct type_entry *types_find(struct walk *walk, PyTypeObject *type);
 
 /* The text of __module__ of a class, or NULL; borrowed. */
 PyObject *types_module(const struct walk *walk, PyTypeObject *type);
-
-/* What a type or its bases have under an interned name: borrowed, or NULL. */
-PyObject *types_lookup(PyTypeObject *type, const PyObject *name);
 
 /* enum type_flag. */
 unsigned types_flags(const struct type_entry *entry);

@@ -13,12 +13,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                             \
-    do {                                                             \
-        if (!(condition)) {                                          \
+#define CHECK(condition)                                                    \
+    do {                                                                    \
+        if (!(condition)) {                                                 \
             fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                 \
-        }                                                            \
+            exit(1);                                                        \
+        }                                                                   \
     } while (0)
 
 static uint64_t random_state = 0x2545F4914F6CDD1Du;
@@ -64,7 +64,8 @@ check_regions(void)
     static struct region sorted[REGIONS];
     CHECK(bitmap_init(&bitmap) == 0);
     for (uintptr_t i = 0; i < REGIONS; i++) {
-        uintptr_t address = ((i * 7919 % REGIONS) << (REGION_SHIFT + 5)) + i * 16 % 4096;
+        uintptr_t address =
+            ((i * 7919 % REGIONS) << (REGION_SHIFT + 5)) + i * 16 % 4096;
         CHECK(bitmap_add_listed(&bitmap, address));
     }
     CHECK(bitmap.n_regions == REGIONS);
