@@ -162,6 +162,7 @@ def used_up() -> Iterator[int]:
 
 
 COROUTINE = await_nothing(1)
+COROUTINE.close()  # or it complains when it goes
 SAMPLES += [
     *(written(), closed(), popped(), filled(), tree(3), tree(9), generate(1, 2)),
     *(used_up(), generate(3, 4).gi_frame, COROUTINE, generate_asynchronously(5)),
@@ -185,12 +186,6 @@ def heap() -> Iterator[walks.Comparison]:
 @pytest.fixture(scope="module")
 def graph(heap: walks.Comparison) -> stream.Graph:
     return heap.graph
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _close_coroutine() -> Iterator[None]:
-    yield
-    COROUTINE.close()
 
 
 def is_comparable(obj: object, node: stream.Node) -> bool:
