@@ -41,6 +41,7 @@ IN_PROCESS_NS_PER_OBJECT = 80
 CHILD_MEMORY = 64 * admission.MB
 HISTOGRAM_SPOOL = 8 * admission.MB
 LOOK_EVERY_S = 0.05
+REST_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +357,12 @@ def _count_in_child(walk: HeapWalk, cancelled: Callable[[], object]) -> Histogra
 
 
 def _start(spool: Spool, kind: str, options: dict[str, Any]) -> Child:
-    """Clone, and say what forbade it if the kernel would not."""
+    """Clone, and say what forbade it if the kernel would not.
+
+    A thread of the worker that wants the GIL shall wait for the clone alone, and not
+    for what we do before and after it as well: so it can be had on either side.
+    """
+    _heap.rest(REST_S)
     try:
         child: Child = _heap.snapshot_start(spool.fd, kind, options)
     except OSError as exc:
@@ -368,6 +374,7 @@ def _start(spool: Spool, kind: str, options: dict[str, Any]) -> Child:
             hint="ask for `histogram`, which can be counted in the worker itself",
             detail={"cause": "clone"},
         ) from exc
+    _heap.rest(REST_S)
     return child
 
 

@@ -290,6 +290,10 @@ fences_raise(struct fence_plan *plan, uint32_t *missing)
     if (die_with(plan->parent, plan->thread) < 0) {
         return CHILD_ORPHAN;
     }
+    /* Before what takes longer: at the worker's own rank we would take its core. */
+    if (step_behind_worker() < 0) {
+        *missing |= FENCE_MISSING_SCHEDULER;
+    }
     if (volunteer_for_oom() < 0) {
         *missing |= FENCE_MISSING_OOM_SCORE;
     }
@@ -301,9 +305,6 @@ fences_raise(struct fence_plan *plan, uint32_t *missing)
     }
     if (plan->timeout_us > 0 && set_watchdog(plan->timeout_us) < 0) {
         return CHILD_NO_WATCHDOG;
-    }
-    if (step_behind_worker() < 0) {
-        *missing |= FENCE_MISSING_SCHEDULER;
     }
     *missing |= lower_limits(plan);
     syscall(SYS_prctl, PR_SET_NAME, "liveheap-walk", 0, 0, 0);

@@ -244,6 +244,27 @@ bare_clone(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     return PyLong_FromUnsignedLongLong(t1 - t0);
 }
 
+static void
+sleep_seconds(double seconds)
+{
+    if (seconds > 0) {
+        clock_sleep((uint64_t)(seconds < 10 ? seconds * 1e9 : 1e10));
+    }
+}
+
+static PyObject *
+rest(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    double seconds;
+    if (!PyArg_ParseTuple(args, "d:rest", &seconds)) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    sleep_seconds(seconds);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 collapse(PyObject *Py_UNUSED(module), PyObject *args)
 {
@@ -257,9 +278,7 @@ collapse(PyObject *Py_UNUSED(module), PyObject *args)
     if (madvise((void *)(uintptr_t)address, (size_t)length, MADV_COLLAPSE) < 0) {
         error = errno;
     }
-    if (rest_s > 0) {
-        clock_sleep((uint64_t)(rest_s < 10 ? rest_s * 1e9 : 1e10));
-    }
+    sleep_seconds(rest_s);
     Py_END_ALLOW_THREADS
     return PyLong_FromLong(error);
 }
@@ -273,6 +292,9 @@ PyMethodDef forker_methods[] = {
      "before its walk ('stop') or after it ('end'), or hangs before it ('hang')."},
     {"bare_clone", bare_clone, METH_NOARGS,
      "Clone, let the child end at once, and return the nanoseconds of the clone."},
+    {"rest", rest, METH_VARARGS,
+     "rest(seconds)\n\n"
+     "Sleep without the GIL, whatever the worker has made of time.sleep."},
     {"collapse", collapse, METH_VARARGS,
      "collapse(address, length, rest_s=0) -> errno\n\n"
      "madvise(MADV_COLLAPSE), then rest, both without the GIL."},
