@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from liveheap import admission, hugepages, limits
+from liveheap.commands.context import Hash
 from liveheap.counts import TypeCount, read_counts
 from liveheap.errors import CommandError
 from liveheap.hugepages import PrepareResult
@@ -217,6 +218,10 @@ class Heap:
         return hugepages.prepare(
             _heap.collapse, rest_s=rest_s, cancelled=cancelled, root=self._root
         )
+
+    def sha256(self) -> Hash:
+        """Return a fresh SHA-256 that keeps the GIL from nobody."""
+        return _heap.Sha256()
 
     def add_pending_call(self, fn: Callable[[], object]) -> bool:
         """Have the main thread call `fn` soon; False if its queue is full."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from liveheap.commands.context import Hash, Heap
+from liveheap.commands.context import Heap
 
 if TYPE_CHECKING:
     from liveheap.agent.service import Agent
@@ -53,11 +53,6 @@ class AgentContext:
     def compressor(self) -> Callable[[bytes], bytes]:
         """A function that packs bytes as one zstd frame."""
         return self._agent.codecs.compressor()
-
-    def sha256(self) -> Hash:
-        """A fresh SHA-256."""
-        fresh: Hash = self._agent.codecs.sha256()
-        return fresh
 
     def on_main(
         self, fn: Callable[[], T], timeout: float | None = None

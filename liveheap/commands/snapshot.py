@@ -1,10 +1,10 @@
 """`snapshot`: the heap's graph, as a stream.
 
 The child writes raw records into its spool and ends; nothing here keeps it waiting.
-Ranges of 1 MiB are read back, compressed off the GIL as one zstd frame each, and
-handed out at the client's pace. A range goes out as soon as it is whole, so a large
-heap is half sent when its walk is done. The hash is over raw bytes: a reader may
-verify what it decoded, whatever the frames were.
+Ranges of 1 MiB are read back, hashed and compressed off the GIL, each as one zstd
+frame, and handed out at the client's pace. A range goes out as soon as it is whole, so
+a large heap is half sent when its walk is done. The hash is over raw bytes: a reader
+may verify what it decoded, whatever the frames were.
 
 A walk that ends early is a failure, not a shorter snapshot: what was sent of it has no
 trailer, so no file comes of it. A graph of which an arbitrary part is missing answers
@@ -31,7 +31,6 @@ RANGE = 1 << 20
 CODEC_ZSTD = 1
 LOOK_EVERY_S = 0.005
 SHOW_EVERY_S = 0.05
-HASH_AT_ONCE = 128 << 10
 HINTS = {
     "timeout": "give it longer: --timeout-s 300",
     "spool": "set LIVEHEAP_SPOOL to a directory with room, then restart the worker",
@@ -98,7 +97,7 @@ def describe(facts: Mapping[str, Any]) -> dict[str, object]:
 
 def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int, str]]:
     """Hand out the spool, range by range, until the walk is over and all is sent."""
-    pack, digest, sent, over = ctx.compressor(), ctx.sha256(), 0, False
+    pack, digest, sent, over = ctx.compressor(), ctx.heap.sha256(), 0, False
     shown = 0.0
 
     def look() -> None:
@@ -117,8 +116,7 @@ def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int,
             raw = walk.read(sent, min(RANGE, written - sent))
             if not raw:
                 raise CommandError("failed", f"the spool ends at {sent} of {written}")
-            for place in range(0, len(raw), HASH_AT_ONCE):
-                digest.update(raw[place : place + HASH_AT_ONCE])
+            digest.update(raw)
             yield Piece(sent, len(raw), CODEC_ZSTD, pack(raw))
             sent += len(raw)
         elif over:

@@ -30,6 +30,7 @@ static PyMethodDef heap_methods[] = {{NULL, NULL, 0, NULL}};
 
 #else
 
+#include "digest.h"
 #include "forker.h"
 #include "selftest.h"
 #include "walker.h"
@@ -67,7 +68,7 @@ heap_exec(PyObject *module)
     if (PyModule_AddFunctions(module, forker_methods) < 0) {
         return -1;
     }
-    return forker_add_types(module);
+    return forker_add_types(module) < 0 ? -1 : digest_add_type(module);
 }
 
 static int

@@ -22,7 +22,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -46,6 +46,39 @@ class Block:
     stored_length: int
     raw_length: int
     crc32: int
+
+
+class Check:
+    """Reads blocks of records in their order, and knows whether they are good."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._digest = hashlib.sha256()
+        self.blocks: list[Block] = []
+
+    def block(self, block: Block) -> bytes:
+        """Return the next block's records; raise CorruptSnapshot if it is not good."""
+        try:
+            raw = _decode(self._stream, self._name, block)
+        except OSError as exc:
+            raise SnapshotError(f"cannot read {self._name}: {_reason(exc)}") from exc
+        self._digest.update(raw)
+        self.blocks.append(block)
+        return raw
+
+    def end(self, trailer: Mapping[str, Any]) -> None:
+        """Raise CorruptSnapshot unless the trailer is of these blocks."""
+        length = sum(block.raw_length for block in self.blocks)
+        if length != trailer["raw_length"]:
+            raise CorruptSnapshot(
+                f"{self._name}: the trailer announces {trailer['raw_length']} "
+                f"bytes of records, there are {length}"
+            )
+        if self._digest.hexdigest() != trailer["raw_sha256"]:
+            raise CorruptSnapshot(
+                f"{self._name}: the records do not match the trailer's SHA-256"
+            )
 
 
 class Snapshot:
@@ -120,32 +153,26 @@ class Snapshot:
             CorruptSnapshot: a piece, or at the end the whole, is not what was
                 written. What was yielded before a bad piece is good.
         """
-        digest = hashlib.sha256()
-        length = 0
+        check = Check(self._stream, self.name)
         for block in self._blocks:
-            try:
-                raw = _decode(self._stream, self.name, block)
-            except OSError as exc:
-                raise SnapshotError(f"cannot read {self.name}: {_reason(exc)}") from exc
-            digest.update(raw)
-            length += len(raw)
-            yield raw
-        if self.trailer is None:
-            return
-        if length != self.trailer["raw_length"]:
-            raise CorruptSnapshot(
-                f"{self.name}: the trailer announces {self.trailer['raw_length']} "
-                f"bytes of records, there are {length}"
-            )
-        if digest.hexdigest() != self.trailer["raw_sha256"]:
-            raise CorruptSnapshot(
-                f"{self.name}: the records do not match the trailer's SHA-256"
-            )
+            yield check.block(block)
+        if self.trailer is not None:
+            check.end(self.trailer)
 
-    def verify(self) -> None:
-        """Read everything, and raise unless it is what was written."""
-        for _ in self.iter_raw():
-            pass
+    def verify(self, check: Check | None = None) -> None:
+        """Read everything, and raise unless it is what was written.
+
+        With a `check` that has read the blocks already, while the file grew, look only
+        whether they are those of the file that there is now, and at the whole.
+        """
+        if check is None:
+            for _ in self.iter_raw():
+                pass
+            return
+        if tuple(check.blocks) != self._blocks:
+            raise CorruptSnapshot(f"{self.name} has changed while it was written")
+        if self.trailer is not None:
+            check.end(self.trailer)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,12 +1,12 @@
 """Write a snapshot file that is either whole or not there.
 
-The bytes go to `NAME.part`, readable by its owner only. Closing the trailer reads
-the file back, checks all of it, and only then gives it its name. If anything comes
+The bytes go to `NAME.part`, readable by its owner only. All of it is read back from
+there and checked before it gets its name: the records block by block as they come,
+for then there is time, and the frame and the whole at the end. If anything comes
 between, what arrived stays in `NAME.part`: a truncated snapshot, which a reader
 opens when told to, and never a short file under the final name.
 
-The writer takes record blocks as they come off the wire, compressed or not, and
-does not decode them.
+The writer takes record blocks as they come off the wire, compressed or not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from liveheap.snapshot import format as layout
-from liveheap.snapshot.reader import Snapshot
+from liveheap.snapshot.reader import Block, Check, Snapshot
 
 
 class SnapshotWriter:
@@ -30,7 +30,8 @@ class SnapshotWriter:
 
     Raises:
         OSError: the file cannot be made, or the disk is full.
-        SnapshotError: from `trailer`, if what was written does not read back.
+        SnapshotError: from `records` and `trailer`, if what was written does not read
+            back.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -41,6 +42,8 @@ class SnapshotWriter:
             os.unlink(self.part)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._stream = os.fdopen(os.open(self.part, flags, 0o600), "wb")
+        self._written = open(self.part, "rb")  # noqa: SIM115 - `close` closes it
+        self._check = Check(self._written, self.part)
         self._stream.write(
             layout.FILE_HEAD.pack(layout.MAGIC, layout.MAJOR, layout.MINOR)
         )
@@ -54,27 +57,33 @@ class SnapshotWriter:
     def records(
         self, codec: int, raw_length: int, stored: bytes | bytearray | memoryview
     ) -> None:
-        """Write one block of records, as it is."""
+        """Write one block of records, as it is, and read it back."""
         self._expect(layout.BlockKind.RECORDS)
-        self._block(layout.BlockKind.RECORDS, codec, raw_length, stored)
+        block = self._block(layout.BlockKind.RECORDS, codec, raw_length, stored)
+        self._stream.flush()
+        self._check.block(block)
 
     def trailer(self, trailer: Mapping[str, Any]) -> None:
-        """Write the trailer, check the whole file, and give it its name."""
+        """Write the trailer, check the file, and give it its name."""
         self._expect(layout.BlockKind.RECORDS)
         self._document(layout.BlockKind.TRAILER, trailer)
         self._stage = layout.BlockKind.TRAILER
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        self._stream.close()
         with Snapshot.open(self.part, allow_truncated=True) as snapshot:
-            snapshot.verify()
+            snapshot.verify(self._check)
+        self._stream.close()
+        self._written.close()
         os.replace(self.part, self.path)
 
     def close(self) -> None:
         """Stop. Without a trailer the records so far stay in the part file."""
-        if self._stream.closed:
+        if self._written.closed:
             return
-        self._stream.close()
+        try:
+            self._stream.close()
+        finally:
+            self._written.close()
         if self._stage is layout.BlockKind.HEADER:
             os.unlink(self.part)
 
@@ -106,12 +115,13 @@ class SnapshotWriter:
         codec: int,
         raw_length: int,
         stored: bytes | bytearray | memoryview,
-    ) -> None:
+    ) -> Block:
         if raw_length > layout.MAX_RAW_LENGTH or len(stored) > layout.MAX_STORED_LENGTH:
             raise ValueError(f"a block of {raw_length} bytes is above the limit")
+        crc32 = zlib.crc32(stored)
         self._stream.write(
-            layout.BLOCK_HEAD.pack(
-                kind, codec, 0, len(stored), raw_length, zlib.crc32(stored)
-            )
+            layout.BLOCK_HEAD.pack(kind, codec, 0, len(stored), raw_length, crc32)
         )
+        offset = self._stream.tell()
         self._stream.write(stored)
+        return Block(kind, codec, offset, len(stored), raw_length, crc32)

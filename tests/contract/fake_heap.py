@@ -7,6 +7,7 @@ says (`written`), and is over when the test says (`over`).
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -117,6 +118,9 @@ class FakeHeap:
         self._ask("histogram", options)
         self.before_histogram()
         return FakeHistogram(self.rows)
+
+    def sha256(self) -> Any:
+        return hashlib.sha256()
 
     def add_pending_call(self, fn: Callable[[], Any], /) -> bool:
         self.pending.append(fn)

@@ -1,8 +1,12 @@
 """Heap.snapshot: what a walk gives while it runs, and every way it can end."""
 
+import hashlib
 import os
 import signal
 import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +39,60 @@ def held_walk(heap: Heap, **options: float) -> HeapWalk:
     walk = heap.snapshot(hold="stop", force=True, **options)
     wait_until_stopped(walk.pid)
     return walk
+
+
+class Recorder:
+    """The engine, with a list of what was called in the order of the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._engine = heap_module._heap
+
+    def __getattr__(self, name: str) -> object:
+        self.calls.append(name)
+        return getattr(self._engine, name)
+
+
+def test_who_waits_for_the_gil_gets_it_right_before_and_after_the_clone(
+    heap: Heap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(heap_module, "_heap", recorder)
+
+    heap.snapshot(force=True).close()
+
+    assert recorder.calls[-3:] == ["rest", "snapshot_start", "rest"]
+
+
+def test_a_rest_keeps_the_gil_from_nobody() -> None:
+    engine, started, others = heap_module._heap, threading.Event(), []
+
+    def other() -> None:
+        started.wait()
+        others.append("ran")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        started.set()
+        deadline = time.monotonic() + 20
+        while not others and time.monotonic() < deadline:
+            engine.rest(0.01)
+        assert others == ["ran"]
+    finally:
+        sys.setswitchinterval(before)
+        thread.join()
+
+
+@pytest.mark.parametrize("length", [0, 1, 55, 56, 63, 64, 65, 100_001])
+def test_the_hash_is_that_of_hashlib(heap: Heap, length: int) -> None:
+    data = os.urandom(length)
+    ours = heap.sha256()
+    ours.update(data[: length // 3])
+    ours.update(data[length // 3 :])
+    assert ours.hexdigest() == hashlib.sha256(data).hexdigest()
 
 
 def test_the_engine_works_here(heap: Heap) -> None:

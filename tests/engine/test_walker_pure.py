@@ -8,11 +8,13 @@ import pytest
 
 ENGINE = Path(__file__).parents[2] / "liveheap" / "csrc"
 PROGRAM = Path(__file__).parent / "native" / "pure.c"
-SOURCES = [ENGINE / name for name in ("bitmap.c", "sink.c", "walker_memory.c")]
+SOURCES = [
+    ENGINE / name for name in ("bitmap.c", "sha256.c", "sink.c", "walker_memory.c")
+]
 
 
 @pytest.mark.parametrize("sanitizers", [[], ["-fsanitize=undefined"]])
-def test_bitmap_sink_and_vectors_hold_alone(tmp_path, sanitizers):
+def test_bitmap_hash_sink_and_vectors_hold_alone(tmp_path, sanitizers):
     compiler = shutil.which("cc") or shutil.which("gcc")
     assert compiler, "the engine's tests need a C compiler"
     program = tmp_path / "pure"

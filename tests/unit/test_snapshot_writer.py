@@ -86,8 +86,20 @@ def test_a_chunk_that_was_damaged_on_its_way_gets_no_name(tmp_path: Path):
     path = tmp_path / "a.liveheap"
     with SnapshotWriter(path) as writer:
         writer.header({})
-        writer.records(1, len(RAW), b"this is no zstd frame")
         with pytest.raises(SnapshotError):
+            writer.records(1, len(RAW), b"this is no zstd frame")
+    assert not path.exists()
+
+
+def test_a_part_that_changed_under_the_writer_gets_no_name(tmp_path: Path):
+    path = tmp_path / "a.liveheap"
+    with SnapshotWriter(path) as writer:
+        writer.header({})
+        writer.records(0, len(RAW), RAW)
+        with open(writer.part, "r+b") as part:
+            part.seek(-len(RAW) - 4, os.SEEK_END)
+            part.write(b"crc?")
+        with pytest.raises(SnapshotError, match="changed"):
             writer.trailer(trailer())
     assert not path.exists()
 

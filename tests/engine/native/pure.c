@@ -2,6 +2,7 @@
  * failure; exit 0 says that all held.  Built and run by test_walker_pure.py. */
 #define _GNU_SOURCE
 #include "bitmap.h"
+#include "sha256.h"
 #include "sink.h"
 #include "walker_memory.h"
 
@@ -211,6 +212,41 @@ check_lack_of_memory(void)
     vector_free(&vector);
 }
 
+/* The digest of bytes hashed in pieces of random lengths. */
+static void
+digest_in_pieces(const uint8_t *bytes, size_t length, uint8_t digest[SHA256_DIGEST])
+{
+    struct sha256 hash;
+    sha256_begin(&hash);
+    while (length > 0) {
+        size_t piece = 1 + next_random() % (length < 200 ? length : 200);
+        sha256_update(&hash, bytes, piece);
+        bytes += piece;
+        length -= piece;
+    }
+    sha256_digest(&hash, digest);
+}
+
+static void
+check_hash(void)
+{
+    static const uint8_t of_abc[4] = {0xba, 0x78, 0x16, 0xbf};
+    uint8_t bytes[1000], portable[SHA256_DIGEST], native[SHA256_DIGEST];
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)next_random();
+    }
+    sha256_use_native(0);
+    digest_in_pieces((const uint8_t *)"abc", 3, portable);
+    CHECK(memcmp(portable, of_abc, sizeof(of_abc)) == 0);
+    for (size_t length = 0; length <= sizeof(bytes); length++) {
+        sha256_use_native(0);
+        digest_in_pieces(bytes, length, portable);
+        sha256_use_native(1);
+        digest_in_pieces(bytes, length, native);
+        CHECK(memcmp(portable, native, sizeof(portable)) == 0);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -219,6 +255,7 @@ main(int argc, char **argv)
     check_regions();
     check_sort();
     check_vector();
+    check_hash();
     check_sink(argv[1]);
     check_sink_errors();
     check_lack_of_memory();
