@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from liveheap import admission, hugepages, limits
-from liveheap.commands.context import Hash
 from liveheap.counts import TypeCount, read_counts
 from liveheap.errors import CommandError
 from liveheap.hugepages import PrepareResult
@@ -219,7 +218,7 @@ class Heap:
             _heap.collapse, rest_s=rest_s, cancelled=cancelled, root=self._root
         )
 
-    def sha256(self) -> Hash:
+    def sha256(self) -> "_heap.Sha256":
         """Return a fresh SHA-256 that keeps the GIL from nobody."""
         return _heap.Sha256()
 
