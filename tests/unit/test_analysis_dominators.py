@@ -1,15 +1,21 @@
 """The dominator tree: worked examples, random graphs against three other ways."""
 
+import time
+
 import networkx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from stream_arrays import list_stream, rows
 from stream_builder import INTERNAL, C, GraphBuilder, Node
 
 from liveheap_client.analysis import dominators_reference
 from liveheap_client.analysis.dominators import SUPER_ROOT
 from liveheap_client.analysis.graph import OWNS, HeapGraph, NodeFlag
+
+LINEAR_S = 1.0
 
 Edges = list[tuple[int, int]]
 
@@ -194,3 +200,65 @@ def test_garbage_that_holds_itself_is_entered_at_the_object_not_at_its_dict() ->
     row = graph.address.tolist().index(made.address // 8)
     assert int(tree.idom[row]) == SUPER_ROOT
     assert int(tree.retained[row]) == 48 + 232
+
+
+def test_c_and_the_reference_agree_on_a_hundred_thousand_nodes() -> None:
+    n = 100_000
+    chance = np.random.default_rng(7)
+    child = np.arange(1, n)
+    parent = child - np.minimum(chance.integers(1, 50, n - 1), child)
+    source = np.concatenate([parent, chance.integers(1, n, n // 2), child[:-1]])
+    target = np.concatenate([child, chance.integers(1, n, n // 2), child[1:]])
+    kept = chance.random(len(source)) < 0.7
+    row, targets = rows(n, source[kept], target[kept])
+    stream = list_stream(row, targets, chance.integers(16, 1000, n))
+    graph = HeapGraph.decode([stream])
+    reference = dominators_reference.dominators(graph)
+    assert (graph.dominators.idom == reference.idom).all()
+    assert (graph.dominators.retained == reference.retained).all()
+
+
+N_LINKS = 200_000
+
+
+def lru_cache(first: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return a list whose links share their payloads with a dict, as edges.
+
+    The side that the search enters first decides how far the last step climbs: from
+    the dict one step a payload, from the list as many as there are links before it.
+    """
+    a_dict, head = 1, 2
+    link = np.arange(head, head + N_LINKS)
+    payload = link + N_LINKS
+    starts = [a_dict, head] if first == "dict" else [head, a_dict]
+    source = np.concatenate([[0, 0], np.full(N_LINKS, a_dict), link[:-1], link])
+    target = np.concatenate([starts, payload, link[1:], payload])
+    return source, target
+
+
+def one_end(first: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return a list whose last link holds all of what a dict holds as well."""
+    source, target = lru_cache(first)
+    source[-N_LINKS:] = 1 + N_LINKS
+    return source, target
+
+
+@pytest.mark.parametrize("first", ["dict", "list"])
+@pytest.mark.parametrize("shape", [lru_cache, one_end])
+def test_a_list_that_shares_with_a_dict_takes_linear_time(shape, first) -> None:
+    # 400,000 nodes; quadratic would be a minute at least. CPU time, for others may run.
+    row, target = rows(2 + 2 * N_LINKS, *shape(first))
+    graph = HeapGraph.decode([list_stream(row, target, np.full(len(row) - 1, 64))])
+    begin = time.process_time()
+    tree = graph.dominators
+    assert time.process_time() - begin < LINEAR_S
+    assert int((tree.retained == 64).sum()) >= N_LINKS
+    assert tree.total == 64 * (2 * N_LINKS + 1)
+
+
+def test_a_list_of_a_million_links_needs_no_stack() -> None:
+    n = 1_000_001
+    row, target = rows(n, np.arange(n - 1), np.arange(1, n))
+    tree = HeapGraph.decode([list_stream(row, target, np.full(n, 8))]).dominators
+    assert int(tree.retained[0]) == 8 * (n - 1)
+    assert (tree.idom[1 : n - 1] == np.arange(n - 2)).all()

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from liveheap.errors import CommandError
 from liveheap.snapshot.format import Tag
 from liveheap_client.analysis.graph import HeapGraph, NodeFlag
 from liveheap_client.analysis.labels import (
@@ -33,10 +31,9 @@ from liveheap_client.analysis.labels import (
 )
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.plan import NO_EDGE
+from liveheap_client.analysis.typenames import objects_of_type
 
 MOST_NODES = 2_000
-MOST_NAMES_COMPARED = 50_000
-ALIKE = 0.6
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -110,7 +107,7 @@ def tree(
     Raises:
         CommandError: `no-such-type`, with the names that come close.
     """
-    name, objects = _objects_of(graph, type_name)
+    name, objects = objects_of_type(graph, type_name)
     return grow(graph, PathNodes.of(graph), name, objects, depth=depth, limit=limit)
 
 
@@ -125,53 +122,6 @@ def grow(
 ) -> BackrefNode:
     """Return the tree of referrers of some objects, which go by `name`."""
     return _Tree(graph, paths, limit).grow(name, objects, depth)
-
-
-def _objects_of(graph: HeapGraph, type_name: str) -> tuple[str, NDArray[np.intp]]:
-    """Return a type's full name and its objects."""
-    wanted = [
-        number
-        for number, info in enumerate(graph.types)
-        if number and type_name in (info.name, f"{info.module}.{info.qualname}")
-    ] or [
-        number
-        for number, info in enumerate(graph.types)
-        if number and type_name in (info.qualname, info.qualname.rpartition(".")[2])
-    ]
-    objects = np.flatnonzero(np.isin(graph.type, wanted)) if wanted else np.array([])
-    if not len(objects):
-        raise CommandError(
-            "no-such-type",
-            f"the snapshot has no object of a type {type_name!r}",
-            hint=_close(graph, type_name),
-        )
-    names = {graph.type_name(int(number)) for number in np.unique(graph.type[objects])}
-    return " | ".join(sorted(names)), objects
-
-
-def _close(graph: HeapGraph, type_name: str) -> str:
-    """Return a hint with the types whose own names are most like the one asked for.
-
-    Case does not count, and of equally similar ones the more numerous comes first.
-    """
-    matcher = SequenceMatcher(autojunk=False)
-    matcher.set_seq2(_own_name(type_name))
-    counts = np.bincount(graph.class_of_type[graph.type])
-    alike: dict[str, tuple[float, int]] = {}
-    for number in np.flatnonzero(counts)[:MOST_NAMES_COMPARED]:
-        name = graph.type_name(int(number))
-        matcher.set_seq1(_own_name(name))
-        if number and matcher.real_quick_ratio() >= ALIKE <= matcher.quick_ratio():
-            alike[name] = (matcher.ratio(), int(counts[number]))
-    best = sorted(alike, key=lambda name: (*alike[name], name), reverse=True)
-    best = [name for name in best if alike[name][0] >= ALIKE][:3]
-    if best:
-        return "did you mean " + ", ".join(best) + "?"
-    return "`liveheap histogram` lists the types"
-
-
-def _own_name(type_name: str) -> str:
-    return type_name.rpartition(".")[2].lower()
 
 
 class _Tree:

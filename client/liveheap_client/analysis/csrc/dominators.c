@@ -9,6 +9,11 @@ enum { NOBODY = 0, SUPER_ROOT = 1, FIRST_NUMBER = 2 };
 
 #define CLIMBS_A_NODE 4
 
+/* On a large heap nearly every step waits for memory, and most of them know early where
+ * the next ones go. */
+#define AHEAD 16
+#define WANTED_SOON(address) __builtin_prefetch(address)
+
 /* A node of the forest that eval compresses; later of the tree that is climbed. */
 struct link {
     union {
@@ -21,11 +26,17 @@ struct link {
     };
 };
 
+/* What the numbering asks of a node, in one place of memory. */
+struct visit {
+    uint32_t row;
+    uint32_t refs; /* owning edges to it; then where its next source goes */
+};
+
 struct work {
     const struct heapgraph *graph;
     struct dominators *tree;
-    uint32_t last;   /* number given */
-    uint32_t *refs;  /* by node: owning edges to it; then where its next source goes */
+    uint32_t last; /* number given */
+    struct visit *visit; /* by node */
     uint32_t *above; /* by number: parent in the depth-first tree; then the idom */
     uint32_t *stack; /* by number: next edge of an open node; then eval's path */
     uint32_t *row;   /* by number: its first source */
@@ -51,10 +62,17 @@ array(size_t n, size_t size)
 static inline uint32_t
 give_number(struct work *work, int32_t node, uint32_t parent)
 {
+    const struct heapgraph *graph = work->graph;
     uint32_t number = ++work->last;
+    uint32_t edge = work->visit[node].row;
+    uint32_t end = work->visit[node + 1].row;
     work->tree->order[number - FIRST_NUMBER] = node;
     work->above[number] = parent;
-    work->stack[number] = work->graph->row.at[node];
+    work->stack[number] = edge;
+    end = end - edge > AHEAD ? edge + AHEAD : end;
+    for (; edge < end; edge++) {
+        WANTED_SOON(&work->visit[graph->target.at[edge]]);
+    }
     return number;
 }
 
@@ -62,28 +80,31 @@ static void
 number_from(struct work *work, int32_t entry)
 {
     const struct heapgraph *graph = work->graph;
-    const uint32_t *row = graph->row.at;
-    if (work->refs[entry]++ != 0) {
+    struct visit *visit = work->visit;
+    if (visit[entry].refs++ != 0) {
         return;
     }
     uint32_t number = give_number(work, entry, SUPER_ROOT);
     while (number != SUPER_ROOT) {
         uint32_t edge = work->stack[number];
-        if (edge == row[node_of(work, number) + 1]) {
-            number = work->above[number];
-            continue;
-        }
-        work->stack[number]++;
-        if (!(graph->edge_kind.at[edge] & EDGE_OWNS)) {
-            continue;
-        }
-        int32_t target = graph->target.at[edge];
-        if (work->refs[target]++ == 0) {
-            uint32_t next = give_number(work, target, number);
-            if (row[target] != row[target + 1]) {
-                number = next;
+        uint32_t end = visit[node_of(work, number) + 1].row;
+        uint32_t next = work->above[number];
+        for (; edge < end; edge++) {
+            if (!(graph->edge_kind.at[edge] & EDGE_OWNS)) {
+                continue;
+            }
+            int32_t target = graph->target.at[edge];
+            if (visit[target].refs++ == 0) {
+                uint32_t given = give_number(work, target, number);
+                if (visit[target].row != visit[target + 1].row) {
+                    next = given;
+                    edge++;
+                    break;
+                }
             }
         }
+        work->stack[number] = edge;
+        number = next;
     }
 }
 
@@ -96,7 +117,7 @@ number_strays(struct work *work, struct vec_stray *strays)
         return GRAPH_NO_MEMORY;
     }
     for (size_t node = 0; node < n; node++) {
-        met[node] = work->refs[node] != 0;
+        met[node] = work->visit[node].refs != 0;
     }
     int rc = strays_find(strays, work->graph, met);
     free(met);
@@ -125,40 +146,87 @@ number_nodes(struct work *work, struct vec_stray *strays)
 
 /* ---- the sources of each number ---- */
 
+/* The only source of most nodes is their parent, which need not be written down. */
+#define ONE_SOURCE UINT32_MAX
+
+static uint32_t
+make_rows(struct work *work)
+{
+    uint32_t n_sources = 0;
+    for (uint32_t number = FIRST_NUMBER; number <= work->last; number++) {
+        if (number + AHEAD <= work->last) {
+            WANTED_SOON(&work->visit[node_of(work, number + AHEAD)]);
+        }
+        uint32_t *refs = &work->visit[node_of(work, number)].refs;
+        uint32_t n = *refs;
+        work->row[number] = n_sources;
+        *refs = n == 1 ? ONE_SOURCE : n_sources;
+        n_sources += n == 1 ? 0 : n;
+    }
+    work->row[work->last + 1] = n_sources;
+    return n_sources;
+}
+
+static inline void
+add_source(struct work *work, int32_t node, uint32_t source)
+{
+    uint32_t *place = &work->visit[node].refs;
+    if (*place != ONE_SOURCE) {
+        work->source[(*place)++] = source;
+    }
+}
+
+static inline void
+want_edges(const struct work *work, uint32_t number)
+{
+    const struct heapgraph *graph = work->graph;
+    if (number + AHEAD <= work->last) {
+        WANTED_SOON(&work->visit[node_of(work, number + AHEAD)]);
+    }
+    if (number + AHEAD / 2 <= work->last) {
+        uint32_t edge = work->visit[node_of(work, number + AHEAD / 2)].row;
+        WANTED_SOON(&graph->target.at[edge]);
+        WANTED_SOON(&graph->edge_kind.at[edge]);
+    }
+    if (number + AHEAD / 4 <= work->last) {
+        int32_t node = node_of(work, number + AHEAD / 4);
+        uint32_t edge = work->visit[node].row;
+        uint32_t end = work->visit[node + 1].row;
+        end = end - edge > AHEAD ? edge + AHEAD : end;
+        for (; edge < end; edge++) {
+            WANTED_SOON(&work->visit[graph->target.at[edge]]);
+        }
+    }
+}
+
 static int
 list_sources(struct work *work, const struct vec_stray *strays)
 {
     const struct heapgraph *graph = work->graph;
-    if (graph->target.n + graph->roots.n + graph->modules.n + strays->n > UINT32_MAX) {
+    if (graph->target.n + graph->roots.n + graph->modules.n + strays->n >=
+        ONE_SOURCE) {
         return GRAPH_TOO_LARGE;
     }
-    uint32_t n_sources = 0;
-    for (uint32_t number = FIRST_NUMBER; number <= work->last; number++) {
-        uint32_t *refs = &work->refs[node_of(work, number)];
-        work->row[number] = n_sources;
-        n_sources += *refs;
-        *refs = work->row[number];
-    }
-    work->row[work->last + 1] = n_sources;
-    work->source = array((size_t)n_sources + 1, sizeof(*work->source));
+    work->source = array((size_t)make_rows(work) + 1, sizeof(*work->source));
     if (work->source == NULL) {
         return GRAPH_NO_MEMORY;
     }
     for (size_t i = 0; i < graph->roots.n; i++) {
-        work->source[work->refs[graph->roots.at[i].node]++] = SUPER_ROOT;
+        add_source(work, graph->roots.at[i].node, SUPER_ROOT);
     }
     for (size_t i = 0; i < graph->modules.n; i++) {
-        work->source[work->refs[graph->modules.at[i].node]++] = SUPER_ROOT;
+        add_source(work, graph->modules.at[i].node, SUPER_ROOT);
     }
     for (size_t i = 0; i < strays->n; i++) {
-        work->source[work->refs[strays->at[i].node]++] = SUPER_ROOT;
+        add_source(work, strays->at[i].node, SUPER_ROOT);
     }
     for (uint32_t number = FIRST_NUMBER; number <= work->last; number++) {
         int32_t node = node_of(work, number);
-        uint32_t end = graph->row.at[node + 1];
-        for (uint32_t edge = graph->row.at[node]; edge < end; edge++) {
+        uint32_t end = work->visit[node + 1].row;
+        want_edges(work, number);
+        for (uint32_t edge = work->visit[node].row; edge < end; edge++) {
             if (graph->edge_kind.at[edge] & EDGE_OWNS) {
-                work->source[work->refs[graph->target.at[edge]]++] = number;
+                add_source(work, graph->target.at[edge], number);
             }
         }
     }
@@ -209,6 +277,10 @@ find_semidominators(struct work *work)
         uint32_t semi = work->above[number];
         uint32_t end = work->row[number + 1];
         for (uint32_t i = work->row[number]; i < end; i++) {
+            if (i >= AHEAD) {
+                /* Rows are read from the last to the first. */
+                WANTED_SOON(&work->link[work->source[i - AHEAD]]);
+            }
             uint32_t found = work->source[i];
             if (found > number) {
                 found = eval(work->link, work->stack, found, number + 1);
@@ -294,6 +366,9 @@ write_tree(struct work *work)
         memcpy(tree->retained, graph->size.at, n * sizeof(*tree->retained));
     }
     for (uint32_t number = FIRST_NUMBER; number <= work->last; number++) {
+        if (number + AHEAD <= work->last) {
+            WANTED_SOON(&tree->idom[node_of(work, number + AHEAD)]);
+        }
         uint32_t above = work->above[number];
         int32_t idom = above == SUPER_ROOT ? NO_NODE : node_of(work, above);
         if (idom >= 0 && (graph->flags.at[idom] & NODE_FOLDED) &&
@@ -303,6 +378,10 @@ write_tree(struct work *work)
         tree->idom[node_of(work, number)] = idom;
     }
     for (uint32_t number = work->last; number >= FIRST_NUMBER; number--) {
+        if (number >= FIRST_NUMBER + AHEAD) {
+            WANTED_SOON(&tree->idom[node_of(work, number - AHEAD)]);
+            WANTED_SOON(&tree->retained[node_of(work, number - AHEAD)]);
+        }
         int32_t node = node_of(work, number);
         int32_t idom = tree->idom[node];
         if (idom >= 0) {
@@ -315,7 +394,7 @@ write_tree(struct work *work)
 static void
 work_clear(struct work *work)
 {
-    free(work->refs);
+    free(work->visit);
     free(work->above);
     free(work->stack);
     free(work->row);
@@ -331,23 +410,26 @@ dominators_find(struct dominators *tree, const struct heapgraph *graph)
     struct work work = {.graph = graph, .tree = tree};
     struct vec_stray strays = {0};
     tree->order = array(n, sizeof(*tree->order));
-    work.refs = calloc(n, sizeof(*work.refs));
+    work.visit = array(n, sizeof(*work.visit));
     work.above = array(n, sizeof(*work.above));
     work.stack = array(n, sizeof(*work.stack));
     work.row = array(n, sizeof(*work.row));
-    int rc = tree->order == NULL || work.refs == NULL || work.above == NULL ||
+    int rc = tree->order == NULL || work.visit == NULL || work.above == NULL ||
                      work.stack == NULL || work.row == NULL
                  ? GRAPH_NO_MEMORY
                  : 0;
     if (rc == 0) {
+        for (size_t node = 0; node <= graph->address.n; node++) {
+            work.visit[node] = (struct visit){graph->row.at[node], 0};
+        }
         rc = number_nodes(&work, &strays);
     }
     if (rc == 0) {
         rc = list_sources(&work, &strays);
     }
     free(strays.at);
-    free(work.refs);
-    work.refs = NULL;
+    free(work.visit);
+    work.visit = NULL;
     if (rc == 0) {
         rc = find_semidominators(&work);
     }
