@@ -64,6 +64,14 @@ class Dominators:
         """The bytes of the whole heap."""
         return int(self.retained[self.idom == SUPER_ROOT].sum())
 
+    @property
+    def parts(self) -> NDArray[np.bool_]:
+        """Which nodes are parts of their owners."""
+        parts: NDArray[np.bool_] = (self._flags & _FOLDED != 0) & (
+            self.idom != SUPER_ROOT
+        )
+        return parts
+
     def is_part(self, node: int) -> bool:
         """Tell whether a node is a part of its owner, which counts its bytes."""
         return bool(self._flags[node] & _FOLDED) and self.idom[node] != SUPER_ROOT

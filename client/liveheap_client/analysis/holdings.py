@@ -1,21 +1,29 @@
-"""What a heap consists of, by who holds it: a tree of merged path nodes, bounded.
+"""What a heap consists of: the dominator tree, merged by path, bounded.
 
-Each holding is one path node with all below it: the module, its attribute, the
-container, its rows. An object counts once, at the shortest path that reaches it, so the
-children of a holding never weigh more than it does, and the tree's tips add up to the
-heap. Only what weighs at least `share` of the whole is told; what is lighter is one
-number beside its siblings.
+What a node of the dominator tree bears hangs on it alone: were it gone, all of that
+would go. The tree of a real heap has millions of nodes, most of them alike, so siblings
+that the same path leads to are one holding: the seven thousand rows of a list, not
+seven thousand entries. A node that repeats its dominator's path (the next link of a
+list, the `__dict__` of an object) belongs to that one's holding.
+
+Objects that several holders share hang below none of them; they stand beside the
+holders, by the shortest path that leads to them. So the holdings of a level never
+overlap and all tips add up to the heap. Only what weighs at least `share` of the whole
+is told; what is lighter is one number beside its siblings.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from liveheap.snapshot.format import Tag
+from liveheap_client.analysis.dominators import SUPER_ROOT
 from liveheap_client.analysis.paths import PathNodes
 
 MOST_HOLDINGS = 600
@@ -25,11 +33,11 @@ DEEPEST = 24
 
 @dataclass(slots=True)
 class Holding:
-    """A path node and all below it.
+    """Objects that one path leads to, with all they retain.
 
-    `text` is its whole path, `label` what it adds to its parent's; `count` are its own
-    objects, `own` their bytes, `bytes` those of all below it too; `lighter` are the
-    bytes, and `n_lighter` the number, of children that are not told.
+    `text` is their whole path, `label` what it adds to the one above; `count` are the
+    objects, `own` their bytes, `bytes` what would go with them; `lighter` are the
+    bytes, and `n_lighter` the number, of holdings below that are not told.
     """
 
     label: str
@@ -64,57 +72,109 @@ def holdings(
     share: float = LEAST_SHARE,
     deepest: int = DEEPEST,
 ) -> Holding:
-    """Return what all of a graph's paths hold, the heaviest first."""
-    total = totals(paths)
-    row, order = _children(paths)
-    top = np.flatnonzero((paths.parent < 0) & ~paths.hidden)
-    whole = Holding("heap", "all objects", "", 0, 0, int(total[top].sum()))
-    least = max(1, int(whole.bytes * share))
+    """Return what a heap consists of, the heaviest first."""
+    folded = _Folded(paths)
+    top = folded.below_super_root()
+    total = int(folded.retained[top].sum())
+    whole = Holding("heap", "all objects", "", 0, 0, total)
+    least = max(1, int(total * share))
     n_told = 1
     queue = deque([(whole, top, 0)])
     while queue:
-        holding, below, depth = queue.popleft()
-        below = below[np.lexsort((below, -total[below].astype(np.int64)))]
-        told = below[total[below] >= least][: most - n_told]
-        if depth >= deepest:
-            told = told[:0]
+        above, below, depth = queue.popleft()
+        groups = sorted(folded.groups(below), key=lambda g: (-g.bytes, g.path))
+        told = [] if depth >= deepest else groups[: most - n_told]
+        told = [group for group in told if group.bytes >= least]
         n_told += len(told)
-        holding.n_lighter = len(below) - len(told)
-        holding.lighter = int(total[below].sum() - total[told].sum())
-        for path in map(int, told):
-            child = _holding(paths, path, holding, int(total[path]))
-            holding.children.append(child)
-            queue.append((child, order[row[path] : row[path + 1]], depth + 1))
+        above.n_lighter = len(groups) - len(told)
+        above.lighter = sum(group.bytes for group in groups[len(told) :])
+        for group in told:
+            child = _holding(paths, folded, group, above)
+            above.children.append(child)
+            queue.append((child, folded.children(group.nodes), depth + 1))
     return whole
 
 
-def totals(paths: PathNodes) -> NDArray[np.int64]:
-    """Return the bytes of each path node and of all below it."""
-    total = paths.bytes.astype(np.int64)
-    for depth in range(int(paths.depth.max(initial=0)), 0, -1):
-        level = np.flatnonzero(paths.depth == depth)
-        np.add.at(total, paths.parent[level], total[level])
-    return total
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Siblings of one path."""
+
+    path: int
+    nodes: NDArray[np.intp]
+    bytes: int
 
 
-def _children(paths: PathNodes) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Return path nodes by parent, as rows of one array."""
-    order = np.argsort(paths.parent, kind="stable")
-    numbers = np.arange(len(paths) + 1, dtype=paths.parent.dtype)
-    row = np.searchsorted(paths.parent[order], numbers)
-    return row.astype(np.int64), order
+class _Folded:
+    """The dominator tree, in which what repeats its dominator's path is part of it."""
+
+    def __init__(self, paths: PathNodes) -> None:
+        graph = paths.graph
+        dominators = graph.dominators
+        objects = graph.record != Tag.ROOT
+        idom = dominators.idom.astype(np.intp)
+        # A root is where paths start and no object: what it bears stands on top.
+        idom[~objects[idom]] = SUPER_ROOT
+        self._path = paths.node_path
+        self._hidden = paths.hidden
+        self._top = np.flatnonzero((idom == SUPER_ROOT) & objects)
+        self.retained = dominators.retained
+        nodes = np.arange(graph.n_nodes)
+        inner = idom != SUPER_ROOT
+        folds = inner & (self._path[idom] == self._path)
+        folds |= inner & dominators.parts
+        head = np.where(folds, idom, nodes)
+        while True:
+            further = head[head]
+            if np.array_equal(further, head):
+                break
+            head = further
+        self.count = np.bincount(head[objects & ~dominators.parts], minlength=len(head))
+        self.own = np.bincount(head, weights=graph.size, minlength=len(head))
+        self._heads = np.flatnonzero(~folds & inner)
+        above = head[idom[self._heads]]
+        order = np.argsort(above, kind="stable")
+        self._heads = self._heads[order]
+        self._row = np.searchsorted(above[order], np.arange(graph.n_nodes + 1))
+
+    def below_super_root(self) -> NDArray[np.intp]:
+        """Return the nodes that nothing dominates, but for liveheap's own."""
+        return self._top[~self._hidden[self._path[self._top]]]
+
+    def children(self, nodes: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return what some nodes dominate, each with what is folded into it."""
+        begin = self._row[nodes]
+        length = self._row[nodes + 1] - begin
+        skipped = np.repeat(np.cumsum(length) - length, length)
+        places = np.repeat(begin, length) + np.arange(int(length.sum())) - skipped
+        children: NDArray[np.intp] = self._heads[places]
+        return children
+
+    def groups(self, nodes: NDArray[np.intp]) -> Iterator[_Group]:
+        """Yield siblings by their path."""
+        nodes = nodes[np.argsort(self._path[nodes], kind="stable")]
+        paths, first = np.unique(self._path[nodes], return_index=True)
+        if not len(nodes):
+            return
+        sizes = np.add.reduceat(self.retained[nodes], first)
+        bounds = [*map(int, first), len(nodes)]
+        for place, path in enumerate(paths):
+            members = nodes[bounds[place] : bounds[place + 1]]
+            yield _Group(int(path), members, int(sizes[place]))
 
 
-def _holding(paths: PathNodes, path: int, above: Holding, total: int) -> Holding:
+def _holding(
+    paths: PathNodes, folded: _Folded, group: _Group, above: Holding
+) -> Holding:
+    path = group.path
     text = paths.text(path)
     kind = paths.graph.type_name(int(paths.type[path]))
-    whole, bare = above.text, text.removesuffix(f" -> {kind}")
-    label = bare.removeprefix(whole.removesuffix(f" -> {above.type}")).strip()
+    bare = text.removesuffix(f" -> {kind}")
+    label = bare.removeprefix(above.text.removesuffix(f" -> {above.type}")).strip()
     return Holding(
         label=label.removeprefix("-> ") or kind,
         text=text,
         type=kind if paths.parent[path] >= 0 else "",
-        count=int(paths.count[path]),
-        own=int(paths.bytes[path]),
-        bytes=total,
+        count=int(folded.count[group.nodes].sum()),
+        own=int(folded.own[group.nodes].sum()),
+        bytes=group.bytes,
     )

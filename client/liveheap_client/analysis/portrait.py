@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from liveheap.snapshot.format import Tag
 from liveheap_client.analysis import backrefs, histogram
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.holdings import holdings
 from liveheap_client.analysis.paths import PathNodes
 
+MOST_RETAINED = 100
 MOST_TREES = 8
 TREE_DEPTH = 8
 TREE_LIMIT = 4
@@ -25,10 +27,15 @@ TREE_LIMIT = 4
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """The answer, as plain data; `backrefs` are trees by the path asked for."""
+    """The answer, as plain data.
+
+    `types` are names, objects and bytes; `retained` the objects that retain most: path,
+    type, address, own bytes, retained bytes; `backrefs` trees by the path asked for.
+    """
 
     types: Sequence[tuple[str, int, int]]
     holdings: Mapping[str, Any]
+    retained: Sequence[tuple[str, str, str, int, int]]
     backrefs: Mapping[str, Mapping[str, Any]]
 
 
@@ -54,6 +61,7 @@ def of(graph: HeapGraph, asked: Iterable[tuple[str, str]] = ()) -> Portrait:
     return Portrait(
         types=[(row.type, row.count, row.bytes) for row in ordered],
         holdings=holdings(paths).to_json(),
+        retained=_retained(paths),
         backrefs=trees,
     )
 
@@ -65,3 +73,24 @@ def objects_of(paths: PathNodes, text: str, kind: str) -> NDArray[np.intp]:
     alike = np.isin(paths.type, types) & (paths.count > 0)
     wanted = [int(p) for p in np.flatnonzero(alike) if paths.text(int(p)) == text]
     return np.flatnonzero(np.isin(paths.node_path, wanted))
+
+
+def _retained(paths: PathNodes) -> list[tuple[str, str, str, int, int]]:
+    """Return the objects that retain most, without roots, parts and liveheap's own."""
+    graph, dominators = paths.graph, paths.graph.dominators
+    shown = (graph.record != Tag.ROOT) & ~dominators.parts
+    own = paths.own_objects()
+    if own is not None:
+        shown &= ~own
+    objects = np.flatnonzero(shown)
+    order = np.argsort(~dominators.retained[objects], kind="stable")
+    return [
+        (
+            paths.text(int(paths.node_path[node])),
+            graph.type_name(int(graph.type[node])),
+            f"0x{int(graph.address[node]) * 8:x}",
+            int(graph.size[node]),
+            int(dominators.retained[node]),
+        )
+        for node in map(int, objects[order[:MOST_RETAINED]])
+    ]

@@ -15,6 +15,7 @@ from liveheap_client.report.markup import Markup, number, tag
 WIDTH, HEIGHT = 320.0, 112.0
 TOP, BOTTOM, SIDE = 24.0, 18.0, 4.0
 DOT = 2.6
+CHARACTER = 6.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,9 @@ def _line(line: Line, times: Sequence[float], highest: float) -> Markup:
     base = number(HEIGHT - BOTTOM)
     area = f"{path}L{number(points[-1][0])} {base}L{number(points[0][0])} {base}Z"
     marks = [tag("circle", cx=x, cy=y, r=DOT) for x, y, _ in points]
-    texts = [_value(line, points[-1], "end")]
+    texts = [_value(line, points[::-1], "end")]
     if len(points) > 1:
-        texts.insert(0, _value(line, points[0], "start"))
+        texts.insert(0, _value(line, points, "start"))
     return tag(
         "g",
         tag("path", d=area, class_="area"),
@@ -99,7 +100,15 @@ def _line(line: Line, times: Sequence[float], highest: float) -> Markup:
     )
 
 
-def _value(line: Line, point: tuple[float, float, float], side: str) -> Markup:
-    x, y, value = point
+def _value(
+    line: Line, points: Sequence[tuple[float, float, float]], side: str
+) -> Markup:
+    """Return the first point's value, written clear of the line that leaves it."""
+    x, y, value = points[0]
+    text = line.form(value)
+    if len(points) > 1:
+        next_x, next_y, _ = points[1]
+        reach = min(1.0, len(text) * CHARACTER / (abs(next_x - x) or 1))
+        y = min(y, y + (next_y - y) * reach)
     shift = -SIDE if side == "start" else SIDE
-    return tag("text", line.form(value), x=x + shift, y=y - 8, class_=f"value {side}")
+    return tag("text", text, x=x + shift, y=y - 8, class_=f"value {side}")

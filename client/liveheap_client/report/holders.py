@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from liveheap_client.quantities import human_bytes, human_count
 from liveheap_client.render.escape import visible
-from liveheap_client.render.units import human_bytes, human_count
 from liveheap_client.report.markup import Markup, data_script, tag
 
 MOST_IN_TREE = 300
@@ -32,7 +32,7 @@ def icicle(whole: Holding, *, growing: Collection[str]) -> Markup:
         number = len(cells)
         cells.append(
             {
-                "label": visible(holding["label"]),
+                "label": _label(holding),
                 "text": visible(holding["text"], longest=1000),
                 "told": _told(holding, total),
                 "left": round(left, 6),
@@ -78,9 +78,9 @@ def _items(above: Holding, total: int, budget: _Budget) -> list[Markup]:
             continue
         budget.left -= 1
         line = [
-            tag("code", child["label"]),
+            tag("code", _label(child)),
             " ",
-            tag("span", _told(child, total), class_="soft"),
+            tag("span", _weight(child, total), class_="soft"),
         ]
         # Depth is bounded by the analysis, so this recursion is too.
         below = _items(child, total, budget)
@@ -93,7 +93,26 @@ def _items(above: Holding, total: int, budget: _Budget) -> list[Markup]:
     return items
 
 
+def _label(holding: Holding) -> str:
+    """Return a holding's label; of items it says what they are."""
+    label = visible(holding["label"])
+    if label.endswith(("[*]", "{key}")) and holding["type"]:
+        label += f" {visible(holding['type']).rpartition('.')[2]}"
+    return label
+
+
 def _told(holding: Holding, total: int) -> str:
+    """Return a holding's weight, and what of it the icicle does not show."""
+    text = _weight(holding, total)
+    if holding["n_lighter"]:
+        text += (
+            f"; below it {human_count(holding['n_lighter'])} lighter ones, "
+            f"{human_bytes(holding['lighter'])} in all, are not drawn"
+        )
+    return text
+
+
+def _weight(holding: Holding, total: int) -> str:
     share = 100 * holding["bytes"] / total
     text = f"{human_bytes(holding['bytes'])}, {share:.1f} %"
     if holding["count"] > 1:

@@ -16,6 +16,7 @@ import html
 import json
 from collections.abc import Iterable
 from importlib.resources import files
+from typing import TypeAlias
 
 from liveheap_client.render.escape import visible
 
@@ -30,7 +31,7 @@ class Markup(str):
     __slots__ = ()
 
 
-Child = str | Iterable[str] | None
+Child: TypeAlias = "str | Iterable[Child] | None"
 """Text to escape, Markup to take as it is, several of these, or nothing."""
 
 

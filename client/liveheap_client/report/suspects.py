@@ -6,21 +6,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from liveheap_client.render.units import human_bytes, human_count, signed
+from liveheap_client.quantities import human_bytes, human_count, signed
 from liveheap_client.report.charts import Line, chart
 from liveheap_client.report.markup import Markup, tag
 from liveheap_client.report.picture import picture
 
-MOST_CARDS = 8
+MOST_CARDS = 6
 MOST_BOXES = 36
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The rounds as places on a chart, and what stands under its ends."""
+    """The rounds as places on a chart, what stands under its ends, a slope's unit."""
 
     times: Sequence[float]
     ends: tuple[str, str]
+    per: str = "round"
+
+
+def carded(growth: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the suspects that get a block, with their places in the list of all.
+
+    The verdict's own comes first; what only the interpreter holds gets none, for nobody
+    can act on it.
+    """
+    chosen = growth["verdict"]["suspect"]
+    numbered = list(enumerate(growth["suspects"], 1))
+    numbered.sort(key=lambda one: one[0] - 1 != chosen)
+    return [one for one in numbered if not one[1]["internal"]][:MOST_CARDS]
 
 
 def card(
@@ -30,16 +43,17 @@ def card(
     backrefs: Mapping[str, Any] | None,
 ) -> Markup:
     """Return the block of one suspect."""
+    counted = "Items" if suspect["grows"] == "length" else "Objects"
     return tag(
         "article",
         tag("h3", tag("span", f"{place}", class_="place"), _path(str(suspect["path"]))),
-        tag("p", _rate(suspect), class_="rate"),
+        tag("p", _rate(suspect, axis.per), class_="rate"),
         _more_facts(suspect),
         tag(
             "div",
             chart(
-                "Objects",
-                [Line("objects", suspect["counts"], _count)],
+                counted,
+                [Line(counted.lower(), suspect["counts"], _count)],
                 axis.times,
                 ends=axis.ends,
             ),
@@ -68,27 +82,40 @@ def _path(path: str) -> Markup:
     return tag("code", parts)
 
 
-def _rate(suspect: Mapping[str, Any]) -> str:
+def _rate(suspect: Mapping[str, Any], per: str) -> str:
     objects = round(float(suspect["growth_per_round"]), 1)
-    text = human_count(int(objects) if objects == int(objects) else objects)
+    count = human_count(int(objects) if objects == int(objects) else objects)
     size = human_bytes(float(suspect["bytes_per_round"]))
-    return f"{signed(text)} objects and {signed(size)} a round"
+    what = "items" if suspect["grows"] == "length" else "objects"
+    text = f"{signed(count)} {what} and {signed(size)} a round"
+    if per == "hour":
+        text += f", {signed(human_bytes(float(suspect['bytes_slope'])))} an hour"
+    return text
 
 
-def _more_facts(suspect: Mapping[str, Any]) -> Markup | None:
-    names = {
-        "holder": "held by",
-        "alloc": "allocated at",
-        "task": "task",
-        "fingerprint": "fingerprint",
-    }
-    known = [(word, suspect.get(name)) for name, word in names.items()]
+def _more_facts(suspect: Mapping[str, Any]) -> Markup:
+    known = [
+        ("Holder", _holder(suspect)),
+        ("Allocated at", suspect.get("alloc")),
+        ("Task", suspect.get("task")),
+        ("Also grows there", ", ".join(suspect["also"])),
+        ("Shape", "levels off, as a cache does that fills" * suspect["levels_off"]),
+        ("Fingerprint", str(suspect["fingerprint"])[:12]),
+    ]
     facts = [
         tag("div", tag("dt", word), tag("dd", tag("code", str(value))))
         for word, value in known
-        if isinstance(value, str | int) and value != "" and not isinstance(value, bool)
+        if value
     ]
-    return tag("dl", facts, class_="inline") if facts else None
+    return tag("dl", facts, class_="inline")
+
+
+def _holder(suspect: Mapping[str, Any]) -> str | None:
+    if suspect["orphan"]:
+        excess = suspect["excess_references"]
+        return f"none: C keeps it, its reference count is {excess} higher than known"
+    kind = f" ({suspect['holder_type']})" if suspect["holder_type"] else ""
+    return f"{suspect['holder']}{kind}" if suspect["holder"] else None
 
 
 def _held_by(suspect: Mapping[str, Any]) -> Markup:

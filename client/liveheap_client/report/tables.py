@@ -1,9 +1,9 @@
 """Tables that a page's script can sort and filter, and that stand without it.
 
 Every row is in the page; the script shows the first `SHOWN` of what passes the filter
-until asked for all. A number's cell carries the number, so sorting needs no parsing of
-what people read. At most `MOST_ROWS` rows are written; the rest is counted in a line
-below, never left out silently.
+until asked for all, and a table of few rows has no filter. A number's cell carries the
+number, so sorting needs no parsing of what people read. At most `MOST_ROWS` rows are
+written; the rest is counted in a line below, never left out silently.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from liveheap_client.report.markup import Markup, tag
 
 MOST_ROWS = 500
 SHOWN = 15
+FEW = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,7 @@ def table(
     ]
     return tag(
         "div",
-        tag(
-            "div",
-            tag(
-                "label",
-                tag("span", f"Filter {caption}"),
-                tag("input", type="search", autocomplete="off", spellcheck="false"),
-            ),
-            tag("span", class_="count", role="status"),
-            class_="tools",
-        ),
+        _tools(caption) if len(kept) > FEW else None,
         tag(
             "div",
             tag(
@@ -85,6 +77,19 @@ def table(
         else None,
         class_="sortable",
         data_shown=SHOWN,
+    )
+
+
+def _tools(caption: str) -> Markup:
+    return tag(
+        "div",
+        tag(
+            "label",
+            tag("span", f"Filter {caption}"),
+            tag("input", type="search", autocomplete="off", spellcheck="false"),
+        ),
+        tag("span", class_="count", role="status"),
+        class_="tools",
     )
 
 

@@ -20,6 +20,7 @@ from liveheap_client.verbs.load import load, series
 
 if TYPE_CHECKING:
     from liveheap_client.analysis.graph import HeapGraph
+    from liveheap_client.analysis.growth import Series
     from liveheap_client.report.page import Material
 
 DEFAULT_OUTPUT = "liveheap-report.html"
@@ -58,6 +59,7 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
     """Read the files, one graph at a time, and describe the newest in depth."""
     from liveheap_client.analysis import portrait  # noqa: PLC0415 - numpy is slow
     from liveheap_client.report.page import Material  # noqa: PLC0415
+    from liveheap_client.report.suspects import carded  # noqa: PLC0415
 
     rounds: list[dict[str, Any]] = []
     found = series()
@@ -71,9 +73,9 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
             if number < len(paths):
                 del graph  # or it would stay while the next one is read
         progress.update(f"describing {paths[-1].name}")
-        growth = found.report().to_json() if len(paths) > 1 else None
-        suspects = growth["suspects"] if growth else []
-        newest = portrait.of(graph, [(s["path"], s["type"]) for s in suspects])
+        growth = conclusion(found, paths[-1]) if len(paths) > 1 else None
+        shown = [suspect for _, suspect in carded(growth)] if growth else []
+        newest = portrait.of(graph, [(s["path"], s["type"]) for s in shown])
     created = [moment(one) for one in rounds]
     if created != sorted(created):
         desk.terminal.say("note: give the oldest first; these are in another order")
@@ -82,9 +84,19 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
         growth=growth,
         types=newest.types,
         holdings=newest.holdings,
+        retained=newest.retained,
         backrefs=newest.backrefs,
         tool=f"liveheap {__version__}",
     )
+
+
+def conclusion(found: "Series", newest: Path) -> dict[str, Any]:
+    """Return what the rounds tell, and what to type next: for a file, or a target."""
+    report = found.report()
+    data = report.to_json(place=newest.name)
+    if data["next"].startswith("liveheap leaks "):
+        data = report.to_json(place="TARGET")
+    return data
 
 
 def facts(graph: "HeapGraph", path: Path) -> dict[str, Any]:

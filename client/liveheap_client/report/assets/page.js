@@ -15,6 +15,7 @@ function sortable(box) {
   let everything = rows.length <= shownAtFirst + 3;
 
   function show() {
+    if (!field) return;
     const wanted = field.value.trim().toLowerCase();
     let found = 0;
     for (const row of order) {
@@ -51,7 +52,7 @@ function sortable(box) {
   for (const head of heads) {
     head.querySelector("button").addEventListener("click", () => sortBy(head));
   }
-  field.addEventListener("input", show);
+  field?.addEventListener("input", show);
   all.addEventListener("click", () => {
     everything = true;
     show();
