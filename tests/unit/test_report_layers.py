@@ -3,10 +3,12 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liveheap_client.report.layers import Box, Link, Placed, Spacing, arrange
+
+FEW = settings(max_examples=40, deadline=None)
 
 
 @st.composite
@@ -29,6 +31,7 @@ def placed_boxes(boxes: list[Box], placed: Placed) -> list[tuple[float, ...]]:
     ]
 
 
+@FEW
 @given(graphs())
 def test_boxes_do_not_overlap_and_lie_inside(
     graph: tuple[list[Box], list[Link]],
@@ -52,6 +55,7 @@ def test_boxes_do_not_overlap_and_lie_inside(
             assert apart
 
 
+@FEW
 @given(graphs())
 def test_links_run_to_the_right_from_box_to_box(
     graph: tuple[list[Box], list[Link]],
@@ -69,6 +73,7 @@ def test_links_run_to_the_right_from_box_to_box(
         assert target[1] - 1e-6 <= route[-1][1] <= target[3] + 1e-6
 
 
+@FEW
 @given(graphs())
 def test_the_name_of_a_link_has_room(graph: tuple[list[Box], list[Link]]) -> None:
     boxes, links = graph
@@ -79,6 +84,7 @@ def test_the_name_of_a_link_has_room(graph: tuple[list[Box], list[Link]]) -> Non
         assert after_column >= link.label_width + 20 - 1e-6
 
 
+@FEW
 @given(graphs())
 def test_the_same_graph_is_placed_the_same(graph: tuple[list[Box], list[Link]]) -> None:
     assert arrange(*graph) == arrange(*graph)

@@ -66,6 +66,18 @@ def of(graph: HeapGraph, asked: Iterable[tuple[str, str]] = ()) -> Portrait:
     )
 
 
+def round_of(graph: HeapGraph, name: str) -> dict[str, Any]:
+    """Return what the file of this name says of its round: header, trailer, sums."""
+    header = {
+        key: value
+        for key, value in graph.header.items()
+        if isinstance(value, str | int | float)
+    }
+    trailer = {key: graph.trailer.get(key) for key in ("reason", "flags", "pause_ns")}
+    complete = not graph.truncated and graph.trailer.get("complete") is not False
+    return {**header, **trailer, **graph.facts, "complete": complete, "file": name}
+
+
 def objects_of(paths: PathNodes, text: str, kind: str) -> NDArray[np.intp]:
     """Return the objects of the path with this text; none if there is no such path."""
     graph = paths.graph

@@ -21,6 +21,7 @@ _MOODS = {
     "nothing-grows": "good",
 }
 _LONGEST_WORD = 40
+DROP = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,22 @@ def _snapshot(holdings: Mapping[str, Any]) -> Headline:
     total = holdings["bytes"]
     if not holdings["children"]:
         return Headline("One snapshot", "open", "The snapshot holds no objects.")
-    first = holdings["children"][0]
-    while first["children"] and first["children"][0]["bytes"] >= 0.7 * first["bytes"]:
-        first = first["children"][0]
+    first = _accumulation(holdings["children"][0])
     share = 100 * first["bytes"] / (total or 1)
-    sentence = (
-        f"{first['text']} holds most: {human_bytes(first['bytes'])} of "
-        f"{human_bytes(total)} ({share:.0f} %)."
-    )
-    return Headline("One snapshot", "open", sentence, "What grows takes two or more.")
+    text = first["text"].replace(" -> ", " → ")
+    size, whole = human_bytes(first["bytes"]), human_bytes(total)
+    sentence = f"{text} holds most: {size} of {whole} ({share:.0f} %)."
+    more = "What grows takes two snapshots or more."
+    return Headline("One snapshot", "open", sentence, more)
+
+
+def _accumulation(holding: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return where most of a holding comes together: the last single object before
+    the many, or before what falls apart.
+    """
+    while holding["children"]:
+        heaviest: Mapping[str, Any] = holding["children"][0]
+        if heaviest["count"] != 1 or heaviest["bytes"] < DROP * holding["bytes"]:
+            break
+        holding = heaviest
+    return holding

@@ -45,6 +45,11 @@ def joined(children: Iterable[Child]) -> Markup:
     return Markup("".join(_markup(child) for child in children))
 
 
+def lined(texts: Iterable[str]) -> Markup:
+    """Return texts as lines, for an element that keeps them."""
+    return Markup("\n".join(map(escaped, texts)))
+
+
 def tag(
     name: str, /, *children: Child, **attributes: str | float | bool | None
 ) -> Markup:

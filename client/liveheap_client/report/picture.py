@@ -26,7 +26,7 @@ from liveheap_client.render.units import human_count
 from liveheap_client.report.layers import Box, Link, Placed, Spacing, arrange
 from liveheap_client.report.markup import Markup, asset, number, raw, tag
 
-MOST_BOXES = 300
+MOST_BOXES = 120
 FONT_SIZE = 12
 CHARACTER = 0.602 * FONT_SIZE
 LINE = 17

@@ -1,13 +1,19 @@
 """`backrefs TYPE`: who refers to the objects of a type, up to the roots."""
 
+from pathlib import Path
+
 import click
 
+from liveheap import __version__
 from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
 from liveheap_client.progress import bar
 from liveheap_client.render import backrefs as backrefs_text
+from liveheap_client.report.backrefs import backrefs_page
+from liveheap_client.report.picture import picture
 from liveheap_client.verbs.base import Verb, json_option, place_argument
 from liveheap_client.verbs.load import graph_of
+from liveheap_client.verbs.output import refuse, write
 from liveheap_client.verbs.places import is_snapshot
 
 _HELP = """Show who refers to the objects of a type, merged, up to the roots.
@@ -25,6 +31,9 @@ def perform(
     depth: int,
     limit: int,
     dot: bool,
+    svg: str | None,
+    html: str | None,
+    force_overwrite: bool,
     as_json: bool,
 ) -> int:
     """Find the graph, build the tree, show it."""
@@ -32,6 +41,9 @@ def perform(
 
     if dot and as_json:
         raise UsageError("--dot and --json exclude each other", hint="one of the two")
+    for option, name in (("--svg", svg), ("--html", html)):
+        if name is not None:
+            refuse(Path(name), option=option, replace=force_overwrite)
     if is_snapshot(type_name):
         raise UsageError(
             f"the type comes first; {type_name!r} is a snapshot file",
@@ -41,12 +53,20 @@ def perform(
     with bar(desk.terminal) as progress:
         progress.update(f"looking for what refers to {type_name}")
         tree = backrefs.tree(graph, type_name, depth=depth, limit=limit)
+    data = tree.to_json()
+    if svg is not None:
+        write(Path(svg), f"{picture(data, alone=True)}\n", option="--svg")
+    if html is not None:
+        page = backrefs_page(data, tool=f"liveheap {__version__}")
+        write(Path(html), page, option="--html")
     if dot:
         desk.terminal.show(tree.to_dot().splitlines())
     elif as_json:
-        desk.terminal.show_json(tree.to_json())
+        desk.terminal.show_json(data)
+    elif svg is None and html is None:
+        desk.terminal.show(backrefs_text.lines(data, look=desk.terminal.look))
     else:
-        desk.terminal.show(backrefs_text.lines(tree.to_json(), look=desk.terminal.look))
+        desk.terminal.show(name for name in (svg, html) if name is not None)
     return 0
 
 
@@ -72,7 +92,12 @@ VERB = Verb(
             metavar="N",
             help="Show this many referrers of each node.",
         ),
-        click.Option(["--dot"], is_flag=True, help="Print the picture's source."),
+        click.Option(["--dot"], is_flag=True, help="Print Graphviz source."),
+        click.Option(["--svg"], metavar="FILE", help="Draw the tree into this file."),
+        click.Option(["--html"], metavar="FILE", help="The same, as a page."),
+        click.Option(
+            ["--force-overwrite"], is_flag=True, help="Replace files of these names."
+        ),
         json_option(),
     ),
     target_params=(place_argument("[TARGET|FILE]"),),

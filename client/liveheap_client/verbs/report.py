@@ -1,7 +1,5 @@
 """`report`: one page that shows what snapshots hold, and what grew between them."""
 
-import contextlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from liveheap import __version__
-from liveheap_client.commands.fetch import refuse_overwrite
 from liveheap_client.desk import Desk
-from liveheap_client.errors import ClientError, UsageError
+from liveheap_client.errors import UsageError
 from liveheap_client.progress import bar
 from liveheap_client.render.units import human_bytes
 from liveheap_client.verbs.base import Verb, places_argument
 from liveheap_client.verbs.hunt import moment, refuse_same_file
 from liveheap_client.verbs.load import load, series
+from liveheap_client.verbs.output import refuse, write
 
 if TYPE_CHECKING:
-    from liveheap_client.analysis.graph import HeapGraph
     from liveheap_client.analysis.growth import Series
     from liveheap_client.report.page import Material
 
@@ -47,9 +44,9 @@ def perform(
         )
     refuse_same_file(paths)
     out = Path(output)
-    refuse_overwrite(out, replace=force_overwrite)
+    refuse(out, option="-o", replace=force_overwrite)
     text = page(gather(desk, paths))
-    write(out, text)
+    write(out, text, option="-o")
     desk.terminal.show([str(out)])
     desk.terminal.say(f"{human_bytes(len(text.encode()))}; open it in any browser")
     return 0
@@ -67,7 +64,7 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
         for number, path in enumerate(paths, 1):
             progress.update(f"reading {path.name}", done=number, total=len(paths))
             graph = load(path)
-            rounds.append(facts(graph, path))
+            rounds.append(portrait.round_of(graph, path.name))
             if len(paths) > 1:
                 found.add(graph)
             if number < len(paths):
@@ -97,34 +94,6 @@ def conclusion(found: "Series", newest: Path) -> dict[str, Any]:
     if data["next"].startswith("liveheap leaks "):
         data = report.to_json(place="TARGET")
     return data
-
-
-def facts(graph: "HeapGraph", path: Path) -> dict[str, Any]:
-    """Return what a file says of its round."""
-    header = {
-        key: value
-        for key, value in graph.header.items()
-        if isinstance(value, str | int | float)
-    }
-    trailer = {
-        key: graph.trailer.get(key)
-        for key in ("complete", "reason", "flags", "pause_ns")
-    }
-    return {**header, **trailer, **graph.facts, "file": path.name}
-
-
-def write(path: Path, text: str) -> None:
-    """Write the page beside its place and move it there, so no half page is left."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as exc:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise ClientError(
-            f"cannot write {path}: {exc.strerror or exc}", hint="-o names the page"
-        ) from exc
 
 
 VERB = Verb(

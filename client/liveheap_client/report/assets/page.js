@@ -162,5 +162,9 @@ function icicle(box) {
   window.addEventListener("beforeprint", () => zoom(0));
 }
 
+// What a picture is about stands at its right end.
+for (const wide of document.querySelectorAll(".wide")) {
+  if (wide.querySelector(".picture")) wide.scrollLeft = wide.scrollWidth;
+}
 document.querySelectorAll(".sortable").forEach(sortable);
 document.querySelectorAll(".icicle").forEach(icicle);
