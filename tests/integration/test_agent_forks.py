@@ -24,6 +24,12 @@ if pid == 0:
         os._exit(0)
 answer = pid
 """
+FORK_AND_REAP = """
+pid = os.fork()
+if pid == 0:
+    os._exit(7)
+answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
 FORK_WITHOUT_DELAY = {"LIVEHEAP_FORK_DELAY": "0"}
 
 
@@ -294,15 +300,13 @@ def explode(self):
 Agent.after_fork_in_child = Agent.after_fork_in_parent = explode
 """
     )
-    status = host.do(
-        """
-pid = os.fork()
-if pid == 0:
-    os._exit(7)
-answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-"""
-    )
-    assert status == 7
+    assert host.do(FORK_AND_REAP) == 7
     assert host.worker.stderr == ""
     with pytest.raises(CommandError):
         host.request("nonsense")
+
+
+def test_a_host_whose_warnings_are_errors_forks_as_ever(stage):
+    host = start_host(stage, "plain", env={"PYTHONWARNINGS": "error"})
+    assert host.do(FORK_AND_REAP) == 7
+    assert host.worker.stderr == ""

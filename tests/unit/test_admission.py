@@ -1,43 +1,17 @@
-"""The forecast and the limits, read from trees of files made for each test."""
+"""The forecast of a snapshot, where its spool goes, and pages collapsed beforehand."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from proc_tree import tree
 
-from liveheap import admission, hugepages, limits
+from liveheap import admission, hugepages
 from liveheap.admission import GB, MB, Forecast, PausePredictor, SpoolPlace
 from liveheap.errors import CommandError
 from liveheap.limits import Bound, ProcessMemory
 
-STATUS = """Name:\tpython
-VmSize:\t 4000000 kB
-VmRSS:\t 1100000 kB
-RssAnon:\t 1048576 kB
-VmData:\t 2000000 kB
-VmPTE:\t    2152 kB
-"""
-MEMINFO = """MemTotal:       8000000 kB
-MemFree:        3000000 kB
-MemAvailable:   5000000 kB
-CommitLimit:    4000000 kB
-Committed_AS:   1000000 kB
-"""
-V1_MOUNT = "35 31 0:32 {root} /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
 V1_PIDS = "39 31 0:36 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
-V2_MOUNT = "41 31 0:38 {root} /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw\n"
-
-
-def tree(root: Path, files: Mapping[str, str]) -> str:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return str(root)
-
-
-def room_of(root: str, name: str) -> int:
-    return {bound.name: bound.room for bound in limits.memory_bounds(root)}[name]
 
 
 def memory(anonymous: int, page_tables: int = 0) -> ProcessMemory:
@@ -48,188 +22,6 @@ def memory(anonymous: int, page_tables: int = 0) -> ProcessMemory:
         private_data=anonymous,
         address_space=anonymous,
     )
-
-
-def test_memory_comes_from_proc_self_status(tmp_path: Path) -> None:
-    found = limits.process_memory(tree(tmp_path, {"proc/self/status": STATUS}))
-    assert found.rss == 1100000 * 1024
-    assert found.anonymous == GB
-    assert found.page_tables == 2152 * 1024
-
-
-def test_a_machine_without_proc_has_no_limits(tmp_path: Path) -> None:
-    root = str(tmp_path)
-    assert limits.process_memory(root).rss == 0
-    assert limits.headroom(root).room > 1 << 50
-    assert list(limits.process_bounds(root)) == []
-    assert limits.huge_pages(root) is None
-    assert limits.oom_kills(root) == 0
-
-
-def test_strange_contents_are_no_limits(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/status": "VmRSS:\tmany kB\nVmPTE\n\n:::\n",
-            "proc/self/mountinfo": "nonsense\n1 2 3\n - - -\n"
-            + V2_MOUNT.format(root="/"),
-            "proc/self/cgroup": "what\n0::/a\n",
-            "proc/self/limits": "Max address space\n",
-            "sys/fs/cgroup/a/memory.max": "lots\n",
-            "sys/fs/cgroup/a/memory.current": "-5\n",
-            "proc/meminfo": "\x00\xff",
-        },
-    )
-    assert limits.headroom(root).room > 1 << 50
-
-
-def test_cgroup_v2_counts_droppable_file_pages_as_room(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
-            "proc/self/cgroup": "0::/app\n",
-            "sys/fs/cgroup/app/memory.max": f"{100 * MB}\n",
-            "sys/fs/cgroup/app/memory.current": f"{90 * MB}\n",
-            "sys/fs/cgroup/app/memory.stat": (
-                f"anon 1\nactive_file {3 * MB}\ninactive_file {4 * MB}\n"
-            ),
-        },
-    )
-    assert room_of(root, "memory limit of cgroup /app") == 17 * MB
-
-
-def test_an_ancestors_limit_counts_too(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
-            "proc/self/cgroup": "0::/slice/app\n",
-            "sys/fs/cgroup/slice/memory.max": f"{50 * MB}",
-            "sys/fs/cgroup/slice/memory.current": f"{49 * MB}",
-            "sys/fs/cgroup/slice/app/memory.max": "max",
-            "sys/fs/cgroup/slice/app/memory.current": f"{9 * MB}",
-        },
-    )
-    assert limits.headroom(root) == Bound("memory limit of cgroup /slice", MB)
-
-
-def test_cgroup_v1_is_read_with_its_own_names(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": V1_MOUNT.format(root="/"),
-            "proc/self/cgroup": "8:pids:/x\n4:memory:/jobs/7\n0::/\n",
-            "sys/fs/cgroup/memory/jobs/7/memory.limit_in_bytes": f"{64 * MB}\n",
-            "sys/fs/cgroup/memory/jobs/7/memory.usage_in_bytes": f"{60 * MB}\n",
-            "sys/fs/cgroup/memory/jobs/7/memory.stat": (
-                f"inactive_file 5\ntotal_inactive_file {MB}\ntotal_active_file {MB}\n"
-            ),
-            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
-            "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{600 * MB}\n",
-        },
-    )
-    assert limits.headroom(root) == Bound("memory limit of cgroup /jobs/7", 6 * MB)
-    assert len(list(limits.memory_bounds(root))) == 1
-
-
-def test_a_container_sees_its_own_part_of_the_hierarchy(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": V1_MOUNT.format(root="/docker/abc"),
-            "proc/self/cgroup": "4:memory:/docker/abc/inner\n",
-            "sys/fs/cgroup/memory/inner/memory.limit_in_bytes": f"{9 * MB}\n",
-            "sys/fs/cgroup/memory/inner/memory.usage_in_bytes": f"{MB}\n",
-            "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{5 * MB}\n",
-            "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{MB}\n",
-        },
-    )
-    assert limits.headroom(root) == Bound("memory limit of cgroup /", 4 * MB)
-
-
-@pytest.mark.parametrize("path", ["/../../other", "/elsewhere"])
-def test_a_cgroup_outside_the_mount_falls_back_to_the_mount(
-    tmp_path: Path, path: str
-) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": V2_MOUNT.format(root="/docker/abc"),
-            "proc/self/cgroup": f"0::{path}\n",
-            "sys/fs/cgroup/memory.max": f"{5 * MB}\n",
-            "sys/fs/cgroup/memory.current": f"{MB}\n",
-        },
-    )
-    assert limits.headroom(root).room == 4 * MB
-
-
-def test_a_usage_above_the_limit_leaves_no_room(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/mountinfo": V2_MOUNT.format(root="/"),
-            "proc/self/cgroup": "0::/\n",
-            "sys/fs/cgroup/memory.max": f"{MB}\n",
-            "sys/fs/cgroup/memory.current": f"{5 * MB}\n",
-        },
-    )
-    assert limits.headroom(root).room == 0
-
-
-def test_rlimit_as_counts_from_the_present_size(tmp_path: Path) -> None:
-    root = tree(
-        tmp_path,
-        {
-            "proc/self/status": STATUS,
-            "proc/self/limits": (
-                "Limit   Soft Limit  Hard Limit  Units\n"
-                f"Max address space         {4000000 * 1024 + 7 * MB}   unlimited b\n"
-            ),
-        },
-    )
-    assert room_of(root, "RLIMIT_AS") == 7 * MB
-
-
-def test_strict_overcommit_must_promise_the_private_memory_again(
-    tmp_path: Path,
-) -> None:
-    files = {
-        "proc/self/status": STATUS,
-        "proc/meminfo": MEMINFO,
-        "proc/sys/vm/overcommit_memory": "2\n",
-    }
-    found = limits.headroom(tree(tmp_path, files))
-    assert found.name == "CommitLimit (vm.overcommit_memory is 2)"
-    assert found.room == (4000000 - 1000000 - 2000000) * 1024
-
-
-def test_lax_overcommit_promises_nothing(tmp_path: Path) -> None:
-    files = {
-        "proc/self/status": STATUS,
-        "proc/meminfo": MEMINFO,
-        "proc/sys/vm/overcommit_memory": "0\n",
-    }
-    found = limits.headroom(tree(tmp_path, files))
-    assert found == Bound("available memory of the machine", 5000000 * 1024)
-
-
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [
-        ("sys/fs/cgroup/a/memory.events", "low 0\noom 3\noom_kill 2\n"),
-        ("sys/fs/cgroup/a/memory.oom_control", "oom_kill_disable 0\noom_kill 2\n"),
-    ],
-)
-def test_oom_kills_of_our_cgroup_are_counted(
-    tmp_path: Path, file: str, text: str
-) -> None:
-    files = {
-        "proc/self/mountinfo": V2_MOUNT.format(root="/"),
-        "proc/self/cgroup": "0::/a\n",
-        file: text,
-    }
-    assert limits.oom_kills(tree(tmp_path, files)) == 2
 
 
 def test_a_snapshot_is_refused_below_five_percent_of_rss() -> None:
@@ -418,10 +210,3 @@ def test_prepare_stops_when_memory_is_short(tmp_path: Path) -> None:
         0,
         "memory is short: available memory of the machine",
     )
-
-
-def test_this_process_can_be_read() -> None:
-    found = limits.process_memory()
-    assert found.rss > MB
-    assert found.anonymous > MB
-    assert limits.headroom().room > 0
