@@ -57,7 +57,7 @@ MAY_IMPORT = """
     client.analysis  : errors protocol snapshot client._graph client.quantities
     client.render    : protocol client.analysis client.quantities
     client.report    : client.render client.quantities
-    client.export    : errors snapshot client.errors client.analysis
+    client.export    : errors snapshot client.errors client.analysis client.quantities
     client.terminal  : client.errors client.render
     client.progress  : client.render client.terminal
     client.commands  : errors protocol snapshot commands client.errors

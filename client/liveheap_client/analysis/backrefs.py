@@ -73,11 +73,11 @@ class BackrefNode:
         n_nodes = 1
         while queue:
             node, number = queue.popleft()
-            text = _quoted(node.label, f"x{node.count}")
+            text = dot_text(node.label, f"x{node.count}")
             shape = ", style=filled" if node.root else ""
             lines.append(f"  n{number} [label={text}{shape}];")
             for child in node.children:
-                edge = _quoted(child.edge or "")
+                edge = dot_text(child.edge or "")
                 lines.append(f"  n{n_nodes} -> n{number} [label={edge}];")
                 queue.append((child, n_nodes))
                 n_nodes += 1
@@ -293,7 +293,7 @@ class _Tree:
         ]
 
 
-def _quoted(*lines: str) -> str:
+def dot_text(*lines: str) -> str:
     """Return lines as one text of Graphviz, in which nothing can end or hide."""
     spelled = (
         "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)

@@ -36,7 +36,7 @@ class Outline:
         self.graph = graph
         self.paths = paths
         self.whole = _wholes(graph)
-        self.whole[_hidden(graph, paths)[self.whole]] = OUT
+        self.whole[hidden_nodes(graph, paths)[self.whole]] = OUT
         stands = self.whole == np.arange(graph.n_nodes, dtype=np.int32)
         self.nodes: NDArray[np.int32] = np.flatnonzero(stands).astype(np.int32)
         self.size = graph.size.copy()
@@ -93,7 +93,7 @@ def _wholes(graph: HeapGraph) -> NDArray[np.int32]:
     return whole
 
 
-def _hidden(graph: HeapGraph, paths: PathNodes) -> NDArray[np.bool_]:
+def hidden_nodes(graph: HeapGraph, paths: PathNodes) -> NDArray[np.bool_]:
     """Return which nodes are liveheap's own, its roots included."""
     own = paths.own_objects()
     hidden = np.zeros(graph.n_nodes, np.bool_) if own is None else own.copy()

@@ -42,6 +42,7 @@ def perform(
     *,
     places: Sequence[str],
     format_name: str,
+    type_name: str | None,
     output: str | None,
     force_overwrite: bool,
     as_json: bool,
@@ -49,8 +50,10 @@ def perform(
     """Read, write, say what was written."""
     from liveheap_client.export.formats import exporter  # noqa: PLC0415 - numpy is slow
 
+    if type_name is not None and format_name != "dot":
+        raise UsageError("--type is for --format dot", hint="liveheap export --help")
     job = _Job(
-        exporter(format_name),
+        exporter(format_name, type_name=type_name),
         output=None if output is None else Path(output),
         several=len(places) > 1,
         replace=force_overwrite,
@@ -190,6 +193,11 @@ VERB = Verb(
             type=click.Choice(FORMATS),
             required=True,
             help="What to write.",
+        ),
+        click.Option(
+            ["type_name", "--type"],
+            metavar="TYPE",
+            help="dot: who refers to TYPE (default: the dominator tree).",
         ),
         click.Option(
             ["output", "-o", "--output"],
