@@ -2,10 +2,12 @@
 
 import io
 import json
+import random
 from collections import Counter
 from itertools import chain
 from pathlib import Path
 
+import networkx
 import numpy as np
 import pytest
 from heapsnapshot_reader import HeapSnapshot, Node, read
@@ -278,3 +280,77 @@ def test_an_object_has_one_id_in_all_files_of_a_series(tmp_path: Path, together:
     }
     assert removed == {"list": 1}
     assert all(old[id_] == new[id_] for id_ in old.keys() & new.keys())
+
+
+def retained(snapshot: HeapSnapshot) -> dict[str, int]:
+    """Return {name: retained size} as any consumer computes it."""
+    graph = networkx.DiGraph()
+    for node in snapshot.nodes:
+        graph.add_node(node.ordinal)
+        for type_, _, target in node.edges:
+            if type_ != "weak":
+                graph.add_edge(node.ordinal, target)
+    above = networkx.immediate_dominators(graph, 0)
+    sums = Counter({node.name: 0 for node in snapshot.nodes})
+    for node in snapshot.nodes:
+        at = node.ordinal
+        while at is not None:
+            sums[snapshot.nodes[at].name] += node.size
+            at = above.get(at) if at else None
+    return dict(sums)
+
+
+def forest(seed: int, objects: int = 60) -> GraphBuilder:
+    """A random graph in which every object has a type, and so a name, of its own."""
+    chance = random.Random(seed)
+    b = GraphBuilder()
+    fields = ["a", "b", "c", (INTERNAL, "__dict__")]
+    made = []
+    for number in range(objects):
+        kind = b.type("app", f"T{number}", fields)
+        made.append(b.instance(kind, size=chance.randrange(16, 5000)))
+    for one in made:
+        one.refs = [chance.choice([None, *made[: objects - 9]]) for _ in range(3)]
+        one.refs.append(b.named_dict({"d": chance.choice(made)}))
+    b.module("app", {f"X{n}": made[n] for n in range(3)})
+    b.root(C, [("held", made[5])])
+    return b
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("most", [None, 30, 9])
+def test_a_consumer_finds_our_retained_sizes_however_much_is_folded(
+    tmp_path: Path, seed: int, most: int | None
+):
+    graph = HeapGraph.decode([forest(seed).stream()])
+    place = tmp_path / "out.heapsnapshot"
+    exporter = HeapsnapshotExporter(most=most or 1000)
+
+    written = exporter.write(graph, place, lambda *_: None)
+
+    found = {k: v for k, v in retained(read(place)).items() if k.startswith("app.")}
+    ours = {
+        graph.type_name(int(graph.type[node])): int(graph.dominators.retained[node])
+        for node in range(graph.n_nodes)
+    }
+    assert found == {name: ours[name] for name in found}
+    assert len(found) == 60 if most is None else 0 < len(found) < most
+    assert ("folded" in written.flags) == (most is not None)
+
+
+def test_of_a_long_list_of_links_the_first_ones_stay(tmp_path: Path):
+    b = GraphBuilder()
+    link = b.type("app", "Link", ["next"])
+    last = None
+    for _ in range(5000):
+        last = b.instance(link, [last])
+    b.module("app", {"HEAD": last})
+    graph = HeapGraph.decode([b.stream()])
+    place = tmp_path / "out.heapsnapshot"
+
+    written = HeapsnapshotExporter(most=100).write(graph, place, lambda *_: None)
+
+    links = read(place).named("app.Link")
+    assert sum(node.size for node in links) == 5000 * 48
+    assert 50 < len(links) < 100
+    assert written.notes[-1].startswith("4,9")

@@ -24,11 +24,15 @@ Tell = Callable[[str, float, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What went out, and the sentences that say what to mind."""
+    """What went out, and the reservations that a person should know.
+
+    `flags` are their names, which stand in the file's name too, `notes` sentences.
+    """
 
     nodes: int
     edges: int
     bytes: int
+    flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -39,9 +43,6 @@ class Exporter(Protocol):
     """What the names of its files end with."""
     writes_directory: bool
 
-    def flags(self, graph: HeapGraph) -> tuple[str, ...]:
-        """Return the reservations that the name of a graph's file should bear."""
-
     def write(self, graph: HeapGraph, place: Path, tell: Tell) -> Written:
         """Write a graph to `place`, where nothing is.
 
@@ -51,23 +52,26 @@ class Exporter(Protocol):
         """
 
 
-@contextlib.contextmanager
-def unpublished(place: Path) -> Iterator[Path]:
-    """Lend a place beside `place` to write to; what is there afterwards goes there.
+TRUNCATED = "the snapshot is truncated: objects are missing"
 
-    Only its owner may read it, like the snapshot it was made of. Of a directory that
-    is there already only the files with our names are replaced.
+
+@contextlib.contextmanager
+def unpublished(directory: Path) -> Iterator[Path]:
+    """Lend a name in `directory` to write to; what has it at the end goes away."""
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".liveheap-") as name:
+        yield Path(name) / "part"
+
+
+def publish(part: Path, place: Path) -> None:
+    """Give what was written its name. Only its owner may read it, like a snapshot.
+
+    Of a directory that is there already only the files with our names are replaced.
     """
-    with tempfile.TemporaryDirectory(
-        dir=place.parent, prefix=f".{place.name[:100]}-"
-    ) as name:
-        part = Path(name) / place.name
-        yield part
-        if not part.is_dir():
-            part.chmod(0o600)
-            os.replace(part, place)
-            return
-        place.mkdir(mode=0o700, exist_ok=True)
-        for file in sorted(part.iterdir()):
-            file.chmod(0o600)
-            os.replace(file, place / file.name)
+    if not part.is_dir():
+        part.chmod(0o600)
+        os.replace(part, place)
+        return
+    place.mkdir(mode=0o700, exist_ok=True)
+    for file in sorted(part.iterdir()):
+        file.chmod(0o600)
+        os.replace(file, place / file.name)

@@ -23,7 +23,7 @@ from liveheap_client.analysis.dominators import SUPER_ROOT
 from liveheap_client.analysis.graph import HeapGraph, NodeFlag
 from liveheap_client.analysis.labels import root_label
 from liveheap_client.analysis.paths import PathNodes
-from liveheap_client.export.base import Tell, Written
+from liveheap_client.export.base import TRUNCATED, Tell, Written
 from liveheap_client.export.outline import hidden_nodes
 from liveheap_client.quantities import human_bytes
 
@@ -42,18 +42,14 @@ class DotExporter:
     def __init__(self, type_name: str | None = None) -> None:
         self._type_name = type_name
 
-    def flags(self, graph: HeapGraph) -> tuple[str, ...]:
-        """Return the reservations that a file's name should bear."""
-        return ("truncated",) if graph.truncated else ()
-
     def write(self, graph: HeapGraph, place: Path, tell: Tell) -> Written:
         """Write a graph as a picture's source."""
-        notes = ["the snapshot is truncated: objects are missing"]
-        notes = notes if graph.truncated else []
+        flags = ("truncated",) if graph.truncated else ()
+        notes = [TRUNCATED] if graph.truncated else []
         if self._type_name is not None:
             tree = backrefs.tree(graph, self._type_name)
             place.write_text(tree.to_dot() + "\n", encoding="utf-8")
-            return Written(tree.count, 0, 0, tuple(notes))
+            return Written(tree.count, 0, 0, flags, tuple(notes))
         picture = _Picture(graph)
         with place.open("w", encoding="utf-8") as file:
             for line in picture.lines(tell):
@@ -62,7 +58,7 @@ class DotExporter:
             f"boxes below {LEAST_SHARE:.1%} of the heap and beyond the first "
             f"{MOST_BOXES} are left out"
         )
-        return Written(picture.n_shown, 0, picture.total, tuple(notes))
+        return Written(picture.n_shown, 0, picture.total, flags, tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)

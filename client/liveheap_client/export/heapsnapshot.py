@@ -15,6 +15,10 @@ The mapping, in the words of their format:
 
 A str goes out as `str[117]`, 117 being the bytes that it has more than an empty one.
 Ids are those of stable_ids.py, and the file says that they are approximate.
+
+DevTools needs a second for each 100,000 objects and cannot load what is much above
+half a gigabyte. Of a larger heap the objects that retain most go out, MOST_NODES of
+them, and outline.py says what becomes of the others.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from liveheap_client.analysis.labels import (
     root_label,
 )
 from liveheap_client.analysis.paths import PathNodes
-from liveheap_client.export.base import Tell, Written
+from liveheap_client.export.base import TRUNCATED, Tell, Written
 from liveheap_client.export.heapsnapshot_file import (
     MOST_SIZE,
     NODE_FIELDS,
@@ -46,6 +50,8 @@ from liveheap_client.export.heapsnapshot_file import (
 )
 from liveheap_client.export.outline import Outline, owning
 from liveheap_client.export.stable_ids import StableIds
+
+MOST_NODES: Final = 2_000_000
 
 _BLOCK = 1 << 16
 _TOP = 2  # nodes above the kinds of roots: "" and "(GC roots)"
@@ -95,10 +101,6 @@ _NAME_OF_EDGE: Final = {
     EdgeKind.CODE: "code",
     EdgeKind.STACK: "stack",
 }
-_NOTES: Final = {
-    "approx-ids": "ids are approximate: in a comparison, sums by class are right",
-    "truncated": "the snapshot is truncated: objects are missing",
-}
 _KINDS_OF_ROOTS: Final = {
     Group.MODULE: "modules",
     Group.MAIN_THREAD: "threads",
@@ -114,23 +116,34 @@ class HeapsnapshotExporter:
     suffix = ".heapsnapshot"
     writes_directory = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, most: int = MOST_NODES) -> None:
         self._ids = StableIds()
-
-    def flags(self, graph: HeapGraph) -> tuple[str, ...]:
-        """Return the reservations that a file's name should bear."""
-        return ("approx-ids", "truncated") if graph.truncated else ("approx-ids",)
+        self._most = most
 
     def write(self, graph: HeapGraph, place: Path, tell: Tell) -> Written:
         """Write a graph as a `.heapsnapshot`."""
-        outline = Outline(graph, PathNodes.of(graph))
+        outline = Outline(graph, PathNodes.of(graph), most=self._most)
         rows = _Rows(outline, self._ids, tell)
-        flags = self.flags(graph)
-        notes = [_NOTES[flag] for flag in flags]
+        flags, notes = _reservations(outline)
         facts = {"liveheap": {"flags": flags, "notes": notes}}
         with place.open("w", encoding="ascii") as file:
             write(file, rows.contents(facts))
-        return Written(rows.n_nodes, rows.n_edges, rows.total, tuple(notes))
+        return Written(rows.n_nodes, rows.n_edges, rows.total, flags, notes)
+
+
+def _reservations(outline: Outline) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what to know of a file, as flags and as sentences."""
+    found = {
+        "approx-ids": "ids are approximate: in a comparison, sums by class are right"
+    }
+    if outline.graph.truncated:
+        found["truncated"] = TRUNCATED
+    if outline.n_folded:
+        found["folded"] = (
+            f"{outline.n_folded:,} objects are folded into those that dominate them, "
+            f"{outline.n_dropped:,} more are left out: DevTools would not bear them"
+        )
+    return tuple(found), tuple(found.values())
 
 
 class _Rows:

@@ -24,7 +24,7 @@ import numpy as np
 
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.paths import PathNodes
-from liveheap_client.export.base import Tell, Written
+from liveheap_client.export.base import TRUNCATED, Tell, Written
 from liveheap_client.export.protobuf import message, number, packed, text
 
 MOST_NAME: Final = 1024
@@ -39,16 +39,13 @@ class PprofExporter:
     suffix = ".pb.gz"
     writes_directory = False
 
-    def flags(self, graph: HeapGraph) -> tuple[str, ...]:
-        """Return the reservations that a file's name should bear."""
-        return ("truncated",) if graph.truncated else ()
-
     def write(self, graph: HeapGraph, place: Path, tell: Tell) -> Written:
         """Write a graph as a profile."""
         paths = PathNodes.of(graph)
         notes = ["`go tool pprof -base OLD NEW` shows what grew between two of these"]
+        flags = ("truncated",) if graph.truncated else ()
         if graph.truncated:
-            notes.append("the snapshot is truncated: objects are missing")
+            notes.append(TRUNCATED)
         if paths.truncated:
             notes.append("a cap on path nodes was reached: deep paths are merged")
         profile = _Profile(paths)
@@ -64,6 +61,7 @@ class PprofExporter:
             nodes=int(paths.count[counted].sum()),
             edges=0,
             bytes=int(paths.bytes[counted].sum()),
+            flags=flags,
             notes=tuple(notes),
         )
 

@@ -1,8 +1,9 @@
 """`export`: snapshots in the formats of other tools."""
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,12 +93,18 @@ class _Job:
         elif self.output is not None:
             self.refuse(self.output)
 
+    @property
+    def directory(self) -> Path:
+        """Where the exports lie."""
+        if self.output is None or self.several:
+            return self.output or Path()
+        return self.output.parent
+
     def place_of(self, stem: str, flags: Sequence[str]) -> Path:
         """Return where an export goes; a name of ours bears its flags."""
         if self.output is not None and not self.several:
             return self.output
-        name = ".".join([stem, *flags]) + self.exporter.suffix
-        place = (self.output or Path()) / name
+        place = self.directory / (".".join([stem, *flags]) + self.exporter.suffix)
         self.refuse(place)
         return place
 
@@ -119,35 +126,44 @@ class _Job:
             )
 
 
-def _export(desk: Desk, job: _Job, place: str | None) -> dict[str, Any]:
+def _export(desk: Desk, job: _Job, origin: str | None) -> dict[str, Any]:
     """Export one snapshot; return what there is to say of it."""
-    from liveheap_client.export.base import unpublished  # noqa: PLC0415 - numpy is slow
+    from liveheap_client.export.base import publish  # noqa: PLC0415 - numpy is slow
 
-    graph = graph_of(desk, place)
-    stem = _stem(place) if place and is_snapshot(place) else _live_stem(graph)
+    graph = graph_of(desk, origin)
+    stem = _stem(origin) if origin and is_snapshot(origin) else _live_stem(graph)
     began = time.monotonic()
-    with bar(desk.terminal) as progress:
+    with bar(desk.terminal) as progress, _writing(job.directory) as part:
         progress.update(f"exporting {stem}")
-        where = job.place_of(stem, job.exporter.flags(graph))
-        try:
-            with unpublished(where) as part:
-                written = job.exporter.write(
-                    graph,
-                    part,
-                    lambda text, done, total: progress.update(
-                        f"{stem}: {text}", done=done, total=total
-                    ),
-                )
-        except OSError as exc:
-            raise ClientError(
-                f"cannot write {where}: {exc.strerror or exc}",
-                hint="another place: -o NAME",
-            ) from exc
+        written = job.exporter.write(
+            graph,
+            part,
+            lambda text, done, total: progress.update(
+                f"{stem}: {text}", done=done, total=total
+            ),
+        )
+        place = job.place_of(stem, written.flags)
+        publish(part, place)
     return {
-        "path": str(where),
+        "path": str(place),
         **asdict(written),
         "seconds": round(time.monotonic() - began, 3),
     }
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[Path]:
+    """Lend a place to write to; what the disk refuses becomes an error of ours."""
+    from liveheap_client.export.base import unpublished  # noqa: PLC0415 - numpy is slow
+
+    try:
+        with unpublished(directory) as part:
+            yield part
+    except OSError as exc:
+        raise ClientError(
+            f"cannot write into {directory}: {exc.strerror or exc}",
+            hint="another place: -o NAME",
+        ) from exc
 
 
 def _tell(desk: Desk, row: Mapping[str, Any]) -> None:
