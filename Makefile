@@ -13,7 +13,7 @@ SERVERS := openssh-server openssh-client
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
-.PHONY: demo test test-pythons lint engine pytest alone sanitize bench leakbench clean
+.PHONY: demo test test-pythons lint engine pytest alone sanitize bench leakbench report-check clean
 .NOTPARALLEL:
 
 demo:
@@ -65,6 +65,11 @@ bench: $(TEST)/.installed
 # LEAKBENCH=DIR adds the bench of released leaks in DIR; its README says what it needs.
 leakbench: $(TEST)/.installed
 	$(TEST)/bin/python tests/leakbench/run.py --record
+
+# Installs Chromium, which takes longer than all else it does.
+report-check: $(TEST)/.installed
+	@$(STEP) 'Chromium' .ci/system.sh chromium
+	$(TEST)/bin/python tests/bench/report.py --record
 
 clean:
 	rm -rf build .venv

@@ -205,7 +205,7 @@ def test_a_host_is_named_only_if_the_file_names_it() -> None:
 
 def test_ten_thousand_types_are_capped_and_counted() -> None:
     text = page(material([heap(3, n_types=10_000)]))
-    rows = text.partition('id="types"')[2].partition("</table>")[0].count("<tr>")
+    rows = text.partition('id="table-types"')[2].partition("</table>")[0].count("<tr>")
 
     assert rows == MOST_ROWS + 1
     assert re.search(r"9,[0-9]{3} more are not in this page", text)
@@ -224,3 +224,29 @@ def test_the_page_is_made_from_package_data() -> None:
 
     names = {path.name for path in (package / "assets").iterdir()}
     assert names == {"page.css", "page.js", "picture.css"}
+
+
+def test_the_script_knows_no_way_to_run_or_send_a_name() -> None:
+    ways = """
+        innerHTML outerHTML insertAdjacentHTML document.write eval( Function( fetch(
+        XMLHttpRequest WebSocket sendBeacon import( .src setTimeout(
+    """
+    script = "".join(Reader(page(grown())).scripts)
+
+    assert [way for way in ways.split() if way in script] == []
+
+
+def test_the_script_s_brackets_and_texts_close() -> None:
+    """Catch a slip of the pen where there is no JavaScript engine."""
+    script = Reader(page(grown())).scripts[-1]
+    script = re.sub(r"//[^\n]*", "", script)
+    script = re.sub(r"`(?:[^`$]|\$(?!\{)|\$\{[^{}`]*\})*`", "``", script)
+    script = re.sub(r'"(?:[^"\\\n]|\\.)*"', '""', script)
+    stack = []
+    for mark in re.findall(r"[()\[\]{}]", script):
+        if mark in "([{":
+            stack.append({"(": ")", "[": "]", "{": "}"}[mark])
+        else:
+            assert stack.pop() == mark
+    assert stack == []
+    assert script.count("`") % 2 == script.count('"') % 2 == 0

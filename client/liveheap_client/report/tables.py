@@ -40,7 +40,7 @@ def table(
     """Return a table with its filter.
 
     Args:
-        name: its id in the page.
+        name: its id in the page, after `table-`.
         caption: what its rows are.
         columns: what its columns are.
         rows: the cells; those beyond the cap are counted.
@@ -64,7 +64,7 @@ def table(
                 tag("caption", caption, class_="unseen"),
                 tag("thead", tag("tr", head)),
                 tag("tbody", body),
-                id=name,
+                id=f"table-{name}",
             ),
             class_="wide",
             role="region",
