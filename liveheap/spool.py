@@ -6,9 +6,11 @@ it at once, so that nothing is left behind whatever kills the worker, and its mo
 nobody else in: a heap graph names the program's attributes.
 
 The worker may do to our descriptor what it likes. If it forks, its child gets a copy
-that would hold the space: an after-fork hook closes it there. If it closes descriptors
-that it did not open, as daemons do, the number may be somebody else's file by now: so
-each use looks first whether it is still ours.
+that would hold the space: an after-fork hook closes it there. (Not if the fork falls
+within the microseconds of our call of open, here as in any file that we read: then the
+child keeps a descriptor that it does not know of until it execs or ends.) If it closes
+descriptors that it did not open, as daemons do, the number may be somebody else's file
+by now: so each use looks first whether it is still ours.
 """
 
 import os

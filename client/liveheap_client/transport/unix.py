@@ -1,11 +1,20 @@
-"""A Unix socket of this machine: an agent's own, or one that somebody forwarded."""
+"""A Unix socket of this machine: an agent's own, or one that somebody forwarded.
+
+While the queue of a listener is full, a connect waits in the kernel only on a socket
+without timeout; with one it fails at once, EAGAIN. An agent beside busy code is slow to
+accept, so that is no answer: we ask again until our timeout.
+"""
 
 import os
 import socket
 import stat
+from time import monotonic, sleep
 
 from liveheap_client.errors import ConnectError, TimedOut
 from liveheap_client.transport.sockets import SocketTransport
+
+FIRST_REST_S = 0.002
+LONGEST_REST_S = 0.1
 
 
 def connect(path: str, *, timeout: float, peer: str | None = None) -> SocketTransport:
@@ -15,7 +24,7 @@ def connect(path: str, *, timeout: float, peer: str | None = None) -> SocketTran
     connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connected.settimeout(timeout)
     try:
-        connected.connect(path)
+        _connect(connected, path, timeout)
     except TimeoutError as exc:
         connected.close()
         raise TimedOut(
@@ -35,6 +44,19 @@ def connect(path: str, *, timeout: float, peer: str | None = None) -> SocketTran
             hint="liveheap ps lists the workers that answer",
         ) from exc
     return SocketTransport(connected, peer=peer)
+
+
+def _connect(connected: socket.socket, path: str, timeout: float) -> None:
+    deadline, rest_s = monotonic() + timeout, FIRST_REST_S
+    while True:
+        try:
+            return connected.connect(path)
+        except BlockingIOError:
+            left = deadline - monotonic()
+            if left <= 0:
+                raise TimeoutError from None
+            sleep(min(rest_s, left))
+            rest_s = min(2 * rest_s, LONGEST_REST_S)
 
 
 def check(path: str, peer: str) -> None:
