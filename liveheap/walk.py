@@ -82,11 +82,16 @@ Start = Callable[[Spool, int], Child]
 
 @dataclass(frozen=True, slots=True)
 class WalkProgress:
-    """How far a walk is; raw_bytes may be read from the spool."""
+    """How far a walk is; raw_bytes may be read from the spool.
+
+    `written` says that these are all: the child has only to end, which takes the kernel
+    some milliseconds a gigabyte. Whether the walk is complete, its outcome says.
+    """
 
     phase: str
     nodes: int
     raw_bytes: int
+    written: bool
     done: bool
 
 
@@ -165,6 +170,7 @@ class HeapWalk:
             phase=status["phase"],
             nodes=status["nodes"],
             raw_bytes=self._spool.size(),
+            written=status["stage"] == "ended" and status["code"] == "complete",
             done=self._outcome is not None,
         )
 

@@ -108,7 +108,7 @@ def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int,
     while True:
         progress = walk.progress()
         written = walk.outcome().raw_length if over else progress.raw_bytes
-        is_whole = written - sent >= RANGE
+        is_whole = written - sent >= RANGE or (progress.written and written > sent)
         if not over and walk.wait(0 if is_whole else LOOK_EVERY_S):
             over = True
             ctx.heap_is_free()

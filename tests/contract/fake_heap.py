@@ -39,6 +39,7 @@ class FakeProgress:
     nodes: int
     raw_bytes: int
     done: bool
+    written: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,13 @@ class FakeWalk:
     complete: bool = True
     reason: str | None = None
     pause_ns: int = 2_000_000
+    all_written: bool = False
     closed: threading.Event = field(default_factory=threading.Event)
 
     def progress(self) -> FakeProgress:
-        return FakeProgress("sweep", 10, self.written, self.over.is_set())
+        return FakeProgress(
+            "sweep", 10, self.written, self.over.is_set(), self.all_written
+        )
 
     def wait(self, timeout: float) -> bool:
         return self.over.wait(timeout)

@@ -207,6 +207,18 @@ def test_snapshot_begins_to_send_while_the_child_still_walks(client, heap):
     assert isinstance(rest[-1], Result)
 
 
+def test_snapshot_sends_the_rest_while_the_child_only_ends(client, heap):
+    heap.raw(b"y" * 1000, written=1000)
+    heap.walk.all_written = True
+    request = client.ask("snapshot")
+    answers = client.answers(request)
+    first = next(each for each in answers if isinstance(each, Chunk))
+    assert (first.offset, first.raw_length) == (0, 1000)
+    assert not heap.walk.over.is_set()
+    heap.walk.over.set()
+    assert isinstance(list(answers)[-1], Result)
+
+
 def test_snapshot_cancelled_while_the_child_walks_ends_the_child(client, heap):
     heap.raw(b"", written=0)
     request = client.ask("snapshot")

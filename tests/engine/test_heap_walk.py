@@ -120,8 +120,20 @@ def test_a_held_walk_has_no_outcome_yet(heap: Heap) -> None:
         assert not walk.wait(0.01)
         progress = walk.progress()
         assert (progress.done, progress.nodes, progress.raw_bytes) == (False, 0, 0)
+        assert not progress.written
         with pytest.raises(EngineError, match="not ended"):
             walk.outcome()
+
+
+def test_a_walk_that_has_only_to_end_says_so(heap: Heap) -> None:
+    with heap.snapshot(hold="end", force=True) as walk:
+        wait_until_stopped(walk.pid)
+        progress = walk.progress()
+        assert (progress.written, progress.done) == (True, False)
+        resume(walk.pid)
+        assert walk.wait(10)
+        assert walk.outcome().complete
+        assert walk.outcome().raw_length == progress.raw_bytes
 
 
 def test_a_killed_walk_says_that_it_was_cancelled(heap: Heap) -> None:
