@@ -147,7 +147,7 @@ def test_locals_are_named_by_the_code_of_their_frame():
         ("BORROWED", "second", x.address),
     ]
     index = node_of(graph, frame).index
-    assert graph.frames[index].text(full=True) == "work() at /app/w.py:12"
+    assert graph.frames[index].text() == "work() at w.py:12"
 
 
 def test_cells_are_named_by_the_free_variables_of_the_function():

@@ -299,9 +299,9 @@ def test_a_ring_of_keys_made_to_collide_ends():
         label = np.full(3, 4, np.uint8)
         counts = np.array([5, 5, n], np.int64)
         shown = np.zeros(3, np.bool_)
-        return PathTable(
-            keys, above, label, np.arange(3), counts, counts, counts, counts, shown
-        )
+        depth = np.ones(3, np.uint16)
+        sums = (counts, counts, counts, counts)
+        return PathTable(keys, above, label, depth, np.arange(3), *sums, shown)
 
     assert [row for row, _ in Matrix([table(1), table(2)]).ranked_suspects()] == [2]
 

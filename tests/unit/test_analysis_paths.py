@@ -82,7 +82,7 @@ def test_a_greenlets_local_is_named_by_function_line_and_variable():
         == 'greenlet -> sync() at worker.py:41 local "rows" [*] -> worker.Row'
     )
     assert retaining(paths, row) == [
-        "greenlet 7 -> sync() at /app/worker.py:41",
+        "greenlet 7 -> sync() at worker.py:41",
         'local "rows" -> list',
         "[*] -> worker.Row",
     ]
@@ -154,7 +154,7 @@ def test_a_closure_is_named_by_its_variable():
     assert retaining(paths, seen) == [
         "module worker",
         ".handler -> function",
-        'closure "seen" of on_event() at /app/worker.py:1 -> cell',
+        'closure "seen" of on_event() at worker.py:1 -> cell',
         "holds dict",
     ]
 

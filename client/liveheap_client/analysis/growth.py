@@ -30,7 +30,7 @@ from liveheap_client.analysis.histogram import TypeCount, by_type
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.pathtable import Matrix, PathTable
 from liveheap_client.analysis.sentence import next_command, ruled_out, sentence
-from liveheap_client.analysis.suspects import Suspect, describe
+from liveheap_client.analysis.suspects import Describer, Suspect
 from liveheap_client.analysis.verdict import (
     MUCH_GARBAGE,
     ROUNDS_FOR_A_VERDICT,
@@ -110,9 +110,9 @@ class Series:
         if len(self._rounds) > 1:
             matrix = Matrix([one.table for one in self._rounds])
             self._moving = matrix.moving()
-            self._suspects, self._n_suspects = describe(
-                matrix, self._rounds[-1].table, paths, moments(self._facts())[0]
-            )
+            at, _ = moments(self._facts())
+            describer = Describer(matrix, self._rounds[-1].table, paths, at)
+            self._suspects, self._n_suspects = describer.suspects()
 
     def note(self, text: str) -> None:
         """Add what weakens the answer and stands in no file."""

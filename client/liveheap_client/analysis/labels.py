@@ -24,6 +24,16 @@ ELIDED: Final = frozenset({"__dict__", "__closure__", "cell_contents"})
 # By the types of who holds and what is held: fields that a person will want to know.
 _C_FIELDS = {
     ("functools._lru_cache_wrapper", "dict"): "cache",
+    ("functools._lru_cache_wrapper", ""): "cached",
+    ("_asyncio.Task", "coroutine"): "coro",
+    ("_asyncio.Task", "_asyncio.Future"): "waits for",
+    ("_asyncio.Task", "_contextvars.Context"): "context",
+    ("_asyncio.Future", "_contextvars.Context"): "context",
+    ("_asyncio.Future", "list"): "callbacks",
+    ("_abc._abc_data", "set"): "registry",
+    ("itertools._tee", "itertools._tee_dataobject"): "buffer",
+    ("itertools._tee_dataobject", "itertools._tee_dataobject"): "next",
+    ("itertools._tee_dataobject", ""): "item",
 }
 
 
@@ -58,6 +68,7 @@ class Group(IntEnum):
     UNEXPLAINED = 40
     UNREACHABLE = 41
     OWN = 42
+    TASK = 43
 
 
 GROUP_TEXT = {
@@ -71,6 +82,7 @@ GROUP_TEXT = {
     Group.UNEXPLAINED: "C roots",
     Group.UNREACHABLE: "unreachable",
     Group.OWN: "liveheap",
+    Group.TASK: "asyncio task",
 }
 _GROUP_OF_ROOT: dict[int, Group] = {
     RootKind.GREENLET: Group.GREENLET,
@@ -108,7 +120,8 @@ def label_text(label: Label, name: str, *, spaced: bool = False) -> str:  # noqa
 
 def c_field_text(owner: str = "", held: str = "") -> str:
     """Return what a field is called that only C code has a name for."""
-    return f".<{_C_FIELDS.get((owner, held), 'C field')}>"
+    name = _C_FIELDS.get((owner, held)) or _C_FIELDS.get((owner, ""), "C field")
+    return f".<{name}>"
 
 
 _LABEL_OF_KIND = {

@@ -42,6 +42,7 @@ class PathNodes:
     def __init__(self, graph: HeapGraph, plan: Plan, **caps: int) -> None:
         raw = plan.search(**caps)
         self.graph = graph
+        self.waiting = plan.waiting
         self.truncated = raw.truncated
         self.parent = column(raw, "parent", np.int32)
         self.label_kind = column(raw, "label_kind", np.uint8)
@@ -175,6 +176,11 @@ class PathNodes:
             return self.graph.name(int(self.label_name[group])) or "(unnamed module)"
         if kind == Label.DEEP:
             return "(beyond the cap)"
+        if kind == Group.TASK:
+            frames = self.waiting.chain(int(self.example[group]))
+            name = self.graph.name(int(self.label_name[group]))
+            text = self.waiting.telling(frames).text() if frames else f"{name}()"
+            return f"{GROUP_TEXT[Group.TASK]} -> {text}"
         return GROUP_TEXT[Group(kind)]
 
     def _piece(self, step: int) -> tuple[str, bool]:
@@ -202,11 +208,12 @@ class PathNodes:
         path = int(self.node_path[node])
         group = self._group_text(path)
         if self.parent[path] < 0:
-            return f"module {group}"
+            is_module = self.label_kind[path] == Group.MODULE
+            return f"module {group}" if is_module else group
         kind = self.graph.type_name(int(self.graph.type[node]))
         frame = self.graph.frames.get(node)
         if frame is not None:
-            return f"{self._root_text(node, group)} -> {frame.text(full=True)}"
+            return f"{self._root_text(node, group)} -> {frame.text()}"
         name = ""
         edge = int(self.parent_edge[node])
         if edge != NO_EDGE:
@@ -240,7 +247,7 @@ class PathNodes:
         if label is Label.CELL:
             text = f"{text} of {_function_name(graph, source, self.parent_edge)}"
         frame = graph.frames.get(node)
-        place = "" if frame is None else f" {frame.text(full=True)}"
+        place = "" if frame is None else f" {frame.text()}"
         return f"{text} -> {kind}{place}"
 
 
@@ -256,5 +263,5 @@ def _function_name(
     for index in range(begin, min(end, begin + _MOST_FIELDS)):
         code = graph.code_by_node.get(int(graph.target[index]))
         if code is not None:
-            return f"{code.qualname}() at {code.filename}:{code.first_line}"
+            return f"{code.qualname}() at {code.short_filename}:{code.first_line}"
     return "a function"

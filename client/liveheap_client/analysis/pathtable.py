@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.paths import MAX_DEPTH, PathNodes
 
-_INTERNAL_GROUPS = (Group.SHARED, Group.C, Group.TYPES, Group.INTERPRETER)
+_INTERNAL_GROUPS = (Group.SHARED, Group.C, Group.TYPES)
 
 
 class Growth(IntEnum):
@@ -37,12 +37,14 @@ class Growth(IntEnum):
 class PathTable:
     """The path nodes of one round, one row a key, in the order of keys.
 
-    `total` are the bytes of a row and of everything below it.
+    `total` are the bytes of a row and of everything below it; `internal` rows are
+    held by nothing but the interpreter's own caches.
     """
 
     key: NDArray[np.uint64]
     parent_key: NDArray[np.uint64]
     label: NDArray[np.uint8]
+    depth: NDArray[np.uint16]
     path: NDArray[np.intp]
     count: NDArray[np.int64]
     length: NDArray[np.int64]
@@ -75,6 +77,7 @@ class PathTable:
             key=keys,
             parent_key=parent_key,
             label=paths.label_kind[path],
+            depth=paths.depth[path],
             path=path,
             count=summed(paths.count),
             length=summed(paths.length),
@@ -84,8 +87,11 @@ class PathTable:
         )
 
     def path_of(self, key: int) -> int:
-        """Return the number of the path node that a key has in its own graph."""
-        return int(self.path[np.searchsorted(self.key, np.uint64(key))])
+        """Return the number of the path node of a key in its own graph, or -1."""
+        place = int(np.searchsorted(self.key, np.uint64(key)))
+        if place >= len(self.key) or int(self.key[place]) != key:
+            return -1
+        return int(self.path[place])
 
 
 class Matrix:
@@ -98,8 +104,10 @@ class Matrix:
         self.length = np.zeros(shape, np.int64)
         self.size = np.zeros(shape, np.int64)
         self.total = np.zeros(shape, np.int64)
+        self._levels: list[NDArray[np.intp]] = []
         self.parent = np.full(len(self.key), -1, np.intp)
         self.label = np.zeros(len(self.key), np.uint8)
+        self.depth = np.zeros(len(self.key), np.uint16)
         self.internal = np.zeros(len(self.key), np.bool_)
         for number, table in enumerate(tables):
             place = np.searchsorted(self.key, table.key)
@@ -108,6 +116,7 @@ class Matrix:
             self.size[place, number] = table.size
             self.total[place, number] = table.total
             self.label[place] = table.label
+            self.depth[place] = table.depth
             self.internal[place] = table.internal
             above = np.searchsorted(self.key, table.parent_key)
             above = np.minimum(above, len(self.key) - 1)
@@ -117,19 +126,18 @@ class Matrix:
     def ranked_suspects(self) -> list[tuple[int, Growth]]:
         """Return the rows of suspects and how they grow, the most bytes gained first.
 
-        A single object that was not there before stands behind all others, and what
-        only the interpreter holds in its caches behind even those.
+        A single object that was not there before stands behind all others.
         """
         ways = {row: Growth.COUNT for row in self._more_objects()}
         below = self._lead_to(list(ways))
-        gaining = _rises(self.count)
+        others = ~_rises(self.count) & ~self.internal
         for growth, values in (
             (Growth.LENGTH, self.length),
             (Growth.SIZE, self.size),
         ):
             found = [
                 int(row)
-                for row in np.flatnonzero(_rises(values) & ~gaining)
+                for row in np.flatnonzero(_rises(values) & others)
                 if int(row) not in below and self._under(int(row), ways) < 0
             ]
             if growth is Growth.SIZE:
@@ -139,16 +147,45 @@ class Matrix:
         gains = self.total[:, -1] - self.total[:, 0]
         objects = self.count[:, -1] - self.count[:, 0]
         single = (self.count[:, 0] == 0) & (objects == 1)
-        behind = single.astype(np.int8) + 2 * self.internal
         return sorted(
             ways.items(),
             key=lambda item: (
-                behind[item[0]],
+                single[item[0]],
                 -gains[item[0]],
                 -objects[item[0]],
                 self.key[item[0]],
             ),
         )
+
+    def frames_of(self, group: int) -> list[int]:
+        """Return the rows of frames that multiply under a group of stacks."""
+        rows = np.flatnonzero((self.parent == group) & (self.label == Label.FRAME))
+        rises = _rises(self.count[rows])
+        return [int(row) for row in rows[rises]]
+
+    def subtree(self, tops: Sequence[int]) -> NDArray[np.intp]:
+        """Return the rows, and all rows below them."""
+        inside = np.zeros(len(self.key), np.bool_)
+        inside[list(tops)] = True
+        lowest = int(self.depth.max(initial=0))
+        for depth in range(int(self.depth[list(tops)].min()) + 1, lowest + 1):
+            level = self._level(depth)
+            above = self.parent[level]
+            inside[level] |= (above >= 0) & inside[above]
+        return np.flatnonzero(inside)
+
+    def _level(self, depth: int) -> NDArray[np.intp]:
+        if not self._levels:
+            order = np.argsort(self.depth, kind="stable")
+            lowest = int(self.depth.max(initial=0))
+            ends = np.searchsorted(self.depth[order], np.arange(lowest + 2))
+            self._levels = [order[ends[d] : ends[d + 1]] for d in range(lowest + 1)]
+        return self._levels[depth]
+
+    def row_of(self, key: int) -> int:
+        """Return the row of a key; -1 if there is none."""
+        row = int(np.searchsorted(self.key, np.uint64(key)))
+        return row if row < len(self.key) and int(self.key[row]) == key else -1
 
     def holder(self, row: int) -> int:
         """Return the nearest row above that does not gain objects; -1 if none."""
@@ -164,7 +201,7 @@ class Matrix:
         return int((self.count != self.count[:, :1]).any(axis=1).sum())
 
     def _more_objects(self) -> list[int]:
-        rises = _rises(self.count)
+        rises = _rises(self.count) & ~self.internal
         self._step_back(rises)
         risen = [int(row) for row in np.flatnonzero(rises)]
         marked = dict.fromkeys(risen, Growth.COUNT)

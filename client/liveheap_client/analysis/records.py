@@ -6,9 +6,14 @@ nodes may not.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from liveheap.snapshot.format import RootFlag
+
+_INSTALLED = re.compile(
+    r".*[/\\](?:(?:site|dist)-packages|lib(?:64)?[/\\]python[23][^/\\]*)[/\\]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,15 @@ class Code:
     node: int
 
     @property
-    def basename(self) -> str:
-        """The file's name without its directory."""
+    def short_filename(self) -> str:
+        """The file's name as its importers know it: no machine's directories.
+
+        Of an installed package that is the part after site-packages, of the
+        application's own files the last.
+        """
+        installed = _INSTALLED.match(self.filename)
+        if installed:
+            return self.filename[installed.end() :]
         return self.filename.rpartition("/")[2]
 
 
@@ -53,12 +65,11 @@ class Frame:
     code: Code | None
     line: int
 
-    def text(self, *, full: bool = False) -> str:
+    def text(self) -> str:
         """Return `function() at file:line`."""
         if self.code is None:
             return "frame of unknown code"
-        file = self.code.filename if full else self.code.basename
-        return f"{self.code.qualname}() at {file}:{self.line}"
+        return f"{self.code.qualname}() at {self.code.short_filename}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def _native(report: Report) -> str:
 
 
 def _plateau(report: Report) -> str:
-    filling = [s for s in report["suspects"] if s["levels_off"] and not s["internal"]]
+    filling = [s for s in report["suspects"] if s["levels_off"]]
     flat = _flatness(report)
     if filling:
         first = filling[0]

@@ -2,11 +2,15 @@
 
 `holder` is what a person would change: the container or variable that the objects pile
 up in, so the nearest thing above them that does not multiply itself. Suspects that one
-holder keeps are one: the first bears the others' types in `also`.
+holder keeps are one (clusters.py); the first speaks for all, `also` names the others'
+types and `echoes` the paths that only go along.
+
+`contents` is what the objects consist of, by type: what one gains with each of them.
+`waits_in` is where they are suspended, if they are greenlets, threads, tasks or
+coroutines.
 
 `fingerprint` names the same leak in another worker, host or deploy: SHA-1 of the path
-as texts, without line numbers, addresses or values. An object that hangs off a module
-has no greenlet's or thread's number in its path anyway.
+as text, which has no addresses, values or directories, and here no line numbers either.
 
 `orphan` says that nothing holds it: its reference count is higher than the references
 to it that we know, by `excess_references`; then only C can be keeping it.
@@ -20,17 +24,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from liveheap_client.analysis.clusters import Cluster, clusters
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.labels import Group
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.pathtable import Growth, Matrix, PathTable
+from liveheap_client.analysis.plan import NO_EDGE
 from liveheap_client.analysis.trend import levels_off, mann_kendall_p, theil_sen
+from liveheap_client.analysis.waiting import chain_text, is_stack, stack
 
 MOST_SUSPECTS = 200
 MOST_ALSO = 5
+MOST_ECHOES = 20
+MOST_CONTENTS = 6
+MOST_HEAVY = 3
+LOOKED_INTO = 20
+EXAMPLES_COMPARED = 30
+MOST_EDGES_COMPARED = 32
 
+_TELLING = frozenset({"frame", "traceback", "coroutine", "generator"})
+_WEAK = frozenset({"weakref.ReferenceType", "weakref.KeyedRef", "weakref.WeakMethod"})
 _LINE = re.compile(r"(?<=\.py):\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A type among what a suspect holds; gained over all rounds."""
+
+    type: str
+    gained: int
+    gained_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +84,14 @@ class Suspect:
     growth_per_round: float
     bytes_per_round: float
     levels_off: bool
-    internal: bool
+    waits_in: str | None
+    contents: tuple[Content, ...]
     retaining_path: tuple[str, ...]
     fingerprint: str
     fingerprint_text: str
     also: tuple[str, ...] = ()
+    echoes: tuple[str, ...] = ()
+    n_echoes: int = 0
     alloc: None = None
     task: None = None
 
@@ -78,114 +106,238 @@ class Suspect:
         return self.bytes[-1] - self.bytes[0]
 
 
-def describe(
-    matrix: Matrix, table: PathTable, paths: PathNodes, at: Sequence[float]
-) -> tuple[list[Suspect], int]:
-    """Describe what rises, by its example in the newest round; and count all of it.
+class Describer:
+    """Says what rises, by its examples in the newest round."""
 
-    Args:
-        matrix: all rounds.
-        table: the newest of them.
-        paths: its path nodes.
-        at: when each round was taken.
-    """
-    ranked = matrix.ranked_suspects()
-    groups: dict[object, list[tuple[int, Growth]]] = {}
-    for row, growth in ranked:
-        holder = matrix.holder(row)
-        by_holder = growth is Growth.COUNT and holder >= 0
-        groups.setdefault(holder if by_holder else (row,), []).append((row, growth))
-    described = [
-        _suspect(matrix, table, paths, at, rows)
-        for rows in list(groups.values())[:MOST_SUSPECTS]
-    ]
-    return described, len(groups)
+    def __init__(
+        self,
+        matrix: Matrix,
+        table: PathTable,
+        paths: PathNodes,
+        at: Sequence[float],
+    ) -> None:
+        self._matrix = matrix
+        self._table = table
+        self._paths = paths
+        self._at = at
+        self._masks: dict[tuple[int, ...], NDArray[np.bool_]] = {}
 
+    def suspects(self) -> tuple[list[Suspect], int]:
+        """Return the first suspects, and how many there are in all."""
+        found = clusters(self._matrix, self)
+        described = [
+            self._suspect(cluster, look_into=place < LOOKED_INTO)
+            for place, cluster in enumerate(found[:MOST_SUSPECTS])
+        ]
+        return described, len(found)
 
-def _suspect(
-    matrix: Matrix,
-    table: PathTable,
-    paths: PathNodes,
-    at: Sequence[float],
-    rows: Sequence[tuple[int, Growth]],
-) -> Suspect:
-    row, growth = rows[0]
-    path = table.path_of(int(matrix.key[row]))
-    example = int(paths.example[path])
-    values = {
-        Growth.COUNT: matrix.count,
-        Growth.LENGTH: matrix.length,
-        Growth.SIZE: matrix.count,
-    }[growth][row]
-    size = matrix.total[row]
-    judged = size if growth is Growth.SIZE else values
-    slope = theil_sen(values.tolist(), at)
-    orphan = int(paths.label_kind[paths.group[path]]) == Group.UNEXPLAINED
-    holder, holder_type = _holder(matrix, table, paths, row, growth)
-    text = fingerprint_text(paths, path)
-    return Suspect(
-        path=paths.text(path),
-        type=paths.graph.type_name(int(paths.type[path])),
-        holder=None if orphan and int(paths.depth[path]) == 1 else holder,
-        holder_type=holder_type,
-        orphan=orphan,
-        excess_references=_excess(paths.graph, example) if orphan else 0,
-        grows=growth.name.lower(),
-        counts=tuple(int(n) for n in values),
-        bytes=tuple(int(n) for n in size),
-        slope=slope.value,
-        slope_low=slope.low,
-        slope_high=slope.high,
-        bytes_slope=theil_sen(size.tolist(), at).value,
-        p=mann_kendall_p(judged.tolist()),
-        growth_per_round=theil_sen(values.tolist()).value,
-        bytes_per_round=theil_sen(size.tolist()).value,
-        levels_off=levels_off(judged.tolist(), at),
-        internal=bool(matrix.internal[row]),
-        retaining_path=tuple(paths.retaining_path(example)),
-        fingerprint=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(),
-        fingerprint_text=text,
-        also=_also(matrix, table, paths, rows[1:]),
-    )
+    def row_of_task(self, row: int) -> int:
+        """Return the row of the tasks whose coroutines a row stands for, or -1."""
+        paths = self._paths
+        path = self._path(row)
+        task = None if path < 0 else paths.waiting.task_of.get(int(paths.example[path]))
+        if task is None:
+            return -1
+        return self._matrix.row_of(int(paths.key[paths.node_path[task]]))
 
+    def is_telling(self, row: int) -> bool:
+        """Tell whether a row is of the frames that a group of stacks is named after."""
+        paths = self._paths
+        path = self._path(row)
+        frame = paths.graph.frames.get(int(paths.example[path]))
+        if frame is None or frame.code is None:
+            return False
+        named = int(paths.label_name[paths.group[path]])
+        return frame.code.qualname == paths.graph.name(named)
 
-def _holder(
-    matrix: Matrix, table: PathTable, paths: PathNodes, row: int, growth: Growth
-) -> tuple[str | None, str | None]:
-    """Return what holds a suspect, and its type."""
-    holder = row if growth is not Growth.COUNT else matrix.holder(row)
-    if holder < 0:
-        return None, None
-    key = int(matrix.key[holder])
-    place = np.searchsorted(table.key, np.uint64(key))
-    if place >= len(table.key) or int(table.key[place]) != key:
-        return None, None
-    path = int(table.path[place])
-    return paths.text(path, with_type=False), paths.graph.type_name(
-        int(paths.type[path])
-    )
+    def refers(self, rows: Sequence[int], tops: Sequence[int]) -> bool:
+        """Tell whether objects of some rows have to do with what is below others.
 
+        As many do among examples as were gained among all, at least by half: in two
+        references of any kind, or referred to from there. What a weak reference refers
+        to, a snapshot does not say; it keeps nothing, so it may go along with anything.
+        """
+        paths, below = self._paths, self._below(tops)
+        for row in rows:
+            path = self._path(row)
+            if paths.graph.type_name(int(paths.type[path])) in _WEAK:
+                return True
+            members = np.flatnonzero(paths.node_path == path)
+            examples = members[:: max(len(members) // EXAMPLES_COMPARED, 1)]
+            counts = self._matrix.count[row]
+            gained = float(counts[-1] - counts[0]) / max(int(counts[-1]), 1)
+            related = sum(self._touches(int(node), below) for node in examples)
+            if related >= 0.5 * gained * len(examples) > 0:
+                return True
+        return False
 
-def _also(
-    matrix: Matrix,
-    table: PathTable,
-    paths: PathNodes,
-    rows: Sequence[tuple[int, Growth]],
-) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    for row, _ in rows:
-        path = table.path_of(int(matrix.key[row]))
-        found[paths.graph.type_name(int(paths.type[path]))] = None
-    return tuple(found)[:MOST_ALSO]
+    def _below(self, tops: Sequence[int]) -> NDArray[np.bool_]:
+        """Return a mask of the path nodes at or below some rows."""
+        key = tuple(tops)
+        if key not in self._masks:
+            rows = self._matrix.subtree(tops)
+            self._masks[key] = np.isin(self._paths.key, self._matrix.key[rows])
+        return self._masks[key]
 
+    def _touches(self, node: int, below: NDArray[np.bool_]) -> bool:
+        graph, node_path = self._paths.graph, self._paths.node_path
+        row, edge = graph.reverse
+        referrers = edge[int(row[node]) : int(row[node + 1])][:MOST_EDGES_COMPARED]
+        if any(below[node_path[graph.source(int(e))]] for e in referrers):
+            return True
+        near = self._targets(node)
+        far = [self._targets(int(target)) for target in near]
+        return any(bool(below[node_path[found]].any()) for found in (near, *far))
 
-def fingerprint_text(paths: PathNodes, path: int) -> str:
-    """Return a path as text that no deploy changes: lines of code are left out."""
-    return _LINE.sub("", paths.text(path))
+    def _targets(self, node: int) -> NDArray[np.int32]:
+        graph = self._paths.graph
+        begin, end = int(graph.row[node]), int(graph.row[node + 1])
+        return graph.target[begin : min(end, begin + MOST_EDGES_COMPARED)]
+
+    def _suspect(self, cluster: Cluster, *, look_into: bool) -> Suspect:
+        paths, at = self._paths, self._at
+        head = cluster.rows[0] if cluster.stack is None else cluster.stack
+        path = self._path(head)
+        example = int(paths.example[path])
+        counts, size = cluster.counts.tolist(), cluster.bytes.tolist()
+        judged = size if cluster.growth is Growth.SIZE else counts
+        slope = theil_sen(counts, at)
+        orphan = (
+            int(paths.label_kind[paths.group[path]]) == Group.UNEXPLAINED
+            and int(paths.depth[path]) == 1
+        )
+        holder, holder_type = (None, None) if orphan else self._holder(cluster, path)
+        heaviest = self._path(cluster.rows[0])
+        lineless = _LINE.sub("", paths.text(path))
+        return Suspect(
+            path=paths.text(heaviest),
+            type=self._type(cluster, path, example),
+            holder=holder,
+            holder_type=holder_type,
+            orphan=orphan,
+            excess_references=_excess(paths.graph, example) if orphan else 0,
+            grows=cluster.growth.name.lower(),
+            counts=tuple(counts),
+            bytes=tuple(size),
+            slope=slope.value,
+            slope_low=slope.low,
+            slope_high=slope.high,
+            bytes_slope=theil_sen(size, at).value,
+            p=mann_kendall_p(judged),
+            growth_per_round=theil_sen(counts).value,
+            bytes_per_round=theil_sen(size).value,
+            levels_off=levels_off(judged, at),
+            waits_in=self._waits_in(example),
+            contents=self._contents(cluster) if look_into else (),
+            retaining_path=tuple(self._retaining_path(heaviest)),
+            fingerprint=hashlib.sha1(
+                lineless.encode("utf-8", "surrogatepass"), usedforsecurity=False
+            ).hexdigest(),
+            fingerprint_text=lineless,
+            also=self._also(cluster.rows[1:], except_for=head),
+            echoes=self._texts(cluster.echoes[:MOST_ECHOES]),
+            n_echoes=len(cluster.echoes),
+        )
+
+    def _path(self, row: int) -> int:
+        return self._table.path_of(int(self._matrix.key[row]))
+
+    def _type(self, cluster: Cluster, path: int, example: int) -> str:
+        """Return the type of a suspect; of frames, what runs them."""
+        graph = self._paths.graph
+        if cluster.stack is None:
+            return graph.type_name(int(self._paths.type[path]))
+        task = self._paths.waiting.task_of.get(example)
+        if task is not None:
+            return graph.type_name(int(graph.type[task]))
+        root = self._root(example)
+        if root is not None:
+            for edge in range(int(graph.row[root]), int(graph.row[root + 1])):
+                if graph.name(int(graph.edge_name[edge])) == "greenlet":
+                    return graph.type_name(int(graph.type[graph.target[edge]]))
+        return "thread" if "thread" in self._paths.text(path) else "greenlet"
+
+    def _root(self, frame: int) -> int | None:
+        edge = int(self._paths.parent_edge[frame])
+        if edge == NO_EDGE:
+            return None
+        source = self._paths.graph.source(edge)
+        return source if is_stack(self._paths.graph.root_of(source)) else None
+
+    def _holder(self, cluster: Cluster, path: int) -> tuple[str | None, str | None]:
+        """Return what holds a suspect, and its type."""
+        paths = self._paths
+        graph = paths.graph
+        holder = self._path(cluster.holder) if cluster.holder >= 0 else -1
+        is_stack = cluster.stack is not None and paths.parent[path] >= 0
+        if holder < 0 or is_stack:
+            return None, None
+        kind = int(paths.type[holder])
+        name = graph.type_name(kind) if kind else None
+        return paths.text(holder, with_type=False), name
+
+    def _retaining_path(self, path: int) -> list[str]:
+        example = int(self._paths.example[path])
+        task = self._paths.waiting.task_of.get(example)
+        if task is not None and self._paths.parent[path] < 0:
+            lines = self._paths.retaining_path(task)
+            frame = self._paths.graph.frames.get(example)
+            return [*lines, f".<coro> -> {frame.text()}"] if frame else lines
+        return self._paths.retaining_path(example)
+
+    def _waits_in(self, example: int) -> str | None:
+        """Return the chain of frames that an example is suspended in."""
+        waiting, graph = self._paths.waiting, self._paths.graph
+        root = self._root(example)
+        if root is not None:
+            known = graph.root_of(root)
+            return None if known is None else chain_text(stack(graph, known))
+        frames = waiting.chain(example)
+        if not frames:
+            inner = waiting.coroutine_of(example)
+            frames = [] if inner is None else waiting.chain(inner)
+        return chain_text(frames) if frames else None
+
+    def _contents(self, cluster: Cluster) -> tuple[Content, ...]:
+        """Return what a suspect gained, by type, the most bytes first."""
+        matrix, table, paths = self._matrix, self._table, self._paths
+        gained: dict[str, tuple[int, int]] = {}
+        rows = matrix.subtree(cluster.tops)
+        counts = matrix.count[rows, -1] - matrix.count[rows, 0]
+        sizes = matrix.size[rows, -1] - matrix.size[rows, 0]
+        for row, count, size in zip(
+            rows.tolist(), counts.tolist(), sizes.tolist(), strict=True
+        ):
+            path = table.path_of(int(matrix.key[row]))
+            if path < 0 or (count <= 0 and size <= 0):
+                continue
+            kind = paths.graph.type_name(int(paths.type[path])) or "frame"
+            before = gained.get(kind, (0, 0))
+            gained[kind] = (before[0] + count, before[1] + size)
+        ranked = sorted(gained.items(), key=lambda item: -item[1][1])
+        # The built-in types weigh most and tell least.
+        named = [i for i in ranked[MOST_HEAVY:] if "." in i[0] or i[0] in _TELLING]
+        shown = dict([*ranked[:MOST_HEAVY], *named, *ranked])
+        return tuple(
+            Content(kind, *sums) for kind, sums in list(shown.items())[:MOST_CONTENTS]
+        )
+
+    def _also(self, rows: Sequence[int], *, except_for: int) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for row in rows:
+            path = self._path(row)
+            if row != except_for and path >= 0:
+                kind = self._paths.graph.type_name(int(self._paths.type[path]))
+                found[kind] = None
+        return tuple(found)[:MOST_ALSO]
+
+    def _texts(self, rows: Sequence[int]) -> tuple[str, ...]:
+        return tuple(
+            self._paths.text(path) for path in map(self._path, rows) if path >= 0
+        )
 
 
 def _excess(graph: HeapGraph, node: int) -> int:
     """Return how many references more an object counts than we know of."""
-    row, _ = graph.reverse
-    known = int(row[node + 1]) - int(row[node])
+    known = int(np.count_nonzero(graph.target == node))
     return max(int(graph.refcount[node]) - known, 0)

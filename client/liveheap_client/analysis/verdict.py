@@ -103,7 +103,7 @@ def _doubts(evidence: Evidence) -> list[str]:
 
 def is_material(suspect: Suspect, evidence: Evidence) -> bool:
     """Tell whether a suspect's growth is worth a person's time."""
-    if suspect.internal or suspect.gained_bytes <= 0:
+    if suspect.gained_bytes <= 0:
         return False
     rss = evidence.rounds[-1].rss or evidence.rounds[-1].bytes
     a_day = suspect.bytes_slope * 24
@@ -195,7 +195,7 @@ def _no_leak(evidence: Evidence) -> Verdict:
     live = evidence.live
     later = live[len(live) // 2 :]
     slope = theil_sen(later).value
-    filling = [s for s in evidence.suspects if s.levels_off and not s.internal]
+    filling = [s for s in evidence.suspects if s.levels_off]
     if slope > FLAT * live[-1] and not filling and rises_throughout(live):
         reasons = ("rises-without-a-path",)
         return Verdict("undecided", "low", _first_material(evidence), reasons)

@@ -1,7 +1,8 @@
 """One screen: the verdict, the first suspects, what was ruled out, what to type next.
 
 Works on the report's JSON form. It is prose for a person, also in a pipe. Eighty
-columns and twenty-four lines: what does not fit is left to `--json` and to `report`.
+columns and twenty-four lines: suspects are shown as long as there is room, and what
+does not fit is left to `--json` and to `report`.
 """
 
 import textwrap
@@ -14,39 +15,57 @@ from liveheap_client.render.table import Look, middle_cut
 from liveheap_client.render.units import human_bytes, human_count
 
 MOST_SUSPECTS = 4
+HEIGHT = 24
 _WIDTH = 80
-_LONGEST = 1000
+_LONGEST = 600
 _MOST_ROUNDS = 6
+_MOST_CONTENTS = 5
+_MOST_LINES_OF_ONE = 4
+_INDENT = 12
 
 Report = Mapping[str, Any]
+Suspect = Mapping[str, Any]
 
 
 def lines(report: Report, *, look: Look) -> Iterator[str]:
     """Yield the screen."""
     width = min(look.width or _WIDTH, 120)
-    verdict = report["verdict"]
-    text = visible(verdict["sentence"], longest=_LONGEST)
-    for line in textwrap.wrap(text, width - 1, break_on_hyphens=False):
-        yield look.strong(line)
-    yield f"verdict: {verdict['kind']}, confidence {verdict['confidence']}"
+    yield from map(look.strong, _wrapped(report["verdict"]["sentence"], width, 0))
+    yield f"verdict: {_said(report['verdict'])}"
     for note in report["notes"]:
-        yield from _wrapped(f"note: {note}", width)
-    for place, suspect in enumerate(_shown(report), 1):
+        yield from _wrapped(f"note: {note}", width, 6)
+    bottom = list(_bottom(report, width))
+    shown = _ranked(report)
+    room = HEIGHT - 6 - len(bottom) - len(report["notes"])
+    told = 0
+    for suspect in shown[:MOST_SUSPECTS]:
+        block = list(_suspect(told + 1, suspect, report["per"], look, width))
+        if told and len(block) + 1 > room:
+            break
         yield ""
-        yield from _suspect(place, suspect, report["per"], look, width)
-    more = len(report["suspects"]) + report["more_suspects"] - len(_shown(report))
-    if more > 0:
-        yield f"   ... {more} more that gained less: --json"
-    if report["ruled_out"]:
-        yield ""
-        for number, line in enumerate(report["ruled_out"]):
-            yield from _wrapped(
-                f"{'ruled out:' if not number else ' ' * 10} {line}", width
-            )
-    yield f"next: {visible(report['next'], longest=_LONGEST)}"
+        yield from block
+        room -= len(block) + 1
+        told += 1
+    more = len(report["suspects"]) + report["more_suspects"] - told
+    if more > 0 and shown:
+        yield f"   ... and {more} that gained less: --json"
+    yield ""
+    yield from bottom
 
 
-def _shown(report: Report) -> list[Mapping[str, Any]]:
+def _said(verdict: Mapping[str, Any]) -> str:
+    return f"{verdict['kind']}, confidence {verdict['confidence']}"
+
+
+def _bottom(report: Report, width: int) -> Iterator[str]:
+    for number, line in enumerate(report["ruled_out"]):
+        yield from _wrapped(
+            f"{'           ' if number else 'ruled out: '}{line}", width
+        )
+    yield from _wrapped(f"next:      {report['next']}", width, 11)
+
+
+def _ranked(report: Report) -> list[Suspect]:
     """Return the suspects for the screen, the one of the verdict first."""
     first = report["verdict"]["suspect"]
     suspects = list(report["suspects"])
@@ -54,48 +73,81 @@ def _shown(report: Report) -> list[Mapping[str, Any]]:
         suspects.insert(0, suspects.pop(first))
     elif report["verdict"]["kind"] in ("plateau", "nothing-grows"):
         return []
-    return suspects[:MOST_SUSPECTS]
+    return suspects
 
 
 def _suspect(
-    place: int, suspect: Mapping[str, Any], per: str, look: Look, width: int
+    place: int, suspect: Suspect, per: str, look: Look, width: int
 ) -> Iterator[str]:
-    kind = visible(suspect["type"])
-    also = ", ".join(visible(name) for name in suspect["also"])
-    counts = _series(suspect)
-    head = f"{place}. {kind}  {counts}  {bytes_rate(suspect, per)}"
-    yield look.strong(middle_cut(head, width))
+    head = f"{place}. {visible(suspect['type'])}  {_series(suspect)}"
+    yield look.strong(middle_cut(f"{head}  {bytes_rate(suspect, per)}", width))
+    holder = suspect["holder"]
     if suspect["orphan"]:
-        yield (
-            f"   holder: none: no referrer, reference count "
-            f"{suspect['excess_references']} higher than known: C keeps it"
+        excess = suspect["excess_references"]
+        yield from _told(
+            "held by",
+            f"nothing: no referrer, but {excess} in its reference count",
+            width,
         )
-    elif suspect["holder"]:
-        text = f"   holder: {visible(suspect['holder'], longest=_LONGEST)}"
-        if suspect["holder_type"]:
-            text += f" ({visible(suspect['holder_type'])})"
-        yield from _wrapped(text, width, indent=11)
-    yield from _wrapped(
-        f"   path:   {visible(suspect['path'], longest=_LONGEST)}", width, indent=11
-    )
-    if also:
-        yield from _wrapped(f"   also:   {also}", width, indent=11)
+    elif holder:
+        kind = f" ({suspect['holder_type']})" if suspect["holder_type"] else ""
+        yield from _told("held by", f"{holder}{kind}", width)
+    if not holder or not suspect["path"].startswith(holder):
+        yield from _told("path", suspect["path"], width)
+    if suspect["waits_in"]:
+        yield from _told("waits in", suspect["waits_in"], width)
+    contents = _contents(suspect)
+    if contents:
+        yield from _told("objects", contents, width)
+    if suspect["n_echoes"]:
+        yield from (
+            _told(
+                "in step",
+                f"{suspect['echoes'][0]} and {suspect['n_echoes']} more",
+                width,
+            )
+            if suspect["n_echoes"] > 1
+            else _told("in step", suspect["echoes"][0], width)
+        )
     if suspect["levels_off"]:
-        yield "   levels off: a cache that fills looks like this"
+        yield from _told("shape", "levels off, as a cache does that fills", width)
 
 
-def _series(suspect: Mapping[str, Any]) -> str:
+def _contents(suspect: Suspect) -> str:
+    """Return what each object of a suspect brings with it, the heaviest first."""
+    gained = suspect["counts"][-1] - suspect["counts"][0]
+    parts = []
+    for content in suspect["contents"]:
+        each = content["gained"] / max(gained, 1)
+        if content["type"] != suspect["type"] and each >= 0.5:
+            size = human_bytes(content["gained_bytes"] / max(gained, 1))
+            parts.append(f"{each:.3g} {content['type']} ({size})")
+    del parts[_MOST_CONTENTS:]
+    return f"each with {', '.join(parts)}" if parts else ""
+
+
+def _series(suspect: Suspect) -> str:
     if suspect["grows"] == "size":
-        return (
-            f"{human_bytes(suspect['bytes'][0])} -> {human_bytes(suspect['bytes'][-1])}"
-        )
+        sizes = suspect["bytes"]
+        return f"{human_bytes(sizes[0])} -> {human_bytes(sizes[-1])}"
     shown = [human_count(value) for value in suspect["counts"]]
     if len(shown) > _MOST_ROUNDS:
         shown = [*shown[:2], "...", *shown[-2:]]
     return " -> ".join(shown)
 
 
-def _wrapped(text: str, width: int, *, indent: int = 11) -> list[str]:
+def _told(label: str, text: str, width: int) -> Iterator[str]:
+    """Yield one labelled fact; of a long one the beginning and the end."""
+    found = _wrapped(f"   {label}:".ljust(_INDENT) + " " + text, width, _INDENT + 1)
+    if len(found) > _MOST_LINES_OF_ONE:
+        found = [*found[:2], " " * (_INDENT + 1) + "...", found[-1]]
+    yield from found
+
+
+def _wrapped(text: str, width: int, indent: int = 11) -> list[str]:
     return textwrap.wrap(
-        text, width - 1, subsequent_indent=" " * indent, break_on_hyphens=False
+        visible(text, longest=_LONGEST),
+        width - 1,
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
     )
