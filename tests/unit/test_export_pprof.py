@@ -67,8 +67,8 @@ def test_a_frame_names_its_function_and_variable(place: Path):
     stacks = [sample.stack for sample in exported(worker(), place).samples]
 
     assert (
-        'sync() at worker.py:41 local "out" -> list',
-        "greenlet -> sync() at worker.py:41",
+        'sync() at worker.py local "out" -> list',
+        "greenlet -> sync() at worker.py",
         "greenlet",
     ) in stacks
 

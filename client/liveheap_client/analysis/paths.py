@@ -111,17 +111,25 @@ class PathNodes:
         return text if named else f"{text} -> {kind}"
 
     def step_text(self, path: int) -> str:
-        """Return the last step of a path as one line, with what it starts from."""
+        """Return the last step of a path as one line, with what it starts from.
+
+        A frame's line is left out: it is another one in the next snapshot.
+        """
         kind = self._type_at(path)
         above = int(self.parent[path])
         if above < 0:
             module = self.label_kind[path] == Group.MODULE
             return f"{'module ' if module else ''}{self._group_text(path)}"
         piece, ends_with_type = self._piece(path)
+        frame = self.graph.frames.get(int(self.example[path]))
+        if frame is not None:
+            piece = piece.removesuffix(f":{frame.line}")
+        holder = self._type_at(above)
         frame = self.graph.frames.get(int(self.example[above]))
-        holder = self._type_at(above) if frame is None else frame.text()
         if self.parent[above] < 0:
             holder = self._group_text(above)
+        elif frame is not None:
+            holder = frame.text().removesuffix(f":{frame.line}")
         named = ends_with_type or not kind
         return f"{holder}{piece}" if named else f"{holder}{piece} -> {kind}"
 

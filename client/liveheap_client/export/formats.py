@@ -3,6 +3,7 @@
 from liveheap_client.export.base import Exporter
 from liveheap_client.export.dot import DotExporter
 from liveheap_client.export.heapsnapshot import HeapsnapshotExporter
+from liveheap_client.export.parquet import ParquetExporter
 from liveheap_client.export.pprof import PprofExporter
 
 
@@ -12,4 +13,6 @@ def exporter(name: str, *, type_name: str | None = None) -> Exporter:
         return HeapsnapshotExporter()
     if name == "pprof":
         return PprofExporter()
+    if name == "parquet":
+        return ParquetExporter()
     return DotExporter(type_name)

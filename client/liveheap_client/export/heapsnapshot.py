@@ -345,7 +345,7 @@ class _NodeNames:
         """Name code objects, the functions made of them, and frames."""
         graph = self._graph
         for node, code in graph.code_by_node.items():
-            text = f"{code.qualname}() at {code.basename}:{code.first_line}"
+            text = f"{code.qualname}() at {code.short_filename}:{code.first_line}"
             self._set(node, NodeKind.CODE, text)
         internal = graph.edge_kind & (OWNS - 1) == EdgeKind.INTERNAL
         is_code = self.kind == NodeKind.CODE

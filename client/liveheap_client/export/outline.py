@@ -45,7 +45,7 @@ class Outline:
     ) -> None:
         self.graph = graph
         self.paths = paths
-        self.whole = _wholes(graph)
+        self.whole = wholes(graph)
         self.whole[hidden_nodes(graph, paths)[self.whole]] = OUT
         own_nodes = np.arange(graph.n_nodes, dtype=np.int32)
         stands = self.whole == own_nodes
@@ -103,7 +103,7 @@ def owning(graph: HeapGraph, edges: NDArray[np.uint32]) -> NDArray[np.bool_]:
     return owns
 
 
-def _wholes(graph: HeapGraph) -> NDArray[np.int32]:
+def wholes(graph: HeapGraph) -> NDArray[np.int32]:
     """Return for each node the one that it is a part of.
 
     Two dicts that are each other's `__dict__` are both wholes.
