@@ -384,6 +384,10 @@ run_phases(struct walk *walk)
     if (!walk_failed(walk)) {
         sweep(walk);
     }
+    if (!walk_failed(walk) && (walk->request->flags & WALK_POOLS) != 0) {
+        blocks_reach_unvisited(walk);
+        drain(walk);
+    }
     begin_phase(walk, WALK_PHASE_NAMES);
     if (!walk_failed(walk)) {
         if (walk->visitor->wants_names) {

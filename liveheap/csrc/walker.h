@@ -73,6 +73,7 @@ struct walk_status {
 
 /* Bits of walk_request.flags. */
 #define WALK_EXPOSE 1u /* ask greenlets for their frames: in a child only */
+#define WALK_POOLS 2u  /* pymalloc may be in use: its pools are read */
 
 #define WALK_MAX_OWN_THREADS 64
 #define WALK_MAX_SIZED 16

@@ -99,6 +99,16 @@ read_options(struct walk_request *request, PyObject *options)
     return truth < 0 ? -1 : 0;
 }
 
+/* Objects have an allocator of their own, unless PYTHONMALLOC says malloc. */
+static bool
+has_pools(void)
+{
+    PyMemAllocatorEx objects, raw;
+    PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &objects);
+    PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
+    return objects.malloc != raw.malloc;
+}
+
 int
 walk_prepare(struct walk_request *request, PyObject *options)
 {
@@ -114,6 +124,7 @@ walk_prepare(struct walk_request *request, PyObject *options)
         request->deque = walk_find_type("collections", "deque");
     }
     find_greenlet(request);
+    request->flags |= has_pools() ? WALK_POOLS : 0;
     sizes_prepare(request);
     return 0;
 }

@@ -378,6 +378,12 @@ make_entry(struct walk *walk, PyTypeObject *type, size_t place)
     return entry;
 }
 
+bool
+types_is_known(const struct walk *walk, const PyTypeObject *type)
+{
+    return walk->type_index[type_place(walk, type)] != 0;
+}
+
 struct type_entry *
 types_find(struct walk *walk, PyTypeObject *type)
 {

@@ -132,6 +132,9 @@ bool layouts_is_interpreters_own(PyTypeObject *type);
 /* The entry of a type, made if missing; NULL when the table is full. */
 struct type_entry *types_find(struct walk *walk, PyTypeObject *type);
 
+/* Whether an address is that of a type whose objects the walk has met. */
+bool types_is_known(const struct walk *walk, const PyTypeObject *type);
+
 /* The text of __module__ of a class, or NULL; borrowed. */
 PyObject *types_module(const struct walk *walk, PyTypeObject *type);
 

@@ -1,0 +1,116 @@
+"""Objects that no list and no reference leads to are found in the allocator's pools.
+
+A reference taken here through ctypes and never given back is what a faulty extension
+does. Under PYTHONMALLOC=malloc there are no pools, and nothing to find.
+"""
+
+import ctypes
+import os
+from dataclasses import dataclass
+
+import pytest
+import stream
+import walks
+
+N = 700
+take = ctypes.pythonapi.Py_IncRef
+take.argtypes = [ctypes.py_object]
+take.restype = None
+give_back = ctypes.pythonapi.Py_DecRef
+give_back.argtypes = [ctypes.py_object]
+give_back.restype = None
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("PYTHONMALLOC", "pymalloc") != "pymalloc",
+    reason="needs pymalloc",
+)
+
+
+def leaked_tuple(number):
+    """Return what the collector drops from its lists at its first look."""
+    return (float(number), f"in a tuple {number}")
+
+
+MAKERS = [
+    ("str", lambda number: f"leaked {number}"),
+    ("str", lambda number: f"größer {number}"),
+    ("bytes", lambda number: b"leaked %d" % number),
+    ("int", lambda number: number + 10**30),
+    ("float", lambda number: number + 0.5),
+    ("tuple", leaked_tuple),
+]
+
+
+def leak(make):
+    """Keep N objects by their counts alone, and return their addresses."""
+    addresses = []
+    for number in range(N):
+        obj = make(number)
+        take(obj)
+        addresses.append(id(obj))
+        del obj
+    return addresses
+
+
+def release(addresses):
+    for address in addresses:
+        give_back(ctypes.cast(address, ctypes.py_object).value)
+
+
+@dataclass
+class Leaked:
+    """One walk, in which all kinds are leaked and half of the last str are freed."""
+
+    graph: stream.Graph
+    addresses: list[list[int]]
+    freed: list[int]
+
+
+@pytest.fixture(scope="module")
+def leaked():
+    addresses = [leak(make) for _, make in MAKERS]
+    freed = leak(lambda number: f"freed {number}")
+    release(freed)
+    yield Leaked(walks.graph_child(), addresses, freed)
+    for some in addresses:
+        release(some)
+
+
+def test_what_only_a_leaked_reference_keeps_is_in_the_graph(leaked):
+    nodes = leaked.graph.nodes
+    for (kind, _), addresses in zip(MAKERS, leaked.addresses, strict=True):
+        found = [nodes.get(address) for address in addresses]
+        assert all(found), kind
+        assert {node.type.name for node in found} == {kind}
+        assert {node.refcount for node in found} == {1}
+
+
+def tuple_parts(leaked, address):
+    return leaked.graph.nodes[address].targets()
+
+
+def test_nothing_refers_to_it_but_it_refers(leaked):
+    parts = {part for one in leaked.addresses[-1] for part in tuple_parts(leaked, one)}
+    every = set().union(*leaked.addresses)
+    assert not every & set(leaked.graph.targets)
+    assert len(parts) == 2 * N
+
+
+def test_nearly_nothing_else_is_without_a_referrer(leaked):
+    graph = leaked.graph
+    known = set(graph.targets).union(*leaked.addresses)
+    for root in graph.roots:
+        known.update(root.targets)
+    alone = [
+        graph.nodes[address].type.name
+        for address in set(graph.nodes) - known
+        if graph.nodes[address].type
+    ]
+    assert sum(name in {"str", "bytes", "int", "float"} for name in alone) < 50
+
+
+def test_what_was_freed_is_found_no_more(leaked):
+    graph = leaked.graph
+    alone = set(graph.nodes) - set(graph.targets)
+    # Its memory may by now be somebody's who is alone for a reason.
+    assert len(alone & set(leaked.freed)) < N // 20
