@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from liveheap_client.quantities import human_bytes, human_count, human_seconds
+from liveheap_client.render.escape import visible
 from liveheap_client.render.flags import reservations
+from liveheap_client.render.table import middle_cut
 from liveheap_client.report.markup import Markup, tag
 from liveheap_client.report.suspects import Axis
 from liveheap_client.report.tables import Column, table
 
 Rounds = Sequence[Mapping[str, Any]]
 MOST_NAMED = 4
+LONGEST_NAME = 80
 
 _COLUMNS = (
     Column("File", code=True),
@@ -39,7 +42,8 @@ def worker(rounds: Rounds) -> str:
     if len(known) > 1:
         return f"{len(known)} different processes"
     program, pid = rounds[-1].get("program"), rounds[-1].get("pid")
-    name = program if isinstance(program, str) and program else "a worker"
+    known_name = isinstance(program, str) and program
+    name = middle_cut(visible(program), LONGEST_NAME) if known_name else "a worker"
     return f"{name}, pid {pid}" if isinstance(pid, int) else name
 
 

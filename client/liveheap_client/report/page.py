@@ -25,6 +25,8 @@ from liveheap_client.report.facts import axis, facts, rounds_table, weaknesses, 
 from liveheap_client.report.headline import Headline, headline
 from liveheap_client.report.markup import Markup, asset, raw, tag
 
+LONG_SENTENCE = 200
+
 Facts = Mapping[str, Any]
 
 
@@ -92,7 +94,7 @@ def _banner(material: Material, top: Headline) -> Markup:
         "header",
         tag("p", "liveheap report", class_="brand"),
         tag("p", top.word, class_=f"word {top.mood}"),
-        tag("h1", top.sentence),
+        tag("h1", top.sentence, class_=_size_of(top.sentence)),
         tag("p", top.more, class_="more"),
         facts(material.rounds),
         tag("ul", [tag("li", note) for note in notes], class_="notes")
@@ -100,6 +102,10 @@ def _banner(material: Material, top: Headline) -> Markup:
         else None,
         _conclusion(growth) if growth else None,
     )
+
+
+def _size_of(sentence: str) -> str | None:
+    return "long" if len(sentence) > LONG_SENTENCE else None
 
 
 def _conclusion(growth: Facts) -> Markup:

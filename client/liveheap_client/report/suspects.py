@@ -13,6 +13,7 @@ from liveheap_client.report.picture import picture
 
 MOST_CARDS = 6
 MOST_BOXES = 36
+FEW = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,9 @@ def _path(path: str) -> Markup:
 
 
 def _rate(suspect: Mapping[str, Any], per: str) -> str:
-    objects = round(float(suspect["growth_per_round"]), 1)
-    count = human_count(int(objects) if objects == int(objects) else objects)
+    objects = float(suspect["growth_per_round"])
+    fraction = abs(objects) < FEW and objects % 1
+    count = human_count(round(objects, 1) if fraction else round(objects))
     size = human_bytes(float(suspect["bytes_per_round"]))
     what = "items" if suspect["grows"] == "length" else "objects"
     text = f"{signed(count)} {what} and {signed(size)} a round"
