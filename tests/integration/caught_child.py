@@ -19,7 +19,7 @@ from spawn import eventually
 
 BALLAST = 200_000
 """What to give the worker gevent_leak, so that there is a middle to be caught in."""
-ATTEMPTS = 5
+ATTEMPTS = 10
 
 
 @dataclass

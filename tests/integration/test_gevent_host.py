@@ -37,22 +37,3 @@ def test_twenty_letters_are_found_in_the_locals_of_twenty_greenlets(
     assert "Letter  x20" in tree
     assert "write_letter" in tree
     assert "letter" in tree
-
-
-def test_sessions_leave_one_hub_and_the_threads_as_they_were(worker: Worker) -> None:
-    def threads() -> int:
-        return len(list(Path(f"/proc/{worker.pid}/task").iterdir()))
-
-    before = threads()
-    for _ in range(10):
-        liveheap("gc", worker.pid, env=worker.environ, expect=None)
-        liveheap("histogram", worker.pid, env=worker.environ)
-
-    rows = liveheap("histogram", worker.pid, "--json", env=worker.environ).stdout
-    hubs = (
-        [row for row in json.loads(rows) if row.get("name") == "Hub"]
-        if (isinstance(json.loads(rows), list))
-        else []
-    )
-    assert all(row["count"] == 1 for row in hubs)
-    assert threads() <= before + 1
