@@ -65,6 +65,7 @@ class Worker:
     ready_fd: int
     end_signal: int | None = None
     said: bytes = field(default=b"")
+    hung: str = ""
 
     @property
     def pid(self) -> int:
@@ -106,7 +107,10 @@ class Worker:
         self.wait_until_ready()
 
     def end(self) -> int:
-        """Close the worker's input; wait for it or kill it; return its exit code."""
+        """Close the worker's input; wait for it or kill it; return its exit code.
+
+        Where it hung is kept, and fails the test in the end.
+        """
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
@@ -115,6 +119,7 @@ class Worker:
         try:
             return self.process.wait(END_DEADLINE_S)
         except subprocess.TimeoutExpired:
+            self.hung = where_threads_are(self.pid)
             return self.kill()
 
     def kill(self) -> int:
@@ -194,7 +199,11 @@ class Stage:
         return worker
 
     def close(self) -> None:
-        """End every worker, then whatever is left of the process groups they led."""
+        """End every worker, then whatever is left of the process groups they led.
+
+        Raises:
+            AssertionError: one did not end by itself.
+        """
         try:
             for worker in self.workers:
                 worker.end()
@@ -202,6 +211,9 @@ class Stage:
                 os.close(worker.ready_fd)
         finally:
             shutil.rmtree(self.directory, ignore_errors=True)
+        hung = [worker for worker in self.workers if worker.hung]
+        where = "\n".join(f"{worker.process.args}\n{worker.hung}" for worker in hung)
+        assert not hung, f"not ended within {END_DEADLINE_S} s: {where}"
 
     def report(self) -> Iterator[tuple[str, str]]:
         """Yield a title and the standard error of each worker that said something."""
@@ -223,6 +235,17 @@ def read_until_ready(fd: int) -> bytes:
             break
         said += piece
     return said
+
+
+def where_threads_are(pid: int) -> str:
+    """Return a line for each thread of a process: its state, and where it waits."""
+    lines = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            where = [(task / name).read_text().strip() for name in ("wchan", "syscall")]
+            lines.append(" ".join((task.name, state, *where)))
+    return "\n".join(lines)
 
 
 def kill_group(leader: int) -> None:

@@ -1,5 +1,6 @@
 """Start gunicorn with gevent workers that serve workers/gunicorn_app.py."""
 
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -7,7 +8,6 @@ from dataclasses import dataclass
 
 from command_line import MODULE
 from spawn import WORKERS, Stage, Worker
-from ssh_server import free_port
 
 TIMEOUT_S = 5
 WITH_AGENT_IN_THE_MASTER = (*MODULE, "run", "--")
@@ -37,18 +37,20 @@ def start_site(
     env: dict[str, str] | None = None,
 ) -> Site:
     """Start a site and wait until the agent of each of its workers listens."""
-    port = free_port()
     master = stage.spawn_command(
         [
             *(*through, sys.executable, "-m", "gunicorn", "gunicorn_app:app"),
             *("--chdir", str(WORKERS), "--worker-class", "gevent"),
             *("--workers", str(workers), "--timeout", str(TIMEOUT_S)),
-            *("--bind", f"127.0.0.1:{port}"),
+            *("--bind", "127.0.0.1:0"),
         ],
         env={"BALLAST": str(ballast), **(env or {})},
         end_signal=signal.SIGQUIT,
     )
-    return Site(master, next_workers(master, workers, said=master.said), port)
+    pids = next_workers(master, workers, said=master.said)
+    listening = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", master.stderr)
+    assert listening, master.stderr
+    return Site(master, pids, int(listening[1]))
 
 
 def next_workers(master: Worker, count: int, *, said: bytes = b"") -> list[int]:

@@ -13,6 +13,7 @@ FILE", so that `liveheap status box` goes through the user's ssh like any other 
 import contextlib
 import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -28,6 +29,10 @@ from spawn import WORKERS, eventually
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 NEEDS_SSHD = pytest.mark.skipif(
     SSHD is None and os.geteuid() != 0, reason="no sshd here, and not root to add one"
+)
+NEEDS_BASH = pytest.mark.skipif(
+    Path(pwd.getpwuid(os.getuid()).pw_shell).name != "bash",
+    reason="the login shell reads no .bashrc when it runs a command",
 )
 ATTEMPTS = 5
 

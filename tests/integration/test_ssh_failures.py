@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import liveheap, starting
 from spawn import Worker, eventually
-from ssh_server import NEEDS_SSHD, SshServer
+from ssh_server import NEEDS_BASH, NEEDS_SSHD, SshServer
 
 pytestmark = NEEDS_SSHD
 CANNOT_CONNECT = 3
@@ -114,6 +114,7 @@ def test_host_without_liveheap_gets_a_hint_how_to_name_it(
     assert "--remote-command" in done.stderr
 
 
+@NEEDS_BASH
 def test_noise_without_an_end_is_shown_and_given_up(
     server: SshServer, desk: dict[str, str]
 ) -> None:

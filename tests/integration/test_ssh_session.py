@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import liveheap
 from spawn import Worker
-from ssh_server import NEEDS_SSHD, SshServer, free_port
+from ssh_server import NEEDS_BASH, NEEDS_SSHD, SshServer, free_port
 
 pytestmark = NEEDS_SSHD
 
@@ -98,6 +98,7 @@ def test_a_second_command_reuses_the_first_ones_login(
     assert server.logins() == 1
 
 
+@NEEDS_BASH
 def test_noise_of_the_remote_shell_does_not_disturb(
     worker: Worker, server: SshServer, desk: dict[str, str]
 ) -> None:
