@@ -20,6 +20,7 @@ import time
 from collections.abc import Generator, Mapping
 from typing import Any
 
+from liveheap import memory
 from liveheap.commands.base import Command, Param, Piece, Step
 from liveheap.commands.collect import collect
 from liveheap.commands.context import Context, Outcome, Walk
@@ -92,6 +93,7 @@ def describe(facts: Mapping[str, Any]) -> dict[str, object]:
         "monotonic": time.monotonic(),
         "scope": "graph",
         "word": 8,
+        "memory": memory.footprint(),
     }
 
 

@@ -82,7 +82,7 @@ def clusters(matrix: Matrix, lookup: Lookup) -> list[Cluster]:
         groups.setdefault(holder if shared else (row,), []).append((row, growth))
     found = [_cluster(matrix, lookup, rows) for rows in groups.values()]
     found.sort(key=lambda c: (c.is_single, -c.gained_bytes))
-    return _without_echoes(lookup, _stacks_merged(matrix, found))
+    return _without_echoes(matrix, lookup, _stacks_merged(matrix, found))
 
 
 def _holder(matrix: Matrix, lookup: Lookup, row: int) -> int:
@@ -159,10 +159,14 @@ def _depth(matrix: Matrix, row: int) -> int:
     return int(matrix.depth[row]) if row >= 0 else 1 << 16
 
 
-def _without_echoes(lookup: Lookup, found: Sequence[Cluster]) -> list[Cluster]:
+def _without_echoes(
+    matrix: Matrix, lookup: Lookup, found: Sequence[Cluster]
+) -> list[Cluster]:
     kept: list[Cluster] = []
     for cluster in found:
-        first = next((one for one in kept if _echoes(lookup, cluster, one)), None)
+        first = next(
+            (one for one in kept if _echoes(matrix, lookup, cluster, one)), None
+        )
         if first is None:
             kept.append(cluster)
         else:
@@ -170,13 +174,21 @@ def _without_echoes(lookup: Lookup, found: Sequence[Cluster]) -> list[Cluster]:
     return kept
 
 
-def _echoes(lookup: Lookup, cluster: Cluster, first: Cluster) -> bool:
+def _echoes(matrix: Matrix, lookup: Lookup, cluster: Cluster, first: Cluster) -> bool:
     """Tell whether a cluster only goes along with another one, which weighs more."""
     return (
         cluster.gained_bytes <= ECHO_SHARE * first.gained_bytes
         and _in_step(cluster, first)
-        and lookup.refers(cluster.rows, first.tops)
+        and (
+            _is_part(matrix, cluster.holder, first.holder)
+            or lookup.refers(cluster.rows, first.tops)
+        )
     )
+
+
+def _is_part(matrix: Matrix, holder: int, whole: int) -> bool:
+    """Tell whether one holder hangs directly off the other: parts of one container."""
+    return holder >= 0 and whole >= 0 and int(matrix.parent[holder]) == whole
 
 
 def _in_step(cluster: Cluster, other: Cluster) -> bool:

@@ -11,8 +11,6 @@ from typing import Any
 
 from liveheap_client.analysis.graph import HeapGraph
 
-MEMORY_KEYS = ("rss", "descriptors", "sockets", "threads")
-
 
 @dataclass(frozen=True, slots=True)
 class RoundFacts:
@@ -40,14 +38,20 @@ class RoundFacts:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFacts:
-    """Where a round's memory is; `outside` is RSS less what the graph accounts for."""
+    """Where a round's memory is; `outside` is RSS less what the graph accounts for.
+
+    `pool_used` and `pool_free` are the bytes of Python's small-object allocator.
+    """
 
     rss: int | None
     graph: int
     outside: int | None
     descriptors: int | None
     sockets: int | None
-    threads: int | None
+    gc_enabled: bool | None
+    full_collections: int | None
+    pool_used: int | None
+    pool_free: int | None
 
 
 def round_facts(graph: HeapGraph, garbage_bytes: int) -> RoundFacts:
@@ -76,13 +80,17 @@ def memory_facts(graph: HeapGraph) -> MemoryFacts:
     size, rss = graph.facts["bytes"], graph.rss
     given = graph.header.get("memory")
     memory = given if isinstance(given, dict) else {}
+    enabled = memory.get("gc_enabled")
     return MemoryFacts(
         rss=rss,
         graph=size,
         outside=None if rss is None else rss - size,
         descriptors=_whole(memory, "descriptors"),
         sockets=_whole(memory, "sockets"),
-        threads=_whole(memory, "threads"),
+        gc_enabled=enabled if isinstance(enabled, bool) else None,
+        full_collections=_whole(memory, "full_collections"),
+        pool_used=_whole(graph.trailer, "pymalloc_used"),
+        pool_free=_whole(graph.trailer, "pymalloc_free"),
     )
 
 

@@ -64,16 +64,19 @@ class GrowthReport:
     more_suspects: int
     notes: tuple[str, ...]
 
-    def to_json(self, *, place: str = "FILES") -> dict[str, Any]:
+    def to_json(
+        self, *, newest: str = "FILE", target: str = "TARGET"
+    ) -> dict[str, Any]:
         """Return plain data: maps, lists, texts and numbers.
 
         Args:
-            place: what the next command is to be typed with: files, or a target.
+            newest: what to call the last round's file in the next command.
+            target: what to call the worker there.
         """
         data = asdict(self)
         data["verdict"]["sentence"] = sentence(data)
         data["ruled_out"] = ruled_out(data)
-        data["next"] = next_command(data, place)
+        data["next"] = next_command(data, newest=newest, target=target)
         return data
 
 
@@ -108,7 +111,10 @@ class Series:
         paths = PathNodes.of(graph)
         self._rounds.append(_sum_up(graph, paths))
         if len(self._rounds) > 1:
-            matrix = Matrix([one.table for one in self._rounds])
+            matrix = Matrix(
+                [one.table for one in self._rounds],
+                garbage_stays=self._rounds[-1].memory.gc_enabled is False,
+            )
             self._moving = matrix.moving()
             at, _ = moments(self._facts())
             describer = Describer(matrix, self._rounds[-1].table, paths, at)

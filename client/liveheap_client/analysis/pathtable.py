@@ -51,15 +51,19 @@ class PathTable:
     size: NDArray[np.int64]
     total: NDArray[np.int64]
     internal: NDArray[np.bool_]
+    garbage: NDArray[np.bool_]
 
     @classmethod
     def of(cls, paths: PathNodes) -> PathTable:
-        """Sum path nodes by key, but for liveheap's own and garbage."""
+        """Sum path nodes by key, but for liveheap's own.
+
+        Garbage is marked: it is no growth while a collector may come and take it.
+        """
         total = paths.bytes.astype(np.int64)
         for depth in range(int(paths.depth.max(initial=0)), 0, -1):
             level = np.flatnonzero(paths.depth == depth)
             np.add.at(total, paths.parent[level], total[level])
-        shown = np.flatnonzero(~paths.hidden & ~paths.garbage)
+        shown = np.flatnonzero(~paths.hidden)
         keys, first, place = np.unique(
             paths.key[shown], return_index=True, return_inverse=True
         )
@@ -84,6 +88,7 @@ class PathTable:
             size=summed(paths.bytes),
             total=summed(total),
             internal=internal,
+            garbage=paths.garbage[path],
         )
 
     def path_of(self, key: int) -> int:
@@ -95,10 +100,16 @@ class PathTable:
 
 
 class Matrix:
-    """Path nodes by key, rounds side by side."""
+    """Path nodes by key, rounds side by side.
 
-    def __init__(self, tables: Sequence[PathTable]) -> None:
-        self.key = np.unique(np.concatenate([table.key for table in tables]))
+    `internal` are the rows that are nobody's growth: the interpreter's, and garbage
+    unless `garbage_stays` because nobody collects.
+    """
+
+    def __init__(
+        self, tables: Sequence[PathTable], *, garbage_stays: bool = False
+    ) -> None:
+        self.key = _distinct([table.key for table in tables])
         shape = (len(self.key), len(tables))
         self.count = np.zeros(shape, np.int64)
         self.length = np.zeros(shape, np.int64)
@@ -117,7 +128,8 @@ class Matrix:
             self.total[place, number] = table.total
             self.label[place] = table.label
             self.depth[place] = table.depth
-            self.internal[place] = table.internal
+            passes = table.internal | (table.garbage & (not garbage_stays))
+            self.internal[place] = passes
             above = np.searchsorted(self.key, table.parent_key)
             above = np.minimum(above, len(self.key) - 1)
             known = self.key[above] == table.parent_key
@@ -256,6 +268,15 @@ class Matrix:
             else:
                 kept.append(row)
         return kept
+
+
+def _distinct(keys: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """Return all keys once, in order; each round's are in order already."""
+    ordered = np.sort(np.concatenate(keys), kind="stable")
+    fresh = np.ones(len(ordered), np.bool_)
+    fresh[1:] = ordered[1:] != ordered[:-1]
+    distinct: NDArray[np.uint64] = ordered[fresh]
+    return distinct
 
 
 def _rises(values: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -45,6 +45,11 @@ class Code:
     node: int
 
     @property
+    def basename(self) -> str:
+        """The file's name without its directory."""
+        return self.filename.rpartition("/")[2]
+
+    @property
     def short_filename(self) -> str:
         """The file's name as its importers know it: no machine's directories.
 
@@ -54,7 +59,7 @@ class Code:
         installed = _INSTALLED.match(self.filename)
         if installed:
             return self.filename[installed.end() :]
-        return self.filename.rpartition("/")[2]
+        return self.basename
 
 
 @dataclass(frozen=True, slots=True)

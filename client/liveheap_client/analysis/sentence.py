@@ -7,6 +7,7 @@ what weakens it, what was ruled out, and the command to type next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from liveheap_client.quantities import human_bytes, human_count, human_seconds, signed
@@ -44,9 +45,17 @@ def bytes_rate(suspect: Mapping[str, Any], per: str) -> str:
 
 def _leak(report: Report) -> str:
     suspect = _suspect(report)
+    how = f"{_grown(report, suspect)}, {_intervals(report)}"
+    if suspect["garbage"]:
+        return (
+            f"Leak: cyclic garbage that nobody collects grew {how}; the collector is "
+            "off (gc.disable())."
+        )
+    if suspect["waits_in"] and not suspect["holder"]:
+        return f"Leak: more and more wait in {suspect['waits_in']}: {how}."
     place = suspect["holder"] or suspect["path"]
     kind = f" ({suspect['holder_type']})" if suspect["holder_type"] else ""
-    return f"Leak: {place}{kind} grew {_grown(report, suspect)}, {_intervals(report)}."
+    return f"Leak: {place}{kind} grew {how}."
 
 
 def _reference_leak(report: Report) -> str:
@@ -152,16 +161,23 @@ def ruled_out(report: Report) -> list[str]:
     return lines
 
 
-def next_command(report: Report, place: str) -> str:
-    """Return what to type next; `place` stands for the files or the target."""
+def next_command(report: Report, *, newest: str, target: str) -> str:
+    """Return what to type next.
+
+    Args:
+        report: what was found.
+        newest: the file of the last round, or the target where none was kept.
+        target: the worker.
+    """
     kind = report["verdict"]["kind"]
     suspect = _maybe_suspect(report)
     if kind == "undecided":
-        return f"liveheap leaks {place} --rounds 6"
-    if kind in ("plateau", "nothing-grows", "native"):
-        return f"liveheap leaks {place} --rounds 6 --interval 5m"
-    name = suspect["type"] if suspect else "socket"
-    return f"liveheap backrefs {name} {place}"
+        return f"liveheap leaks {quote(target)} --rounds 6"
+    if kind in ("plateau", "nothing-grows"):
+        return f"liveheap leaks {quote(target)} --rounds 6 --interval 5m"
+    if suspect is None:
+        return f"liveheap histogram {quote(newest)}"
+    return f"liveheap backrefs {quote(suspect['type'])} {quote(newest)}"
 
 
 def _suspect(report: Report) -> Mapping[str, Any]:

@@ -7,19 +7,21 @@ types and `echoes` the paths that only go along.
 
 `contents` is what the objects consist of, by type: what one gains with each of them.
 `waits_in` is where they are suspended, if they are greenlets, threads, tasks or
-coroutines.
+coroutines; `code` which function it is, if one is a function or calls one.
 
 `fingerprint` names the same leak in another worker, host or deploy: SHA-1 of the path
 as text, which has no addresses, values or directories, and here no line numbers either.
 
-`orphan` says that nothing holds it: its reference count is higher than the references
-to it that we know, by `excess_references`; then only C can be keeping it.
+`garbage` says that only the collector would free it, and that is switched off. `orphan`
+says that nothing holds it: its reference count is higher than the references to it that
+we know, by `excess_references`; then only C can be keeping it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +45,12 @@ MOST_HEAVY = 3
 LOOKED_INTO = 20
 EXAMPLES_COMPARED = 30
 MOST_EDGES_COMPARED = 32
+STEPS_TO_CODE = 4
 
 _TELLING = frozenset({"frame", "traceback", "coroutine", "generator"})
+_CALLING = frozenset(
+    {"function", "method", "functools.partial", "functools._lru_cache_wrapper"}
+)
 _WEAK = frozenset({"weakref.ReferenceType", "weakref.KeyedRef", "weakref.WeakMethod"})
 _LINE = re.compile(r"(?<=\.py):\d+")
 
@@ -73,6 +79,7 @@ class Suspect:
     holder_type: str | None
     orphan: bool
     excess_references: int
+    garbage: bool
     grows: str
     counts: tuple[int, ...]
     bytes: tuple[int, ...]
@@ -85,6 +92,7 @@ class Suspect:
     bytes_per_round: float
     levels_off: bool
     waits_in: str | None
+    code: str | None
     contents: tuple[Content, ...]
     retaining_path: tuple[str, ...]
     fingerprint: str
@@ -216,6 +224,7 @@ class Describer:
             holder_type=holder_type,
             orphan=orphan,
             excess_references=_excess(paths.graph, example) if orphan else 0,
+            garbage=bool(paths.garbage[path]),
             grows=cluster.growth.name.lower(),
             counts=tuple(counts),
             bytes=tuple(size),
@@ -228,6 +237,7 @@ class Describer:
             bytes_per_round=theil_sen(size).value,
             levels_off=levels_off(judged, at),
             waits_in=self._waits_in(example),
+            code=self._commonest_code(heaviest) if look_into else None,
             contents=self._contents(cluster) if look_into else (),
             retaining_path=tuple(self._retaining_path(heaviest)),
             fingerprint=hashlib.sha1(
@@ -297,6 +307,38 @@ class Describer:
             inner = waiting.coroutine_of(example)
             frames = [] if inner is None else waiting.chain(inner)
         return chain_text(frames) if frames else None
+
+    def _commonest_code(self, path: int) -> str | None:
+        """Return the function that most objects of a path are, or call."""
+        kind = self._paths.graph.type_name(int(self._paths.type[path]))
+        if kind not in _CALLING:
+            return None
+        members = np.flatnonzero(self._paths.node_path == path)
+        examples = members[:: max(len(members) // EXAMPLES_COMPARED, 1)]
+        found = Counter(filter(None, (self._code(int(node)) for node in examples)))
+        return found.most_common(1)[0][0] if found else None
+
+    def _code(self, example: int) -> str | None:
+        """Return the function that an object is, or calls; None if it is no such."""
+        graph = self._paths.graph
+        place = example
+        for _ in range(STEPS_TO_CODE):
+            if graph.type_name(int(graph.type[place])) not in _CALLING:
+                return None
+            edges = range(int(graph.row[place]), int(graph.row[place + 1]))
+            inner = None
+            for edge in edges:
+                target = int(graph.target[edge])
+                code = graph.code_by_node.get(target)
+                if code is not None:
+                    file = f"{code.short_filename}:{code.first_line}"
+                    return f"{code.qualname}() at {file}"
+                if graph.type_name(int(graph.type[target])) in _CALLING:
+                    inner = inner or target
+            if inner is None:
+                return None
+            place = inner
+        return None
 
     def _contents(self, cluster: Cluster) -> tuple[Content, ...]:
         """Return what a suspect gained, by type, the most bytes first."""

@@ -47,7 +47,7 @@ def lines(report: Report, *, look: Look) -> Iterator[str]:
         room -= len(block) + 1
         told += 1
     more = len(report["suspects"]) + report["more_suspects"] - told
-    if more > 0 and shown:
+    if more > 0 and told:
         yield f"   ... and {more} that gained less: --json"
     yield ""
     yield from bottom
@@ -89,26 +89,26 @@ def _suspect(
             f"nothing: no referrer, but {excess} in its reference count",
             width,
         )
+    elif suspect["garbage"]:
+        yield from _told(
+            "held by", "nothing: cyclic garbage, the collector is off", width
+        )
     elif holder:
         kind = f" ({suspect['holder_type']})" if suspect["holder_type"] else ""
         yield from _told("held by", f"{holder}{kind}", width)
     if not holder or not suspect["path"].startswith(holder):
         yield from _told("path", suspect["path"], width)
+    if suspect["code"]:
+        yield from _told("code", suspect["code"], width)
     if suspect["waits_in"]:
         yield from _told("waits in", suspect["waits_in"], width)
     contents = _contents(suspect)
     if contents:
         yield from _told("objects", contents, width)
     if suspect["n_echoes"]:
-        yield from (
-            _told(
-                "in step",
-                f"{suspect['echoes'][0]} and {suspect['n_echoes']} more",
-                width,
-            )
-            if suspect["n_echoes"] > 1
-            else _told("in step", suspect["echoes"][0], width)
-        )
+        others = suspect["n_echoes"] - 1
+        text = f"{suspect['echoes'][0]}{f', and {others} more' if others else ''}"
+        yield from _told("in step", text, width)
     if suspect["levels_off"]:
         yield from _told("shape", "levels off, as a cache does that fills", width)
 

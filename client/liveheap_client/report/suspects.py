@@ -28,13 +28,12 @@ class Axis:
 def carded(growth: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
     """Return the suspects that get a block, with their places in the list of all.
 
-    The verdict's own comes first; what only the interpreter holds gets none, for nobody
-    can act on it.
+    The verdict's own comes first.
     """
     chosen = growth["verdict"]["suspect"]
     numbered = list(enumerate(growth["suspects"], 1))
     numbered.sort(key=lambda one: one[0] - 1 != chosen)
-    return [one for one in numbered if not one[1]["internal"]][:MOST_CARDS]
+    return numbered[:MOST_CARDS]
 
 
 def card(

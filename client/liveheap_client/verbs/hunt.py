@@ -60,6 +60,13 @@ class Plan:
         """Return the worker to ask."""
         return self.places[0] if self.places else None
 
+    def words(self, kept: Path | None) -> dict[str, str]:
+        """Return what the next command calls the newest round and the worker."""
+        target = self.target or "TARGET"
+        if self.target is not None and is_snapshot(self.target):
+            return {"newest": str(self.places[-1]), "target": "TARGET"}
+        return {"newest": target if kept is None else str(kept), "target": target}
+
     def _refuse_live_options(self) -> None:
         """Raise UsageError if options that only a live worker heeds came with files."""
         names = [name for name, value in self.live.items() if value is not None]

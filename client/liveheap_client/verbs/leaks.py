@@ -48,7 +48,7 @@ def perform(
             talk_only=True,
         )
         found = hunt.run(plan.target, None if keep is None else Path(keep), args)
-    report = found.report().to_json(place=" ".join(places) or "TARGET")
+    report = found.report().to_json(**plan.words(desk.newest if keep else None))
     desk.names.update(str(row["type"]) for row in report["types"])
     if as_json:
         desk.terminal.show_json(report)

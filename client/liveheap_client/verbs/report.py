@@ -89,11 +89,7 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
 
 def conclusion(found: "Series", newest: Path) -> dict[str, Any]:
     """Return what the rounds tell, and what to type next: for a file, or a target."""
-    report = found.report()
-    data = report.to_json(place=newest.name)
-    if data["next"].startswith("liveheap leaks "):
-        data = report.to_json(place="TARGET")
-    return data
+    return found.report().to_json(newest=newest.name)
 
 
 VERB = Verb(
