@@ -22,15 +22,9 @@ from numpy.typing import NDArray
 
 from liveheap.snapshot.format import Tag
 from liveheap_client.analysis.graph import HeapGraph, NodeFlag
-from liveheap_client.analysis.labels import (
-    Label,
-    c_field_text,
-    edge_label,
-    label_text,
-    root_label,
-)
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.plan import NO_EDGE
+from liveheap_client.analysis.steps import edge_text, edges_to, object_text
 from liveheap_client.analysis.typenames import objects_of_type
 
 MOST_NODES = 2_000
@@ -157,7 +151,7 @@ class _Tree:
 
     def _referrers(self, members: NDArray[np.intp]) -> list[_Group]:
         """Return the groups that refer to `members`, the best first."""
-        edges = self._edges_to(members)
+        edges = edges_to(self._graph, members)
         graph = self._graph
         sources = np.searchsorted(graph.row, edges, side="right") - 1
         if self._hidden is not None:
@@ -182,17 +176,6 @@ class _Tree:
         ]
         groups.sort(key=lambda g: (-g.on_paths, -len(g.nodes), g.example))
         return groups
-
-    def _edges_to(self, members: NDArray[np.intp]) -> NDArray[np.uint32]:
-        """Return the owning edges whose targets are `members`."""
-        row, edge = self._graph.reverse
-        begin = row[members].astype(np.int64)
-        length = row[members + 1].astype(np.int64) - begin
-        total = int(length.sum())
-        skipped = np.repeat(np.cumsum(length) - length, length)
-        places = np.repeat(begin, length) + np.arange(total) - skipped
-        edges: NDArray[np.uint32] = edge[places]
-        return edges
 
     def _keys(
         self, edges: NDArray[np.uint32], sources: NDArray[np.intp]
@@ -244,40 +227,15 @@ class _Tree:
         first = int(nodes[0])
         root = graph.root_of(first)
         child = BackrefNode(
-            label=self._label(first),
+            label=object_text(graph, first),
             type=graph.type_name(int(graph.type[first])),
             count=len(nodes),
-            edge=self._edge_text(group.example),
+            edge=edge_text(graph, group.example),
             root=root is not None or bool(graph.flags[first] & NodeFlag.MODULE),
         )
         fresh = nodes[~self._met[nodes]]
         self._met[nodes] = True
         return child, fresh
-
-    def _edge_text(self, edge: int) -> str:
-        graph = self._graph
-        label = edge_label(graph, edge)
-        name = graph.name(int(graph.edge_name[edge]))
-        if label in (Label.ROOT, Label.INTERNAL):
-            return name or ("code" if label is Label.INTERNAL else "")
-        if label is Label.UNNAMED:
-            owner, held = graph.source(edge), int(graph.target[edge])
-            kinds = (graph.type_name(int(graph.type[node])) for node in (owner, held))
-            return c_field_text(*kinds)
-        return label_text(label, name).strip()
-
-    def _label(self, node: int) -> str:
-        graph = self._graph
-        root = graph.root_of(node)
-        if root is not None:
-            return root_label(root)
-        if graph.flags[node] & NodeFlag.MODULE:
-            return f"module {graph.module_by_node[node].name or '(unnamed)'}"
-        frame = graph.frames.get(node)
-        kind = graph.type_name(int(graph.type[node]))
-        if frame is None:
-            return kind
-        return frame.text() if graph.type[node] == 0 else f"{kind} {frame.text()}"
 
     def _unheld(self, members: NDArray[np.intp]) -> list[BackrefNode]:
         """Return the roots of members that nobody we see refers to."""

@@ -81,7 +81,7 @@ class Dominators:
 
         Parts are left out: they count with the node.
         """
-        row, child = self._rows
+        row, child = self.rows
         children = child[row[node + 1] : row[node + 2]]
         children = children[(self._flags[children] & _FOLDED == 0) | (node < 0)]
         largest = np.argsort(~self.retained[children], kind="stable")
@@ -89,7 +89,7 @@ class Dominators:
         return by_size
 
     @cached_property
-    def _rows(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    def rows(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """All nodes by their immediate dominators; row 0 is the super-root's."""
         counts = np.bincount(self.idom + 1, minlength=len(self.idom) + 1)
         row = np.zeros(len(counts) + 1, np.int64)

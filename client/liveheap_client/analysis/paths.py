@@ -145,7 +145,7 @@ class PathNodes:
             node = last if edge == NO_EDGE else self.graph.source(edge)
         lines = [self._first_line(node)]
         for target, edge in reversed(chain):
-            line = _MORE_STEPS if edge == NO_EDGE else self._step_line(target, edge)
+            line = _MORE_STEPS if edge == NO_EDGE else self.step_line(target, edge)
             if line:
                 lines.append(line)
         return lines
@@ -238,7 +238,7 @@ class PathNodes:
             return f'thread "{root.name}"'
         return f"{group} {root.number}"
 
-    def _step_line(self, node: int, edge: int) -> str:
+    def step_line(self, node: int, edge: int) -> str:
         """Return one step below the root; empty if it is a detail of Python."""
         graph = self.graph
         name = graph.name(int(graph.edge_name[edge]))

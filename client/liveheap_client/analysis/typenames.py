@@ -38,13 +38,13 @@ def objects_of_type(graph: HeapGraph, type_name: str) -> tuple[str, NDArray[np.i
         raise CommandError(
             "no-such-type",
             f"the snapshot has no object of a type {type_name!r}",
-            hint=_close(graph, type_name),
+            hint=close_names(graph, type_name),
         )
     names = {graph.type_name(int(number)) for number in np.unique(graph.type[objects])}
     return " | ".join(sorted(names)), objects
 
 
-def _close(graph: HeapGraph, type_name: str) -> str:
+def close_names(graph: HeapGraph, type_name: str) -> str:
     """Return a hint with the types whose own names are most like the one asked for.
 
     Case does not count, and of equally similar ones the more numerous comes first.
