@@ -1,5 +1,6 @@
 """What people are shown of dominators: trees, names, paths, objects, containers."""
 
+import itertools
 import sys
 
 import networkx
@@ -298,9 +299,7 @@ def test_every_path_is_a_way_through_the_graph_and_no_two_are_equal(
                 continue
             types = [int(step.rpartition("app.T")[2]) for step in path[1:]]
             assert types[-1] == node
-            assert all(
-                ways.has_edge(a, z) for a, z in zip(types, types[1:], strict=False)
-            )
+            assert all(ways.has_edge(a, z) for a, z in itertools.pairwise(types))
             assert len(set(types)) == len(types)
 
 
@@ -332,7 +331,7 @@ def test_a_list_of_many_links_has_paths_in_no_time() -> None:
     b = GraphBuilder()
     link = b.type("app", "Link", ["next"])
     nodes = [b.instance(link, [None]) for _ in range(20_000)]
-    for one, other in zip(nodes, nodes[1:], strict=False):
+    for one, other in itertools.pairwise(nodes):
         one.refs[0] = other
     b.module("app", {"HEAD": nodes[0], "LAST": b.list([nodes[-1]])})
     graph = decoded(b)
