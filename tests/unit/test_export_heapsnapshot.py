@@ -3,15 +3,19 @@
 import io
 import json
 import random
+import sys
 from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 import networkx
-import numpy as np
 import pytest
 from heapsnapshot_reader import HeapSnapshot, Node, read
 from stream_builder import GREENLET, INTERNAL, THREAD, C, GraphBuilder
+
+sys.path.append(str(Path(__file__).parents[1] / "exports"))
+
+import samples
 
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.export.heapsnapshot import HeapsnapshotExporter
@@ -20,18 +24,6 @@ from liveheap_client.export.heapsnapshot_file import (
     Strings,
     write,
 )
-
-# What EXPORTS says that DevTools' engine and memlab read as 352 bytes, `module app`
-# retaining all of them, the dict 280 and the instance 48.
-MINIMAL_NODES = [
-    [9, 0, 1, 0, 1, 0, 0],
-    [9, 1, 3, 0, 1, 0, 0],
-    [3, 2, 5, 72, 1, 0, 0],
-    [3, 3, 7, 232, 2, 0, 0],
-    [3, 4, 9, 48, 0, 0, 0],
-]
-MINIMAL_EDGES = [[1, 1, 7], [3, 2, 14], [2, 5, 21], [2, 6, 28], [1, 0, 28]]
-MINIMAL_STRINGS = ["", "(GC roots)", "module app", "dict", "app.Leaky", "CACHE", "k"]
 
 
 def exported(
@@ -51,19 +43,14 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out.heapsnapshot"
 
 
-def test_the_minimal_file_is_as_the_guide_has_it():
-    strings = Strings()
-    for text in MINIMAL_STRINGS:
-        strings.number(text)
-    file = io.StringIO()
-    nodes, edges = np.array(MINIMAL_NODES), np.array(MINIMAL_EDGES)
+def test_the_minimal_file_is_as_the_format_has_it(out: Path):
+    samples.write_minimal(out)
 
-    write(file, Contents(5, 5, iter([nodes[:2], nodes[2:]]), iter([edges]), strings))
+    written = json.loads(out.read_text())
 
-    written = json.loads(file.getvalue())
-    assert written["nodes"] == [*chain(*MINIMAL_NODES)]
-    assert written["edges"] == [*chain(*MINIMAL_EDGES)]
-    assert written["strings"] == MINIMAL_STRINGS
+    assert written["nodes"] == [*chain(*samples.MINIMAL_NODES)]
+    assert written["edges"] == [*chain(*samples.MINIMAL_EDGES)]
+    assert written["strings"] == samples.MINIMAL_STRINGS
     assert written["snapshot"]["node_count"] == 5
     assert written["snapshot"]["meta"]["node_types"][0][14] == "object shape"
     assert written["snapshot"]["meta"]["edge_types"][0] == [
@@ -151,17 +138,10 @@ def test_a_dict_of_attributes_is_its_object(out: Path):
 
 
 def test_an_unreachable_cycle_hangs_off_a_root_of_its_own(out: Path):
-    b = GraphBuilder()
-    node = b.type("app", "Node", [(INTERNAL, "__dict__")])
-    one, two = b.instance(node, [None]), b.instance(node, [None])
-    one.refs = [b.named_dict({"other": two})]
-    two.refs = [b.named_dict({"other": one})]
+    snapshot = exported(samples.cycle(), out)
 
-    snapshot = exported(b, out)
-
-    assert len(snapshot.named("app.Node")) == 2
-    assert snapshot.edges(snapshot.the("(unreachable)"))
     assert [node.size for node in snapshot.named("app.Node")] == [48 + 232] * 2
+    assert snapshot.edges(snapshot.the("(unreachable)"))
 
 
 def test_dicts_that_are_each_others_attributes_are_both_there(out: Path):
@@ -175,30 +155,15 @@ def test_dicts_that_are_each_others_attributes_are_both_there(out: Path):
 
 
 def test_a_size_beyond_32_bits_is_clamped(out: Path):
-    b = GraphBuilder()
-    b.root(C, [("held", b.leaf("array.array", (4 << 30) + 5))])
-
-    assert exported(b, out).the("array.array").size == 0xFFFF_FFFF
+    assert exported(samples.giant(), out).the("array.array").size == 0xFFFF_FFFF
 
 
 def test_names_survive_whatever_they_are_made_of(out: Path):
-    hostile = [
-        "Größe€𝄞",
-        'a"b\\c',
-        "\x1b[31m\n\x00",
-        "<script>",
-        "lone \udc80",
-        '"nodes":[',
-    ]
-    b = GraphBuilder()
-    kinds = [b.type("app", name) for name in [*hostile[:4], hostile[5], "x" * 10_000]]
-    b.root(C, [("held", b.list([b.instance(kind) for kind in kinds]))])
+    snapshot = exported(samples.names(), out)
 
-    snapshot = exported(b, out)
-
-    for name in [*hostile[:4], hostile[5]]:
+    for name in samples.HOSTILE:
         assert len(snapshot.named(f"app.{name}")) == 1
-    assert len(snapshot.the(("app." + "x" * 10_000)[:1024]).name) == 1024
+    assert len(snapshot.the(f"app.{samples.LONG}"[:1024]).name) == 1024
 
 
 def test_a_lone_surrogate_goes_through_as_its_escape():

@@ -1,0 +1,31 @@
+"""Values that nobody may see: 2,000 Leaked objects whose attributes, dict keys and bytes
+are made of the secret in argument 1, and as many more for each line on standard input.
+"""
+
+import sys
+
+import stage
+
+SECRET = sys.argv[1]
+
+
+class Leaked:
+    def __init__(self, number: int) -> None:
+        self.text = f"{SECRET}-{number}"
+        self.raw = self.text.encode()
+        self.by_text = {self.text: number, SECRET + "key": number}
+
+
+CACHE: list[Leaked] = []
+
+
+def leak() -> None:
+    CACHE.extend(Leaked(number) for number in range(2000))
+
+
+leak()
+stage.start_agent()
+stage.ready()
+for _ in sys.stdin.buffer:
+    leak()
+    stage.ready()
