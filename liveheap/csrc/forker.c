@@ -210,7 +210,7 @@ snapshot_start(PyObject *module, PyObject *args)
         Py_DECREF(self);
         return NULL;
     }
-    run.request.flags |= WALK_EXPOSE;
+    run.request.flags |= WALK_EXPOSE | (run.request.has_pools ? WALK_POOLS : 0);
     if (clone_and_run(self, &run) < 0) {
         Py_DECREF(self);
         return NULL;

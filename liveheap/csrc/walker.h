@@ -73,7 +73,7 @@ struct walk_status {
 
 /* Bits of walk_request.flags. */
 #define WALK_EXPOSE 1u /* ask greenlets for their frames: in a child only */
-#define WALK_POOLS 2u  /* pymalloc may be in use: its pools are read */
+#define WALK_POOLS 2u  /* read the allocator's pools: in a child only */
 
 #define WALK_MAX_OWN_THREADS 64
 #define WALK_MAX_SIZED 16
@@ -84,6 +84,8 @@ struct walk_request {
     uintptr_t opaque_type; /* a type whose C code is not to be called, or 0 */
     size_t n_own_threads;
     unsigned long own_threads[WALK_MAX_OWN_THREADS]; /* native ids */
+
+    bool has_pools; /* objects have pymalloc for an allocator */
 
     PyTypeObject *ndarray; /* of modules that are loaded, else NULL */
     PyTypeObject *greenlet;

@@ -16,22 +16,30 @@
  * Objects above 512 bytes are malloc's and stay unseen, as does everything where
  * PYTHONMALLOC says malloc or debug. Nothing here trusts a header: what it says is
  * only read within its own 16 KiB.
+ *
+ * For a child only: in a worker another thread may unmap what is about to be read. And
+ * only pages in memory are looked at: a look would fetch what was swapped out, and
+ * give page tables to what a library reserved and never used.
  */
 #define _GNU_SOURCE
 #include "walker_state.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define POOL_BYTES ((uintptr_t)16384)
 #define POOL_HEADER 48u
-#define UNIT 16u       /* of block sizes, and of addresses */
+#define UNIT 16u /* of block sizes, and of addresses */
 #define SIZE_CLASSES 32u
 #define MOST_RANGES ((size_t)1 << 16)
-#define SPARE_POOLS ((size_t)1024) /* where the room for them is mapped meanwhile */
+#define MOST_POOLS ((size_t)1 << 22) /* 64 GiB of them */
+#define SPARE_POOLS ((size_t)1024)   /* where the room for them is mapped meanwhile */
 #define POOL_WORDS (POOL_BYTES / UNIT / 64)
+#define PAGE_BYTES ((uintptr_t)4096)
+#define PAGES_AT_ONCE ((size_t)4096)
 
 /* As in Objects/obmalloc.c, which shows it to nobody. */
 struct small_pool {
@@ -50,8 +58,8 @@ struct small_pool {
 
 struct pool {
     uintptr_t base;
-    unsigned block;    /* bytes */
-    unsigned n_blocks; /* ever given out */
+    unsigned block;             /* bytes */
+    unsigned n_blocks;          /* ever given out */
     uint64_t freed[POOL_WORDS]; /* a bit for each block */
     uint64_t met[POOL_WORDS];   /* a bit for each unit of the pool */
 };
@@ -123,7 +131,7 @@ is_anonymous(struct text *text)
 }
 
 /* Fills `ranges` with begin and end of each, as many as it has room for, and returns
- * how many pools they have room for. */
+ * how many pools they have room for, as far as that matters. */
 static size_t
 list_ranges(struct vector *ranges)
 {
@@ -148,7 +156,7 @@ list_ranges(struct vector *ranges)
         }
     }
     (void)syscall(SYS_close, text.fd);
-    return most;
+    return most < MOST_POOLS ? most : MOST_POOLS;
 }
 
 /* ---- pools ---- */
@@ -286,6 +294,26 @@ reach_pool(struct walk *walk, const struct pool *pool)
 
 /* ---- the whole ---- */
 
+/* Adds the pools in [begin, end), which is whole pools, to the list. */
+static void
+list_pools_between(struct vector *pools, uintptr_t begin, uintptr_t end)
+{
+    unsigned char resident[PAGES_AT_ONCE];
+    uintptr_t step = PAGES_AT_ONCE * PAGE_BYTES;
+    for (uintptr_t at = begin; at < end; at += step) {
+        size_t length = end - at < step ? end - at : step;
+        if (mincore((void *)at, length, resident) < 0) {
+            continue;
+        }
+        for (size_t offset = 0; offset < length; offset += POOL_BYTES) {
+            if ((resident[offset / PAGE_BYTES] & 1) != 0 &&
+                pools->n < pools->capacity && is_pool(at + offset)) {
+                vector_push(pools, at + offset);
+            }
+        }
+    }
+}
+
 /* The walk's own mappings are among the ranges and go when it needs larger ones. So the
  * pools are listed first, into room made before, and only then is anything visited. */
 static void
@@ -299,12 +327,8 @@ list_pools(struct walk *walk, struct vector *pools)
         (void)list_ranges(&ranges);
     }
     for (size_t i = 0; i + 1 < ranges.n; i += 2) {
-        uintptr_t base = (ranges.items[i] + POOL_BYTES - 1) & ~(POOL_BYTES - 1);
-        for (; base + POOL_BYTES <= ranges.items[i + 1]; base += POOL_BYTES) {
-            if (pools->n < pools->capacity && is_pool(base)) {
-                vector_push(pools, base);
-            }
-        }
+        uintptr_t begin = (ranges.items[i] + POOL_BYTES - 1) & ~(POOL_BYTES - 1);
+        list_pools_between(pools, begin, ranges.items[i + 1] & ~(POOL_BYTES - 1));
     }
     vector_free(&ranges);
 }

@@ -124,7 +124,7 @@ walk_prepare(struct walk_request *request, PyObject *options)
         request->deque = walk_find_type("collections", "deque");
     }
     find_greenlet(request);
-    request->flags |= has_pools() ? WALK_POOLS : 0;
+    request->has_pools = has_pools();
     sizes_prepare(request);
     return 0;
 }
