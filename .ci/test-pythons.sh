@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Test every CPython found (see pythons.py), and 3.14 and 3.15 in a chroot where a root has
-# none of its own. Who is not root is told, and counts, what was not tested.   .ci/test-pythons.sh PYTHON 'VERSIONS TO LEAVE OUT'
+# none of its own. Who is not root is told what was not tested, and it counts as skipped.
+#   .ci/test-pythons.sh PYTHON 'VERSIONS TO LEAVE OUT'
 set -euo pipefail
 python=$1 leave_out=" $2 "
 found=$("$python" .ci/pythons.py)
