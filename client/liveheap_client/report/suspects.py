@@ -14,6 +14,8 @@ from liveheap_client.report.picture import picture
 MOST_CARDS = 6
 MOST_BOXES = 36
 FEW = 100
+LEAST_EACH = 0.5
+MOST_CONTENTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,18 @@ def _rate(suspect: Mapping[str, Any], per: str) -> str:
 
 
 def _more_facts(suspect: Mapping[str, Any]) -> Markup:
+    """Return what else is known; a fact that the analysis does not tell is left out."""
+    echoes, n_echoes = suspect.get("echoes") or (), suspect.get("n_echoes") or 0
+    more = f" and {n_echoes - 1} more" if n_echoes > 1 else ""
     known = [
         ("Holder", _holder(suspect)),
+        ("Waits in", suspect.get("waits_in")),
         ("Allocated at", suspect.get("alloc")),
         ("Task", suspect.get("task")),
-        ("Also grows there", ", ".join(suspect["also"])),
-        ("Shape", "levels off, as a cache does that fills" * suspect["levels_off"]),
+        ("Each with", _contents(suspect)),
+        ("Also grows there", ", ".join(suspect.get("also") or ())),
+        ("In step", f"{echoes[0]}{more}" if echoes else None),
+        ("Shape", suspect.get("levels_off") and "levels off, as a cache that fills"),
         ("Fingerprint", str(suspect["fingerprint"])[:12]),
     ]
     facts = [
@@ -109,6 +117,18 @@ def _more_facts(suspect: Mapping[str, Any]) -> Markup:
         if value
     ]
     return tag("dl", facts, class_="inline")
+
+
+def _contents(suspect: Mapping[str, Any]) -> str:
+    """Return what every object brings with it."""
+    gained = max(suspect["counts"][-1] - suspect["counts"][0], 1)
+    parts = []
+    for content in suspect.get("contents") or ():
+        each = content["gained"] / gained
+        if content["type"] != suspect["type"] and each >= LEAST_EACH:
+            size = human_bytes(content["gained_bytes"] / gained)
+            parts.append(f"{each:.3g} {content['type']} ({size})")
+    return ", ".join(parts[:MOST_CONTENTS])
 
 
 def _holder(suspect: Mapping[str, Any]) -> str | None:
