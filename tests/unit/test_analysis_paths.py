@@ -31,8 +31,12 @@ def paths_of(builder: GraphBuilder, **caps: int) -> PathNodes:
 
 def texts(paths: PathNodes) -> dict[str, int]:
     """Return the counts of the path nodes that have objects, by their texts."""
+    found = [paths.text(i) for i in range(len(paths))]
+    assert paths.texts() == found
     return {
-        paths.text(i): int(paths.count[i]) for i in range(len(paths)) if paths.count[i]
+        text: int(count)
+        for text, count in zip(found, paths.count, strict=True)
+        if count
     }
 
 

@@ -131,7 +131,7 @@ class _Tables:
         hidden = hidden_nodes(graph, paths)
         kind = self._kinds_of_nodes()
         kinds, root = _Words(_KINDS), _KINDS.index("root")
-        texts = _Words([paths.text(path) for path in range(len(paths))])
+        texts = _Words(paths.texts())
         for rows in _blocks(graph.n_nodes):
             node = np.arange(rows.start, rows.stop, dtype=np.int32)
             path = paths.node_path[rows]

@@ -74,6 +74,7 @@ class _Profile:
         self._graph = paths.graph
         self._strings = {"": 0}
         self._functions: dict[tuple[int, int, int], int] = {}
+        self._roots: dict[int, str] = {}
         self._stacks: dict[int, tuple[int, ...]] = {-1: ()}
 
     def pieces(self, notes: list[str], tell: Tell) -> Iterator[bytes]:
@@ -122,13 +123,19 @@ class _Profile:
     def _labels(self, path: int) -> bytes:
         above = self._paths.parent[path]
         kind = self._graph.type_name(int(self._paths.type[path])) if above >= 0 else ""
-        root = self._paths.step_text(int(self._paths.group[path]))
+        root = self._root(int(self._paths.group[path]))
         labels = {"type": kind, "root": root}
         return b"".join(
             message(3, number(1, self._string(key)) + number(2, self._string(value)))
             for key, value in labels.items()
             if value
         )
+
+    def _root(self, group: int) -> str:
+        text = self._roots.get(group)
+        if text is None:
+            text = self._roots[group] = self._paths.step_text(group)
+        return text
 
     def _function(self, path: int) -> int:
         graph, paths = self._graph, self._paths

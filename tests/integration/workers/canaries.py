@@ -1,5 +1,5 @@
-"""Values that nobody may see: 2,000 Leaked objects whose attributes, dict keys and bytes
-are made of the secret in argument 1, and as many more for each line on standard input.
+"""Values that nobody may see: 2,000 Leaked objects, and as many more for each line on
+standard input; their attributes, dict keys and bytes are made of argument 1, a secret.
 """
 
 import sys
