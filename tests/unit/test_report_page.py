@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stream_builder import GraphBuilder
+from stream_builder import INTERNAL, GraphBuilder
 from test_report_markup import HOSTILE
 
 from liveheap_client.analysis import portrait
@@ -85,7 +85,7 @@ def material(graphs: Sequence[HeapGraph]) -> Material:
         series.add(graph)
     growth = series.report().to_json() if len(graphs) > 1 else None
     shown = [suspect for _, suspect in carded(growth)] if growth else []
-    newest = portrait.of(graphs[-1], [(s["path"], s["type"]) for s in shown])
+    newest = portrait.of(graphs[-1], [suspect["path"] for suspect in shown])
     rounds = [portrait.round_of(g, f"{n}.liveheap") for n, g in enumerate(graphs)]
     return Material(
         rounds=rounds,
@@ -250,3 +250,19 @@ def test_the_script_s_brackets_and_texts_close() -> None:
             assert stack.pop() == mark
     assert stack == []
     assert script.count("`") % 2 == script.count('"') % 2 == 0
+
+
+def test_each_suspect_s_referrers_are_those_of_its_own_objects() -> None:
+    """A `__dict__` shares its owner's path and is no object of that path."""
+    builder = GraphBuilder()
+    kind = builder.type("app", "Row", [(INTERNAL, "__dict__")])
+    rows = [builder.instance(kind, [builder.named_dict({})]) for _ in range(7)]
+    builder.module(
+        "app", {"A": builder.list(rows), "B": builder.instance(kind, [None])}
+    )
+    graph = HeapGraph.decode([builder.stream()])
+    path = "app.A[*] -> app.Row"
+    tree = portrait.of(graph, [path]).backrefs[path]
+
+    assert (tree["label"], tree["count"]) == ("app.Row", 7)
+    assert [child["label"] for child in tree["children"]] == ["list"]

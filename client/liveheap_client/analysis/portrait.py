@@ -39,19 +39,20 @@ class Portrait:
     backrefs: Mapping[str, Mapping[str, Any]]
 
 
-def of(graph: HeapGraph, asked: Iterable[tuple[str, str]] = ()) -> Portrait:
+def of(graph: HeapGraph, asked: Iterable[str] = ()) -> Portrait:
     """Describe a graph.
 
     Args:
         graph: what to describe.
-        asked: paths as `PathNodes.text` writes them, each with the type at its end;
-            who refers to the objects of the first few is told.
+        asked: paths as `PathNodes.text` writes them; who refers to the objects of the
+            first few is told.
     """
     paths = PathNodes.of(graph)
     trees = {}
-    for text, kind in list(asked)[:MOST_TREES]:
-        objects = objects_of(paths, text, kind)
+    for text in list(asked)[:MOST_TREES]:
+        objects = objects_of(paths, text)
         if len(objects):
+            kind = graph.type_name(int(graph.type[objects[0]]))
             tree = backrefs.grow(
                 graph, paths, kind, objects, depth=TREE_DEPTH, limit=TREE_LIMIT
             )
@@ -78,13 +79,14 @@ def round_of(graph: HeapGraph, name: str) -> dict[str, Any]:
     return {**header, **trailer, **graph.facts, "complete": complete, "file": name}
 
 
-def objects_of(paths: PathNodes, text: str, kind: str) -> NDArray[np.intp]:
+def objects_of(paths: PathNodes, text: str) -> NDArray[np.intp]:
     """Return the objects of the path with this text; none if there is no such path."""
     graph = paths.graph
-    types = [number for number, info in enumerate(graph.types) if info.name == kind]
-    alike = np.isin(paths.type, types) & (paths.count > 0)
+    # Most paths' texts end with their type, and making all texts would take seconds.
+    types = [n for n, info in enumerate(graph.types) if text.endswith(f" {info.name}")]
+    alike = np.isin(paths.type, types or np.unique(paths.type)) & (paths.count > 0)
     wanted = [int(p) for p in np.flatnonzero(alike) if paths.text(int(p)) == text]
-    return np.flatnonzero(np.isin(paths.node_path, wanted))
+    return np.flatnonzero(np.isin(paths.node_path, wanted) & ~graph.dominators.parts)
 
 
 def _retained(paths: PathNodes) -> list[tuple[str, str, str, int, int]]:

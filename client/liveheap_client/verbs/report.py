@@ -72,7 +72,7 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
         progress.update(f"describing {paths[-1].name}")
         growth = conclusion(found, paths[-1]) if len(paths) > 1 else None
         shown = [suspect for _, suspect in carded(growth)] if growth else []
-        newest = portrait.of(graph, [(s["path"], s["type"]) for s in shown])
+        newest = portrait.of(graph, [suspect["path"] for suspect in shown])
     created = [moment(one) for one in rounds]
     if created != sorted(created):
         desk.terminal.say("note: give the oldest first; these are in another order")
