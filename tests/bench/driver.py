@@ -83,6 +83,7 @@ class Target:
             **self.do("end"),
             "seconds": seconds,
             "call_ms": trailer["pause_ns"] / 1e6,
+            "walk_s": trailer["walk_ns"] / 1e9,
             "nodes": trailer["nodes"],
             "edges": trailer["edges"],
             "raw_length": trailer["raw_length"],

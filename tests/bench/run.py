@@ -95,6 +95,7 @@ def aged_rows(plan: Plan) -> Iterator[Row]:
         yield engine_rows.rest_row(target, 2.0)
         paired = engine_rows.measure_pairs(target, plan.pairs)
         yield from engine_rows.pause_rows(paired, label)
+        yield engine_rows.timeline_row(paired, label)
         yield from engine_rows.walk_rows(paired, "aged")
         yield from guarded("growth rows", growth_rows.growth_rows(target, plan.objects))
         yield from engine_rows.rival_rows(target, paired, label)
