@@ -18,6 +18,7 @@ from pathlib import Path
 
 import agent_rows
 import completeness
+import dominator_rows
 import engine_rows
 import growth_rows
 import memory_rows
@@ -98,6 +99,8 @@ def aged_rows(plan: Plan) -> Iterator[Row]:
         yield engine_rows.timeline_row(paired, label)
         yield from engine_rows.walk_rows(paired, "aged")
         yield from guarded("growth rows", growth_rows.growth_rows(target, plan.objects))
+        rows = dominator_rows.dominator_rows(target, plan.objects)
+        yield from guarded("dominator rows", rows)
         yield from engine_rows.rival_rows(target, paired, label)
 
 
