@@ -13,7 +13,7 @@ SERVERS := openssh-server openssh-client
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
-.PHONY: demo test test-pythons lint engine pytest alone sanitize bench leakbench report-check clean
+.PHONY: demo test test-pythons lint engine pytest alone sanitize bench leakbench report-check export-check clean
 .NOTPARALLEL:
 
 demo:
@@ -71,6 +71,11 @@ leakbench: $(TEST)/.installed
 report-check: $(TEST)/.installed
 	@$(STEP) 'Chromium' .ci/system.sh chromium
 	$(TEST)/bin/python tests/bench/report.py --record
+
+# What other tools make of our exports; it installs them: node, go, Graphviz.
+export-check: $(TEST)/.installed
+	@$(STEP) 'consumers of exports' .ci/system.sh nodejs npm golang-go graphviz
+	$(TEST)/bin/python tests/exports/run.py --record
 
 clean:
 	rm -rf build .venv

@@ -118,6 +118,18 @@ def test_devtools_reads_the_minimal_file_to_the_byte(tmp_path: Path) -> None:
     assert retained["app.Leaky"] == 48
 
 
+def test_devtools_would_complain_of_what_it_cannot_reach(tmp_path: Path) -> None:
+    place = tmp_path / "broken.heapsnapshot"
+    samples.write_minimal(place)
+    text = place.read_text()
+    assert "3,2,14" in text
+    place.write_text(text.replace("3,2,14", "6,2,14"))
+
+    (complaint,) = devtools(place)["complaints"]
+
+    assert "3 nodes are unreachable" in complaint
+
+
 def test_devtools_bears_heaps_that_are_hard_to_export(tmp_path: Path) -> None:
     places = {name: tmp_path / f"{name}.heapsnapshot" for name in samples.TRAPS}
     for name, make in samples.TRAPS.items():
