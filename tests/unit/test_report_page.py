@@ -266,3 +266,17 @@ def test_each_suspect_s_referrers_are_those_of_its_own_objects() -> None:
 
     assert (tree["label"], tree["count"]) == ("app.Row", 7)
     assert [child["label"] for child in tree["children"]] == ["list"]
+
+
+def test_a_list_of_links_is_one_row_of_what_retains_most() -> None:
+    builder = GraphBuilder()
+    link = builder.type("app", "Link", ["next"])
+    node = None
+    for _ in range(200):
+        node = builder.instance(link, [node])
+    builder.module("app", {"HEAD": node})
+    rows = portrait.of(HeapGraph.decode([builder.stream()])).retained
+    links = [row for row in rows if row[1] == "app.Link"]
+
+    assert len(links) <= 2
+    assert links[0][-1] == 200 * 48

@@ -21,8 +21,8 @@ from liveheap_client.analysis.paths import PathNodes
 
 MOST_RETAINED = 100
 MOST_TREES = 8
-TREE_DEPTH = 8
-TREE_LIMIT = 4
+TREE_DEPTH = 7
+TREE_LIMIT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,14 @@ def objects_of(paths: PathNodes, text: str) -> NDArray[np.intp]:
 
 
 def _retained(paths: PathNodes) -> list[tuple[str, str, str, int, int]]:
-    """Return the objects that retain most, without roots, parts and liveheap's own."""
+    """Return the objects that retain most; of a long list of links only the first.
+
+    Roots, parts of objects and liveheap's own are left out.
+    """
     graph, dominators = paths.graph, paths.graph.dominators
     shown = (graph.record != Tag.ROOT) & ~dominators.parts
+    inner = dominators.idom >= 0
+    shown &= ~(inner & (paths.node_path[dominators.idom] == paths.node_path))
     own = paths.own_objects()
     if own is not None:
         shown &= ~own

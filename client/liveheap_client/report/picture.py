@@ -32,8 +32,9 @@ CHARACTER = 0.602 * FONT_SIZE
 LINE = 17
 PADDING = 9
 MARGIN = 8
-LONGEST_LABEL = 46
+LONGEST_LABEL = 40
 LONGEST_EDGE = 26
+FITTING = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def _svg(
         [_link(*one) for one in zip(placed.routes, graph.labels, strict=True)],
         [_node(*one) for one in zip(graph.drawn, boxes, placed.corners, strict=True)],
         xmlns="http://www.w3.org/2000/svg" if alone else None,
-        class_="picture",
+        class_="picture fits" if width <= FITTING else "picture",
         role="img",
         viewBox=f"0 0 {number(width)} {number(height)}",
         width=width,

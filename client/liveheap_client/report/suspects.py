@@ -12,7 +12,7 @@ from liveheap_client.report.markup import Markup, tag
 from liveheap_client.report.picture import picture
 
 MOST_CARDS = 6
-MOST_BOXES = 36
+MOST_BOXES = 24
 FEW = 100
 LEAST_EACH = 0.5
 MOST_CONTENTS = 3
