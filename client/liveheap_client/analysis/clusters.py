@@ -62,10 +62,19 @@ class Cluster:
     counts: NDArray[np.int64]
     bytes: NDArray[np.int64]
     echoes: list[int] = field(default_factory=list)
+    share: int | None = None
 
     @property
     def gained_bytes(self) -> int:
         return int(self.bytes[-1] - self.bytes[0])
+
+    @property
+    def gained_share(self) -> float:
+        """What it gained of the bytes that it alone keeps, as far as known."""
+        last = int(self.bytes[-1])
+        if self.share is None or last <= 0:
+            return float(self.gained_bytes)
+        return self.share * self.gained_bytes / last
 
     @property
     def is_single(self) -> bool:

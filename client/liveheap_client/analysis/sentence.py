@@ -118,6 +118,7 @@ def _undecided(report: Report) -> str:
     reasons = {
         "few-rounds": f"{n} round{'s' if n > 1 else ''} only, a verdict takes 4",
         "different-processes": "the rounds come from different processes",
+        "garbage": "cyclic garbage piles up, and no collection came to take it",
         "rises-without-a-path": "the heap grew, but no path of it in every round",
     }
     given = report["verdict"]["reasons"]
@@ -172,7 +173,8 @@ def next_command(report: Report, *, newest: str, target: str) -> str:
     kind = report["verdict"]["kind"]
     suspect = _maybe_suspect(report)
     if kind == "undecided":
-        return f"liveheap leaks {quote(target)} --rounds 6"
+        more = "--gc" if "garbage" in report["verdict"]["reasons"] else "--rounds 6"
+        return f"liveheap leaks {quote(target)} {more}"
     if kind in ("plateau", "nothing-grows"):
         return f"liveheap leaks {quote(target)} --rounds 6 --interval 5m"
     if suspect is None:

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from liveheap_client.analysis.clusters import Cluster, clusters
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.labels import Group
+from liveheap_client.analysis.leakshare import MOST_SHARES, leak_shares
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.pathtable import Growth, Matrix, PathTable
 from liveheap_client.analysis.plan import NO_EDGE
@@ -69,8 +70,10 @@ class Suspect:
     """A path that gained objects, items or bytes in every interval.
 
     `counts` are its objects in each round (its items, if `grows` is `length`), `bytes`
-    theirs and of all they alone lead to; `retaining_path` is how one of them is held in
-    the last round. Slopes are per hour where the rounds say when they were taken.
+    theirs and of all that is reached through them first. `leak_share` is what they
+    alone keep in the last round, parts that other suspects share divided among them;
+    `retaining_path` is how one of them is held then. Slopes are per hour where the
+    rounds say when they were taken.
     """
 
     path: str
@@ -83,6 +86,7 @@ class Suspect:
     grows: str
     counts: tuple[int, ...]
     bytes: tuple[int, ...]
+    leak_share: int | None
     slope: float
     slope_low: float
     slope_high: float
@@ -133,11 +137,24 @@ class Describer:
     def suspects(self) -> tuple[list[Suspect], int]:
         """Return the first suspects, and how many there are in all."""
         found = clusters(self._matrix, self)
+        self._weigh(found[:MOST_SHARES])
+        found.sort(key=lambda cluster: (cluster.is_single, -cluster.gained_share))
         described = [
             self._suspect(cluster, look_into=place < LOOKED_INTO)
             for place, cluster in enumerate(found[:MOST_SUSPECTS])
         ]
         return described, len(found)
+
+    def _weigh(self, found: Sequence[Cluster]) -> None:
+        """Find what each of some clusters alone keeps."""
+        members = [
+            [path for path in map(self._path, cluster.tops) if path >= 0]
+            for cluster in found
+        ]
+        if members:
+            shares = leak_shares(self._paths, members)
+            for cluster, share in zip(found, shares, strict=True):
+                cluster.share = round(share)
 
     def row_of_task(self, row: int) -> int:
         """Return the row of the tasks whose coroutines a row stands for, or -1."""
@@ -228,6 +245,7 @@ class Describer:
             grows=cluster.growth.name.lower(),
             counts=tuple(counts),
             bytes=tuple(size),
+            leak_share=cluster.share,
             slope=slope.value,
             slope_low=slope.low,
             slope_high=slope.high,

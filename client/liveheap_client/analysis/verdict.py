@@ -191,8 +191,22 @@ def _dies_down(series: Sequence[int]) -> bool:
     return sum(steps[-half:]) < 0.35 * sum(steps[:half])
 
 
+def _garbage_piles_up(evidence: Evidence) -> bool:
+    """Tell whether garbage grew in every interval, by more than what lives."""
+    garbage = [one.garbage_bytes for one in evidence.rounds]
+    gain = garbage[-1] - garbage[0]
+    live = evidence.live
+    return (
+        rises_throughout(garbage)
+        and gain > live[-1] - live[0]
+        and gain > FLAT * evidence.rounds[-1].bytes
+    )
+
+
 def _no_leak(evidence: Evidence) -> Verdict:
     live = evidence.live
+    if _garbage_piles_up(evidence):
+        return Verdict("undecided", "low", None, ("garbage",))
     later = live[len(live) // 2 :]
     slope = theil_sen(later).value
     filling = [s for s in evidence.suspects if s.levels_off]

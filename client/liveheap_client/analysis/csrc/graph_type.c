@@ -1,6 +1,7 @@
 #include "module.h"
 
 #include "dominators.h"
+#include "leakshare.h"
 #include "reverse.h"
 
 struct graph {
@@ -241,6 +242,49 @@ graph_dominators(PyObject *self, PyObject *Py_UNUSED(none))
 }
 
 static PyObject *
+shares_list(const double *shares, unsigned n)
+{
+    PyObject *list = PyList_New(n);
+    for (unsigned k = 0; list != NULL && k < n; k++) {
+        PyObject *share = PyFloat_FromDouble(shares[k]);
+        if (share == NULL) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SET_ITEM(list, k, share);
+    }
+    return list;
+}
+
+static PyObject *
+graph_leak_shares(PyObject *self, PyObject *args)
+{
+    const struct heapgraph *heap = ((struct graph *)self)->heap;
+    Py_buffer member, starts;
+    unsigned n;
+    if (!PyArg_ParseTuple(args, "y*y*I:leak_shares", &member, &starts, &n)) {
+        return NULL;
+    }
+    PyObject *list = NULL;
+    double shares[MAX_SHARES];
+    if ((size_t)member.len != heap->address.n || n > MAX_SHARES) {
+        PyErr_SetString(PyExc_ValueError, "a byte a node, and 64 suspects at most");
+    }
+    else {
+        int rc;
+        Py_BEGIN_ALLOW_THREADS
+        rc = leakshare_find(heap, member.buf, n, starts.buf, (size_t)starts.len / 4,
+                            shares);
+        Py_END_ALLOW_THREADS
+        list = rc < 0 ? raise_graph_error(state_of(Py_TYPE(self)), rc, "")
+                      : shares_list(shares, n);
+    }
+    PyBuffer_Release(&member);
+    PyBuffer_Release(&starts);
+    return list;
+}
+
+static PyObject *
 graph_search(PyObject *self, PyObject *args)
 {
     return paths_search(self, ((struct graph *)self)->heap, args);
@@ -277,6 +321,8 @@ static PyMethodDef graph_methods[] = {
     {"reverse", graph_reverse, METH_NOARGS, "reverse() -> (row, edge) Columns"},
     {"dominators", graph_dominators, METH_NOARGS,
      "dominators() -> (idom, retained, order) Columns"},
+    {"leak_shares", graph_leak_shares, METH_VARARGS,
+     "leak_shares(member, starts, n) -> [bytes], one for each suspect"},
     {NULL, NULL, 0, NULL},
 };
 
