@@ -14,6 +14,7 @@ import * as fs from 'node:fs';
   return {promise, resolve, reject};
 };
 
+// Of what it cannot reach the engine complains on the console, of the rest by an event.
 const complaints: string[] = [];
 const dispatcher = {
   sendEvent(name: string, data: unknown) {
@@ -22,6 +23,7 @@ const dispatcher = {
     }
   },
 };
+console.warn = console.error = (...words: unknown[]) => complaints.push(words.join(' '));
 
 async function load(path: string): Promise<any> {
   const loader: any = new Loader.HeapSnapshotLoader(dispatcher as any);
