@@ -109,6 +109,8 @@ class WalkOutcome:
     pause_ns: int
     walk_ns: int
     cpu_s: float
+    pool_used: int = 0
+    pool_free: int = 0
     crashed_type: str | None = None
     crashed_address: int = 0
 
@@ -263,6 +265,8 @@ class HeapWalk:
             pause_ns=self.pause_ns,
             walk_ns=max(status["ended_ns"] - status["started_ns"], 0),
             cpu_s=status["cpu_s"],
+            pool_used=status["pool_used"],
+            pool_free=status["pool_free"],
             crashed_type=status["type_name"] if crashed else None,
             crashed_address=status["type_address"] if crashed else 0,
         )

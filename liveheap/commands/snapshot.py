@@ -156,6 +156,8 @@ def conclude(
         "raw_sha256": digest,
         "pause_ns": pause_ns,
         "walk_ns": outcome.walk_ns,
+        "pymalloc_used": outcome.pool_used,
+        "pymalloc_free": outcome.pool_free,
         "rss_after": rss,
     }
 

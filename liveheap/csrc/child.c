@@ -251,6 +251,8 @@ put_counts(PyObject *dict, const struct walk_status *walk)
         {"borrowed", walk->borrowed},
         {"opaque", walk->opaque},
         {"types", walk->types},
+        {"pool_used", walk->pool_used},
+        {"pool_free", walk->pool_free},
         {"memory", walk->memory},
         {"started_ns", walk->started_ns},
         {"listed_ns", walk->listed_ns},

@@ -101,6 +101,8 @@ status_dict(const struct walk_status *status)
         {"borrowed", status->borrowed},
         {"opaque", status->opaque},
         {"types", status->types},
+        {"pool_used", status->pool_used},
+        {"pool_free", status->pool_free},
         {"memory", status->memory},
         {"started_ns", status->started_ns},
         {"listed_ns", status->listed_ns},

@@ -61,6 +61,8 @@ struct walk_status {
     uint64_t borrowed; /* borrowed references in frames, 3.14 and later */
     uint64_t opaque;   /* objects of types without tp_traverse */
     uint64_t types;
+    uint64_t pool_used;  /* bytes of pymalloc's blocks that are given out */
+    uint64_t pool_free;  /* and of those that wait for the next object */
     uint64_t memory;     /* bytes the walker mapped */
     uint64_t started_ns; /* CLOCK_MONOTONIC */
     uint64_t listed_ns;  /* end of WALK_PHASE_LISTS */

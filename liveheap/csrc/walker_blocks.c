@@ -4,7 +4,8 @@
  * tracks it, it is on a list. A str, bytes, int or untracked tuple is on none, and no
  * object refers to it either: only its memory still shows it. So after the sweep the
  * pools of the allocator are read, and a block that looks like an object is visited as
- * one that nothing refers to.
+ * one that nothing refers to. On the way the bytes given out and the free ones are
+ * counted: what RSS keeps after its objects have gone.
  *
  * A pool is recognised, not looked up, for the allocator keeps its table of arenas to
  * itself: 16 KiB, aligned, in anonymous memory, with a header whose six numbers agree
@@ -183,7 +184,7 @@ is_pool(uintptr_t base)
 {
     const struct small_pool *header = (const struct small_pool *)base;
     unsigned block = (header->size_class + 1) * UNIT;
-    return header->size_class < SIZE_CLASSES && header->used.count > 0 &&
+    return header->size_class < SIZE_CLASSES &&
            header->max_next_offset == POOL_BYTES - block &&
            header->next_offset > POOL_HEADER && header->next_offset <= POOL_BYTES &&
            (header->next_offset - POOL_HEADER) % block == 0;
@@ -274,6 +275,15 @@ is_met(const struct pool *pool, size_t offset)
 }
 
 static void
+count_pool(struct walk *walk, const struct pool *pool)
+{
+    const struct small_pool *header = (const struct small_pool *)pool->base;
+    uint64_t used = (uint64_t)header->used.count * pool->block;
+    walk->status->pool_used += used;
+    walk->status->pool_free += (uint64_t)pool->n_blocks * pool->block - used;
+}
+
+static void
 reach_pool(struct walk *walk, const struct pool *pool)
 {
     for (unsigned n = 0; n < pool->n_blocks; n++) {
@@ -344,6 +354,7 @@ blocks_reach_unvisited(struct walk *walk)
     list_pools(walk, &pools);
     for (size_t i = 0; i < pools.n && !walk_failed(walk); i++) {
         if (read_pool(walk, &pool, pools.items[i])) {
+            count_pool(walk, &pool);
             reach_pool(walk, &pool);
         }
     }

@@ -52,6 +52,8 @@ class FakeOutcome:
     bytes: int
     raw_length: int
     walk_ns: int
+    pool_used: int = 0
+    pool_free: int = 0
 
 
 @dataclass

@@ -118,6 +118,20 @@ def test_nearly_nothing_else_is_without_a_referrer(leaked):
     assert gained < 50
 
 
+def test_blocks_given_out_and_free_ones_are_what_the_allocator_says():
+    rows = [f"row {number}" for number in range(50_000)]
+    full = walks.status_of_child()
+    del rows[::2], rows[::2]
+    thinned = walks.status_of_child()
+    del rows
+    assert full["pool_used"] - thinned["pool_used"] == pytest.approx(
+        37_500 * 64, rel=0.2
+    )
+    assert thinned["pool_free"] - full["pool_free"] == pytest.approx(
+        37_500 * 64, rel=0.2
+    )
+
+
 def test_what_was_freed_is_found_no_more(leaked):
     graph = leaked.graph
     alone = set(graph.nodes) - set(graph.targets)

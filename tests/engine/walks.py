@@ -38,6 +38,14 @@ def raw_child(kind: str = "graph", **options: Any) -> bytes:
         return spool.read()
 
 
+def status_of_child() -> dict[str, Any]:
+    """Return what a clone's walk says of itself."""
+    with tempfile.TemporaryFile() as spool:
+        child = _heap.snapshot_start(spool.fileno(), "graph", {})
+        child.wait(CHILD_TIMEOUT_S)
+        return child.status()
+
+
 def graph_here(**options: Any) -> stream.Graph:
     return stream.decode(raw_here(**options))
 
