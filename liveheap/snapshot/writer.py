@@ -1,10 +1,11 @@
 """Write a snapshot file that is either whole or not there.
 
 The bytes go to `NAME.part`, readable by its owner only. All of it is read back from
-there and checked before it gets its name: the records block by block as they come,
-for then there is time, and the frame and the whole at the end. If anything comes
-between, what arrived stays in `NAME.part`: a truncated snapshot, which a reader
-opens when told to, and never a short file under the final name.
+there and checked before it gets its name: the records block by block as they come, on
+a thread of their own, so that who sends them waits for nothing but the disk; the frame
+and the whole at the end. If anything comes between, what arrived stays in `NAME.part`:
+a truncated snapshot, which a reader opens when told to, and never a short file under
+the final name.
 
 The writer takes record blocks as they come off the wire, compressed or not.
 """
@@ -14,13 +15,17 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from liveheap.snapshot import format as layout
 from liveheap.snapshot.reader import Block, Check, Snapshot
+
+MOST_UNREAD = 2
 
 
 class SnapshotWriter:
@@ -30,8 +35,8 @@ class SnapshotWriter:
 
     Raises:
         OSError: the file cannot be made, or the disk is full.
-        SnapshotError: from `records` and `trailer`, if what was written does not read
-            back.
+        SnapshotError: from `trailer`, or from a later `records`, if what was written
+            does not read back.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -44,6 +49,8 @@ class SnapshotWriter:
         self._stream = os.fdopen(os.open(self.part, flags, 0o600), "wb")
         self._written = open(self.part, "rb")  # noqa: SIM115 - `close` closes it
         self._check = Check(self._written, self.part)
+        self._reader = ThreadPoolExecutor(1, "liveheap-read-back")
+        self._unread: deque[Future[bytes]] = deque()
         self._stream.write(
             layout.FILE_HEAD.pack(layout.MAGIC, layout.MAJOR, layout.MINOR)
         )
@@ -57,11 +64,12 @@ class SnapshotWriter:
     def records(
         self, codec: int, raw_length: int, stored: bytes | bytearray | memoryview
     ) -> None:
-        """Write one block of records, as it is, and read it back."""
+        """Write one block of records, as it is."""
         self._expect(layout.BlockKind.RECORDS)
         block = self._block(layout.BlockKind.RECORDS, codec, raw_length, stored)
         self._stream.flush()
-        self._check.block(block)
+        self._unread.append(self._reader.submit(self._check.block, block))
+        self._read_back(MOST_UNREAD)
 
     def trailer(self, trailer: Mapping[str, Any]) -> None:
         """Write the trailer, check the file, and give it its name."""
@@ -70,20 +78,19 @@ class SnapshotWriter:
         self._stage = layout.BlockKind.TRAILER
         self._stream.flush()
         os.fsync(self._stream.fileno())
+        self._read_back(0)
         with Snapshot.open(self.part, allow_truncated=True) as snapshot:
             snapshot.verify(self._check)
         self._stream.close()
-        self._written.close()
         os.replace(self.part, self.path)
 
     def close(self) -> None:
         """Stop. Without a trailer the records so far stay in the part file."""
         if self._written.closed:
             return
-        try:
-            self._stream.close()
-        finally:
-            self._written.close()
+        self._reader.shutdown(cancel_futures=True)
+        self._written.close()
+        self._stream.close()
         if self._stage is layout.BlockKind.HEADER:
             os.unlink(self.part)
 
@@ -97,6 +104,11 @@ class SnapshotWriter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _read_back(self, unread: int) -> None:
+        """Wait until no more blocks than that are still to be read back."""
+        while len(self._unread) > unread:
+            self._unread.popleft().result()
 
     def _expect(self, stage: layout.BlockKind) -> None:
         if self._stage is not stage:

@@ -86,8 +86,20 @@ def test_a_chunk_that_was_damaged_on_its_way_gets_no_name(tmp_path: Path):
     path = tmp_path / "a.liveheap"
     with SnapshotWriter(path) as writer:
         writer.header({})
+        writer.records(1, len(RAW), b"this is no zstd frame")
         with pytest.raises(SnapshotError):
-            writer.records(1, len(RAW), b"this is no zstd frame")
+            writer.trailer(trailer())
+    assert not path.exists()
+
+
+def test_a_damaged_chunk_is_noticed_long_before_the_end(tmp_path: Path):
+    path = tmp_path / "a.liveheap"
+    with SnapshotWriter(path) as writer:
+        writer.header({})
+        writer.records(1, len(RAW), b"this is no zstd frame")
+        writer.records(0, len(RAW), RAW)
+        with pytest.raises(SnapshotError, match="zstd"):
+            writer.records(0, len(RAW), RAW)
     assert not path.exists()
 
 
