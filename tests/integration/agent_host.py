@@ -83,7 +83,7 @@ class Host:
         try:
             return int(self.status()["sessions"])
         except AuthenticationError as exc:
-            if exc.code != "busy":
+            if exc.code not in ("busy", "closed"):  # closed: its lobby is full
                 raise
             return None
 

@@ -109,7 +109,7 @@ def test_an_agent_without_its_files_can_be_stopped_and_started(stage):
     host = start_host(stage, "plain")
     host.do(CLOSE_ALL)
     host.do("close_all(); open_others(); import liveheap; liveheap.stop()")
-    assert host.threads() == 1
+    eventually(lambda: host.threads() == 1, what="no thread of ours is left")
     assert host.do("answer = are_mine()")
     host.do("liveheap.start(strict=True)")
     assert answers_again(host)

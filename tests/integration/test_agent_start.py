@@ -114,7 +114,7 @@ def test_stop_undoes_all_and_start_works_again(stage):
         client.request("status")
         host.do("import liveheap; liveheap.stop()")
         assert client.socket.recv(10) == b""
-    assert host.threads() == 1
+    eventually(lambda: host.threads() == 1, what="no thread of ours is left")
     assert host.worker.sockets() == []
     files = host.descriptors()
     for _ in range(5):
@@ -321,7 +321,8 @@ liveheap.start()
 """
     )
     assert host.worker.sockets() == []
-    assert (host.threads(), host.descriptors()) == (1, files)
+    eventually(lambda: host.threads() == 1, what="no thread of ours is left")
+    assert host.descriptors() == files
     assert host.worker.stderr.count("\n") == 1
 
 
