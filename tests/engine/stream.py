@@ -4,13 +4,16 @@ Written from the format's page and the standard library alone, strict: every len
 checked against what is left of the stream. The engine's tests look at the walker
 through it, in the very process that is walked; so a decoded graph is a few arrays, and
 objects for nodes and edges are made when asked for. A graph of objects would be in the
-next walk, and be decoded to five times as many.
+next walk, and be decoded to five times as many. As a program it reads a stream and
+gives the graph back pickled.
 """
 
 from __future__ import annotations
 
 import bisect
 import collections
+import pickle
+import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -270,6 +273,20 @@ class Graph:
         return total
 
 
+def read_rest(raw: bytes, at: int, value: int) -> tuple[int, int]:
+    """A varint whose first byte says that more follow, and where it ends."""
+    value &= 0x7F
+    for shift in range(7, 70, 7):
+        byte = raw[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value > WORD:
+                raise StreamError("a varint of more than 64 bits")
+            return value, at
+    raise StreamError("a varint of more than 10 bytes")
+
+
 class _Decoder:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -280,26 +297,10 @@ class _Decoder:
         self.previous = 0  # target of the reference before, in this record
 
     def varint(self) -> int:
-        raw, at = self.raw, self.at
-        if at >= len(raw):
-            raise StreamError("the stream is cut off")
-        value = raw[at]
-        at += 1
+        value = self.raw[self.at]
+        self.at += 1
         if value >= 0x80:
-            value &= 0x7F
-            for shift in range(7, 70, 7):
-                if at >= len(raw):
-                    raise StreamError("the stream is cut off")
-                byte = raw[at]
-                at += 1
-                value |= (byte & 0x7F) << shift
-                if byte < 0x80:
-                    break
-            else:
-                raise StreamError("a varint of more than 10 bytes")
-            if value > WORD:
-                raise StreamError("a varint of more than 64 bits")
-        self.at = at
+            value, self.at = read_rest(self.raw, self.at, value)
         return value
 
     def signed(self) -> int:
@@ -339,8 +340,20 @@ class _Decoder:
         return target
 
     def edges(self, kind: int) -> None:
-        for i in range(self.count()):
-            self.edge(kind, i)
+        """Read refs; written out, since most of a stream is read here."""
+        n, graph, raw = self.count(), self.graph, self.raw
+        at, target = self.at, self.previous
+        for i in range(n):
+            value = raw[at]
+            at += 1
+            if value >= 0x80:
+                value, at = read_rest(raw, at, value)
+            if value:
+                target = (target + ((value - 1) >> 1 ^ -((value - 1) & 1))) & WORD
+                graph.targets.append(target << 3)
+                graph.edge_kinds.append(kind)
+                graph.edge_extras.append(i)
+        self.at, self.previous = at, target
 
     def pairs(self) -> None:
         for _ in range(self.count()):
@@ -479,4 +492,14 @@ class _Decoder:
 
 def decode(raw: bytes) -> Graph:
     """Read a whole stream; StreamError if it breaks a rule of the format."""
-    return _Decoder(raw).run()
+    try:
+        return _Decoder(raw).run()
+    except IndexError as exc:
+        raise StreamError("the stream is cut off") from exc
+
+
+if __name__ == "__main__":
+    # Imported, so that what is pickled says of which module it is.
+    from stream import decode as decode_here
+
+    sys.stdout.buffer.write(pickle.dumps(decode_here(sys.stdin.buffer.read()), 5))

@@ -342,7 +342,7 @@ def test_a_walk_in_the_process_says_that_it_hides_greenlets():
 
 
 def test_a_histogram_counts_what_the_graph_holds(graph):
-    raw = stream.decode(walks.raw_child("histogram"))
+    raw = walks.decode(walks.raw_child("histogram"))
     (number,) = [
         number
         for number, record in raw.types.items()

@@ -93,7 +93,7 @@ def raw() -> bytes:
 
 @pytest.fixture(scope="module")
 def graph(raw: bytes) -> stream.Graph:
-    return stream.decode(raw)
+    return walks.decode(raw)
 
 
 def test_no_secret_is_in_the_raw_bytes(raw):
