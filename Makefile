@@ -36,6 +36,8 @@ lint: $(TEST)/.installed
 	@$(STEP) 'ruff check' $(TEST)/bin/ruff check .
 	@$(STEP) 'ruff format' $(TEST)/bin/ruff format --check .
 	@$(STEP) 'mypy' $(TEST)/bin/mypy
+	@$(STEP) 'clang-format' $(TEST)/bin/clang-format --dry-run -Werror \
+	    $(wildcard $(patsubst %,%/*.[ch],liveheap/csrc client/*/analysis/csrc tests/*/native))
 
 # Apart from the rest: it walks its own process, which should be small.
 engine: $(TEST)/.installed
@@ -54,7 +56,7 @@ sanitize: $(TEST)/.installed
 	@$(STEP) 'decoder under sanitizers' .ci/sanitize.sh $(TEST) sanitize-decoder \
 	    $(wildcard tests/unit/test_analysis_*.py tests/unit/test_snapshot_*.py)
 	@$(STEP) 'engine under sanitizers' .ci/sanitize.sh $(TEST) sanitize-engine \
-	    $(wildcard tests/engine/test_walker_*.py) tests/engine/test_forker_fences.py
+	    tests/engine
 
 test-pythons:
 	@.ci/test-pythons.sh '$(PYTHON)' '$(ALREADY_TESTED)'

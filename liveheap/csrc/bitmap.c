@@ -115,7 +115,7 @@ bitmap_find_region(struct bitmap *bitmap, uintptr_t address)
         *place = (struct region){.key = key, .words = words};
         bitmap->n_regions++;
     }
-    bitmap->last = *place;
+    bitmap->recent[key % REGIONS_RECENT] = *place;
     return place->words;
 }
 

@@ -31,8 +31,10 @@ struct region {
     uint64_t *words;
 };
 
+#define REGIONS_RECENT ((size_t)64)
+
 struct bitmap {
-    struct region last;
+    struct region recent[REGIONS_RECENT]; /* direct-mapped: most questions end here */
     struct region *table; /* open addressing, at most half full */
     size_t capacity;      /* a power of two */
     size_t n_regions;
@@ -62,8 +64,10 @@ region_base(const struct region *region)
 static inline uint64_t *
 bitmap_words(struct bitmap *bitmap, uintptr_t address, uint64_t *mask)
 {
-    uint64_t *words = bitmap->last.words;
-    if (bitmap->last.key != (address >> REGION_SHIFT) + 1) {
+    uint64_t key = (address >> REGION_SHIFT) + 1;
+    const struct region *recent = &bitmap->recent[key % REGIONS_RECENT];
+    uint64_t *words = recent->words;
+    if (recent->key != key) {
         words = bitmap_find_region(bitmap, address);
         if (words == NULL) {
             return NULL;

@@ -431,6 +431,29 @@ heap_split_values(PyDictObject *dict)
 }
 #endif
 
+/* The next key of a dict with a table of its own, with its value; both are NULL where
+ * something was deleted.  `*position` starts at 0; false at the end, and at once for a
+ * dict that shares its keys. */
+static inline bool
+heap_dict_next(PyObject *object, Py_ssize_t *position, PyObject **key, PyObject **value)
+{
+    PyDictObject *dict = (PyDictObject *)object;
+    PyDictKeysObject *keys = dict->ma_keys;
+    Py_ssize_t i = (*position)++;
+    if (dict->ma_values != NULL || i >= keys->dk_nentries) {
+        return false;
+    }
+    if (heap_keys_are_unicode(keys)) {
+        *key = heap_keys_unicode_entries(keys)[i].me_key;
+        *value = heap_keys_unicode_entries(keys)[i].me_value;
+    }
+    else {
+        *key = heap_keys_entries(keys)[i].me_key;
+        *value = heap_keys_entries(keys)[i].me_value;
+    }
+    return true;
+}
+
 /* The values lie in the instance that has this dict and are counted there. */
 static inline bool
 heap_dict_is_embedded(PyDictObject *dict)

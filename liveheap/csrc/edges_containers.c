@@ -145,14 +145,12 @@ edges_collect_items(struct walk *walk, PyObject *object, const struct type_entry
         return;
     }
     size_t position = 0;
-    for (;;) {
+    size_t n;
+    do {
         uintptr_t *refs = walk->refs.items + walk->refs.n;
-        size_t n = edges_take(object, container, &position, refs);
-        if (n == 0) {
-            break;
-        }
+        n = edges_take(object, container, &position, refs);
         walk->refs.n += n;
-    }
+    } while (n >= TAKE_MAX); /* else that was all */
     node->n_items = walk->refs.n;
     if (container == CONTAINER_DICT && walk->visitor->wants_names) {
         for (size_t i = 0; i < node->n_items; i += 2) {

@@ -192,30 +192,13 @@ names_add_shared_keys(struct names *names, PyDictKeysObject *keys)
     }
 }
 
-typedef void (*key_visitor)(struct names *names, PyObject *key);
-
-static void
-visit_keys(struct names *names, PyObject *object, key_visitor visit)
-{
-    PyDictObject *dict = (PyDictObject *)object;
-    PyDictKeysObject *keys = dict->ma_keys;
-    if (dict->ma_values != NULL) {
-        return;
-    }
-    bool are_unicode = heap_keys_are_unicode(keys);
-    for (Py_ssize_t i = 0; i < keys->dk_nentries; i++) {
-        PyObject *key = are_unicode ? heap_keys_unicode_entries(keys)[i].me_key
-                                    : heap_keys_entries(keys)[i].me_key;
-        if (key != NULL && PyUnicode_CheckExact(key)) {
-            visit(names, key);
-        }
-    }
-}
-
 void
 names_add_dict(struct names *names, PyObject *dict)
 {
-    visit_keys(names, dict, add_name);
+    PyObject *key, *value;
+    for (Py_ssize_t i = 0; heap_dict_next(dict, &i, &key, &value);) {
+        add_name(names, key);
+    }
 }
 
 static bool
@@ -238,18 +221,15 @@ is_module_name(PyObject *key)
     return !starts;
 }
 
-static void
-add_module_name(struct names *names, PyObject *key)
-{
-    if (is_module_name(key)) {
-        names_entry(names, key)->flags |= NAME_IDENTIFIER;
-    }
-}
-
 void
 names_add_modules(struct names *names, PyObject *modules)
 {
-    visit_keys(names, modules, add_module_name);
+    PyObject *key, *value;
+    for (Py_ssize_t i = 0; heap_dict_next(modules, &i, &key, &value);) {
+        if (key != NULL && PyUnicode_CheckExact(key) && is_module_name(key)) {
+            names_entry(names, key)->flags |= NAME_IDENTIFIER;
+        }
+    }
 }
 
 static uint32_t

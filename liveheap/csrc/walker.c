@@ -117,7 +117,7 @@ static void
 visit(struct walk *walk, uintptr_t address)
 {
     PyObject *object = (PyObject *)address;
-    struct type_entry *entry = types_find(walk, Py_TYPE(object));
+    struct type_entry *entry = walk_type(walk, Py_TYPE(object));
     if (entry == NULL) {
         return;
     }

@@ -84,6 +84,8 @@ struct ring {
     unsigned n;
 };
 
+#define TYPES_RECENT ((size_t)256)
+
 struct walk {
     const struct walk_request *request;
     const struct visitor *visitor;
@@ -95,6 +97,7 @@ struct walk {
 
     struct type_entry *types;
     size_t n_types;
+    struct type_entry *recent_types[TYPES_RECENT]; /* direct-mapped, in front of it */
     uint32_t *type_index; /* open addressing: position in `types` plus 1 */
     size_t type_index_capacity;
     struct vector slot_offsets;
@@ -151,6 +154,18 @@ walk_reach(struct walk *walk, uintptr_t address)
     if (bitmap_add_reached(&walk->seen, address)) {
         vector_push(&walk->work, address);
     }
+}
+
+/* The entry of a type, made if missing; NULL when the table is full. */
+static inline struct type_entry *
+walk_type(struct walk *walk, PyTypeObject *type)
+{
+    struct type_entry **recent =
+        &walk->recent_types[((uintptr_t)type >> 4) % TYPES_RECENT];
+    if (*recent == NULL || (*recent)->type != type) {
+        *recent = types_find(walk, type);
+    }
+    return *recent;
 }
 
 static inline void

@@ -241,25 +241,12 @@ find_fixed_names(struct type_entry *entry)
 
 /* The value of a key of a dict, by the address of the key; borrowed, or NULL. */
 static PyObject *
-dict_find(PyObject *object, const PyObject *key)
+dict_find(PyObject *dict, const PyObject *wanted)
 {
-    PyDictObject *dict = (PyDictObject *)object;
-    PyDictKeysObject *keys = dict->ma_keys;
-    if (dict->ma_values != NULL) {
-        return NULL;
-    }
-    for (Py_ssize_t i = 0; i < keys->dk_nentries; i++) {
-        if (heap_keys_are_unicode(keys)) {
-            PyDictUnicodeEntry *entry = &heap_keys_unicode_entries(keys)[i];
-            if (entry->me_key == key) {
-                return entry->me_value;
-            }
-        }
-        else {
-            PyDictKeyEntry *entry = &heap_keys_entries(keys)[i];
-            if (entry->me_key == key) {
-                return entry->me_value;
-            }
+    PyObject *key, *value;
+    for (Py_ssize_t i = 0; heap_dict_next(dict, &i, &key, &value);) {
+        if (key == wanted) {
+            return value;
         }
     }
     return NULL;

@@ -129,7 +129,7 @@ struct walk;
 /* Whether a static type's C code is the interpreter's: known not to crash. */
 bool layouts_is_interpreters_own(PyTypeObject *type);
 
-/* The entry of a type, made if missing; NULL when the table is full. */
+/* As walk_type(), which asks here when it does not know. */
 struct type_entry *types_find(struct walk *walk, PyTypeObject *type);
 
 /* Whether an address is that of a type whose objects the walk has met. */

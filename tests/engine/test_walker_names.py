@@ -83,12 +83,29 @@ class Secrets:
         yield local
 
 
+def close(captured):
+    def closure(argument):
+        local = argument
+        return local, captured
+
+    return closure
+
+
 SECRETS = Secrets()
+CLOSURE = close(1)
+MODULES: list[str] = []
+NO_MODULES = [
+    "".join(parts) for parts in (("pa", "ss word"), ("7", "up"), ("a", "..b"))
+]
 
 
 @pytest.fixture(scope="module")
 def raw() -> bytes:
-    return walks.raw_child()
+    MODULES.extend(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        for key in NO_MODULES:
+            patch.setitem(sys.modules, key, types.ModuleType("stub"))
+        return walks.raw_child()
 
 
 @pytest.fixture(scope="module")
@@ -162,27 +179,16 @@ def test_types_carry_their_flags(graph):
 
 
 def test_names_of_free_variables_come_last(graph):
-    captured = 1
-
-    def closure(argument):
-        local = argument
-        return local, captured
-
-    decoded = walks.graph_here()
-    code = decoded.codes[id(closure.__code__)]
+    code = graph.codes[id(CLOSURE.__code__)]
     assert code.n_free == 1
     assert code.local_names == ["argument", "local", "captured"]
 
 
-def test_modules_are_known_by_name():
-    strings = walks.graph_here().strings
-    names = [name for name in sys.modules if name.replace(".", "_").isidentifier()]
-    assert [name for name in names if strings.get(id(name)) != name] == []
+def test_modules_are_known_by_name(graph):
+    names = [name for name in MODULES if name.replace(".", "_").isidentifier()]
+    assert [name for name in names if graph.strings.get(id(name)) != name] == []
 
 
-def test_a_key_of_sys_modules_that_is_no_name_stays_inside(monkeypatch):
-    keys = ["".join(parts) for parts in (("pa", "ss word"), ("7", "up"), ("a", "..b"))]
-    for key in keys:
-        monkeypatch.setitem(sys.modules, key, types.ModuleType("stub"))
-    strings = walks.graph_here().strings
-    assert [key for key in keys if id(key) in strings] == []
+def test_a_key_of_sys_modules_that_is_no_name_stays_inside(graph):
+    assert [key for key in NO_MODULES if id(key) not in graph.nodes] == []
+    assert [key for key in NO_MODULES if id(key) in graph.strings] == []

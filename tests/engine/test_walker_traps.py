@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import stream
 import walks
 
 from liveheap import _heap
@@ -20,6 +21,12 @@ class Instance:
     def __init__(self):
         self.number = 1
         self.text = "text"
+
+
+WALKED = [Instance() for _ in range(100)]
+LEFT_ALONE = collections.deque([Instance()])
+OURS = type("Made", (), {"__module__": "liveheap.agent.sample"})()
+FOREIGN = type("Foreign", (), {"__module__": "liveheapish"})()
 
 
 def run_alone(program: str) -> str:
@@ -88,13 +95,8 @@ def test_no_reference_count_changes():
     assert changed.strip() == "[]"
 
 
-def test_instances_get_no_dict_by_being_walked():
-    samples = [Instance() for _ in range(100)]
-    for _ in range(2):
-        walks.raw_here()
-        walks.raw_here("histogram")
-    graph = walks.graph_here()
-    for sample in samples:
+def test_instances_get_no_dict_by_being_walked(graph):
+    for sample in WALKED:
         dicts = [each for each in gc.get_referents(sample) if type(each) is dict]
         if sys.version_info >= (3, 11):
             assert graph.nodes[id(sample)].named("__dict__") is None
@@ -121,19 +123,22 @@ def test_a_big_dict_of_new_strings_is_walked_in_pieces():
     assert before["memory"] < 40 << 20
 
 
-def test_a_type_can_be_left_alone():
+@pytest.fixture(scope="module")
+def graph() -> stream.Graph:
+    """After three walks, the last without the C code of deque."""
+    walks.raw_here()
+    walks.raw_here("histogram")
+    return walks.graph_here(opaque_type=id(collections.deque))
+
+
+def test_a_type_can_be_left_alone(graph):
     """What is done after its C code has crashed."""
-    sample = collections.deque([Instance()])
-    node = walks.graph_here(opaque_type=id(collections.deque)).nodes[id(sample)]
-    assert node.form == "leaf"
+    assert graph.nodes[id(LEFT_ALONE)].form == "leaf"
 
 
-def test_our_own_objects_are_marked():
-    made = type("Made", (), {"__module__": "liveheap.agent.sample"})()
-    foreign = type("Foreign", (), {"__module__": "liveheapish"})()
-    graph = walks.graph_here()
-    assert graph.nodes[id(made)].type.flags & 8
-    assert not graph.nodes[id(foreign)].type.flags & 8
+def test_our_own_objects_are_marked(graph):
+    assert graph.nodes[id(OURS)].type.flags & 8
+    assert not graph.nodes[id(FOREIGN)].type.flags & 8
 
 
 def test_a_walk_during_a_collection_says_so():
@@ -175,10 +180,10 @@ def test_lack_of_memory_is_an_error():
         """
         import errno, resource
         from liveheap import _heap
-        keep = [[str(i)] for i in range(1_000_000)]
+        keep = [[str(i)] for i in range(300_000)]
         used = int(open("/proc/self/statm").read().split()[0]) * 4096
         complete = failed = 0
-        for extra in range(0, 64 << 20, 1 << 20):
+        for extra in range(0, 36 << 20, 3 << 19):
             resource.setrlimit(resource.RLIMIT_AS, (used + extra, -1))
             try:
                 _heap.walk_here(-1, "graph")

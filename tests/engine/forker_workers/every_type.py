@@ -1,7 +1,9 @@
 """Objects of every type that knows its own size, and suspended greenlets whose frames
 are too big for a small block; then a fork, and a walk of each kind.
 
-Started with PYTHONMALLOC=malloc and a malloc that ends a clone which calls it.
+Two types ask Python for memory whenever their C code is called, as greenlets of some
+versions do when asked for their frame. Started with PYTHONMALLOC=malloc and a malloc
+that ends a clone which calls it.
 """
 
 import array
@@ -11,6 +13,7 @@ import contextlib
 import ctypes
 import decimal
 import fractions
+import gc
 import io
 import itertools
 import json
@@ -36,6 +39,29 @@ class Sized:
 
     def __sizeof__(self) -> int:
         return len([object() for _ in range(1000)])
+
+
+class AsksForLock:
+    """Its tp_traverse takes memory of the raw domain."""
+
+
+class AsksForCell:
+    """Its tp_traverse takes memory for an object."""
+
+
+TP_TRAVERSE = 184  # offset in PyTypeObject, 64 bit, 3.10 to 3.15
+
+
+def traverse_by(cls: type, address: bytes) -> bytes:
+    """Overwrite a class's tp_traverse; returns what was there."""
+    slot = id(cls) + TP_TRAVERSE
+    before = ctypes.string_at(slot, 8)
+    ctypes.memmove(slot, address, 8)
+    return before
+
+
+def address_of(function: object) -> bytes:
+    return struct.pack("P", ctypes.cast(function, ctypes.c_void_p).value)  # type: ignore[arg-type]
 
 
 class Text(str):
@@ -91,8 +117,11 @@ kept: list[object] = [
 for generator in generators:
     next(generator)
 sleepers = [suspend() for _ in range(3)]
+asking = [AsksForLock(), AsksForCell()]
+gc.disable()
+intact = traverse_by(AsksForLock, address_of(ctypes.pythonapi.PyThread_allocate_lock))
+traverse_by(AsksForCell, address_of(ctypes.pythonapi.PyCell_New))
 
-parent = os.getpid()
 if os.fork() == 0:
     os._exit(len([[] for _ in range(1000)]) // 1000)  # ended with 86, unless unseen
 _, status = os.wait()
@@ -102,6 +131,8 @@ for kind in ("graph", "histogram"):
         child = _heap.snapshot_start(spool.fileno(), kind, {"timeout_s": 30})
         child.wait(60)
         told[kind] = child.status()
+for cls in (AsksForLock, AsksForCell):
+    traverse_by(cls, intact)
 tell(told)
 for sleeper in sleepers:
     with contextlib.suppress(greenlet.GreenletExit):

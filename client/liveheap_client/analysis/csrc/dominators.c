@@ -304,8 +304,8 @@ add_jump(const struct work *work, uint32_t number)
     uint32_t idom = work->above[number];
     uint32_t jump = link[idom].jump;
     uint32_t far = link[jump].jump;
-    int even = link[idom].height - link[jump].height ==
-               link[jump].height - link[far].height;
+    int even =
+        link[idom].height - link[jump].height == link[jump].height - link[far].height;
     link[number].jump = even ? far : idom;
     link[number].height = link[idom].height + 1;
 }
