@@ -35,8 +35,8 @@ struct region {
 
 struct bitmap {
     struct region recent[REGIONS_RECENT]; /* direct-mapped: most questions end here */
-    struct region *table; /* open addressing, at most half full */
-    size_t capacity;      /* a power of two */
+    struct region *table;                 /* open addressing, at most half full */
+    size_t capacity;                      /* a power of two */
     size_t n_regions;
     uint8_t *slab; /* region bits are cut from slabs, never returned singly */
     size_t slab_left;

@@ -16,8 +16,8 @@
 
 struct sha256 {
     uint32_t state[8];
-    uint64_t length;             /* bytes so far */
-    uint8_t rest[SHA256_BLOCK];  /* length % SHA256_BLOCK of them */
+    uint64_t length;            /* bytes so far */
+    uint8_t rest[SHA256_BLOCK]; /* length % SHA256_BLOCK of them */
 };
 
 void sha256_begin(struct sha256 *hash);

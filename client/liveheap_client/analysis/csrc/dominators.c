@@ -35,11 +35,11 @@ struct visit {
 struct work {
     const struct heapgraph *graph;
     struct dominators *tree;
-    uint32_t last; /* number given */
+    uint32_t last;       /* number given */
     struct visit *visit; /* by node */
-    uint32_t *above; /* by number: parent in the depth-first tree; then the idom */
-    uint32_t *stack; /* by number: next edge of an open node; then eval's path */
-    uint32_t *row;   /* by number: its first source */
+    uint32_t *above;     /* by number: parent in the depth-first tree; then the idom */
+    uint32_t *stack;     /* by number: next edge of an open node; then eval's path */
+    uint32_t *row;       /* by number: its first source */
     uint32_t *source;
     uint32_t *semi;
     struct link *link;
@@ -203,8 +203,7 @@ static int
 list_sources(struct work *work, const struct vec_stray *strays)
 {
     const struct heapgraph *graph = work->graph;
-    if (graph->target.n + graph->roots.n + graph->modules.n + strays->n >=
-        ONE_SOURCE) {
+    if (graph->target.n + graph->roots.n + graph->modules.n + strays->n >= ONE_SOURCE) {
         return GRAPH_TOO_LARGE;
     }
     work->source = array((size_t)make_rows(work) + 1, sizeof(*work->source));
