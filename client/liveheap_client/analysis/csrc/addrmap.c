@@ -5,7 +5,7 @@
 
 #include "vec.h"
 
-enum { PAGE_SHIFT = 9 };
+enum { PAGE_SHIFT = 9, BATCH = 32 };
 
 static const size_t NOT_FOUND = SIZE_MAX;
 
@@ -210,4 +210,46 @@ addrmap_find(struct addrmap *map, uint64_t address)
 {
     size_t place = place_of(map, address);
     return place == NOT_FOUND ? -1 : map->order[place];
+}
+
+/* Each step asks for the memory of the next one, for all of a batch. */
+static void
+find_batch(struct addrmap *map, const uint64_t *addresses, size_t n, int32_t *nodes)
+{
+    size_t places[BATCH];
+    for (size_t i = 0; i < n; i++) {
+        __builtin_prefetch(
+            &map->slots[slot_of(map, (addresses[i] >> PAGE_SHIFT) + 1)]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t slot = map->slots[slot_of(map, (addresses[i] >> PAGE_SHIFT) + 1)];
+        if (slot != 0) {
+            __builtin_prefetch(&map->pages[slot - 1]);
+            __builtin_prefetch(&map->pages[slot - 1].bits[7]);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        places[i] = place_of(map, addresses[i]);
+        if (places[i] != NOT_FOUND) {
+            __builtin_prefetch(&map->order[places[i]]);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        nodes[i] = places[i] == NOT_FOUND ? -1 : map->order[places[i]];
+    }
+}
+
+void
+addrmap_find_all(struct addrmap *map, const uint64_t *addresses, size_t n,
+                 int32_t *nodes)
+{
+    for (size_t i = 0; i < n; i += BATCH) {
+        size_t batch = n - i < BATCH ? n - i : BATCH;
+        if (map->n_slots == 0) {
+            memset(nodes + i, 0xff, batch * sizeof(*nodes));
+        }
+        else {
+            find_batch(map, addresses + i, batch, nodes + i);
+        }
+    }
 }

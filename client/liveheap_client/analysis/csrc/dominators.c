@@ -9,11 +9,6 @@ enum { NOBODY = 0, SUPER_ROOT = 1, FIRST_NUMBER = 2 };
 
 #define CLIMBS_A_NODE 4
 
-/* On a large heap nearly every step waits for memory, and most of them know early where
- * the next ones go. */
-#define AHEAD 16
-#define WANTED_SOON(address) __builtin_prefetch(address)
-
 /* A node of the forest that eval compresses; later of the tree that is climbed. */
 struct link {
     union {
@@ -71,7 +66,7 @@ give_number(struct work *work, int32_t node, uint32_t parent)
     work->stack[number] = edge;
     end = end - edge > AHEAD ? edge + AHEAD : end;
     for (; edge < end; edge++) {
-        WANTED_SOON(&work->visit[graph->target.at[edge]]);
+        __builtin_prefetch(&work->visit[graph->target.at[edge]]);
     }
     return number;
 }
@@ -155,7 +150,7 @@ make_rows(struct work *work)
     uint32_t n_sources = 0;
     for (uint32_t number = FIRST_NUMBER; number <= work->last; number++) {
         if (number + AHEAD <= work->last) {
-            WANTED_SOON(&work->visit[node_of(work, number + AHEAD)]);
+            __builtin_prefetch(&work->visit[node_of(work, number + AHEAD)]);
         }
         uint32_t *refs = &work->visit[node_of(work, number)].refs;
         uint32_t n = *refs;
@@ -181,12 +176,12 @@ want_edges(const struct work *work, uint32_t number)
 {
     const struct heapgraph *graph = work->graph;
     if (number + AHEAD <= work->last) {
-        WANTED_SOON(&work->visit[node_of(work, number + AHEAD)]);
+        __builtin_prefetch(&work->visit[node_of(work, number + AHEAD)]);
     }
     if (number + AHEAD / 2 <= work->last) {
         uint32_t edge = work->visit[node_of(work, number + AHEAD / 2)].row;
-        WANTED_SOON(&graph->target.at[edge]);
-        WANTED_SOON(&graph->edge_kind.at[edge]);
+        __builtin_prefetch(&graph->target.at[edge]);
+        __builtin_prefetch(&graph->edge_kind.at[edge]);
     }
     if (number + AHEAD / 4 <= work->last) {
         int32_t node = node_of(work, number + AHEAD / 4);
@@ -194,7 +189,7 @@ want_edges(const struct work *work, uint32_t number)
         uint32_t end = work->visit[node + 1].row;
         end = end - edge > AHEAD ? edge + AHEAD : end;
         for (; edge < end; edge++) {
-            WANTED_SOON(&work->visit[graph->target.at[edge]]);
+            __builtin_prefetch(&work->visit[graph->target.at[edge]]);
         }
     }
 }
@@ -278,7 +273,7 @@ find_semidominators(struct work *work)
         for (uint32_t i = work->row[number]; i < end; i++) {
             if (i >= AHEAD) {
                 /* Rows are read from the last to the first. */
-                WANTED_SOON(&work->link[work->source[i - AHEAD]]);
+                __builtin_prefetch(&work->link[work->source[i - AHEAD]]);
             }
             uint32_t found = work->source[i];
             if (found > number) {
@@ -366,7 +361,7 @@ write_tree(struct work *work)
     }
     for (uint32_t number = FIRST_NUMBER; number <= work->last; number++) {
         if (number + AHEAD <= work->last) {
-            WANTED_SOON(&tree->idom[node_of(work, number + AHEAD)]);
+            __builtin_prefetch(&tree->idom[node_of(work, number + AHEAD)]);
         }
         uint32_t above = work->above[number];
         int32_t idom = above == SUPER_ROOT ? NO_NODE : node_of(work, above);
@@ -378,8 +373,8 @@ write_tree(struct work *work)
     }
     for (uint32_t number = work->last; number >= FIRST_NUMBER; number--) {
         if (number >= FIRST_NUMBER + AHEAD) {
-            WANTED_SOON(&tree->idom[node_of(work, number - AHEAD)]);
-            WANTED_SOON(&tree->retained[node_of(work, number - AHEAD)]);
+            __builtin_prefetch(&tree->idom[node_of(work, number - AHEAD)]);
+            __builtin_prefetch(&tree->retained[node_of(work, number - AHEAD)]);
         }
         int32_t node = node_of(work, number);
         int32_t idom = tree->idom[node];

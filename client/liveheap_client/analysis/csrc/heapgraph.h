@@ -82,6 +82,10 @@ enum type_flag { TYPE_HEAP = 1, TYPE_METATYPE = 64 };
 
 enum { NO_NODE = -1, NO_CODE = -1 };
 
+/* On a large heap a pass over the edges mostly waits for what lies at their targets. It
+ * knows them early, and asks for the memory this many edges ahead. */
+enum { AHEAD = 16 };
+
 struct field {
     uint32_t name;
     uint8_t kind;

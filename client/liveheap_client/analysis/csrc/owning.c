@@ -125,6 +125,11 @@ judge_edges(struct judge *judge)
         }
         for (; edge < end; edge++) {
             int32_t target = graph->target.at[edge];
+            if (edge + (size_t)AHEAD < graph->target.n) {
+                int32_t next = graph->target.at[edge + AHEAD];
+                __builtin_prefetch(&graph->flags.at[next]);
+                __builtin_prefetch(&judge->as_part[next]);
+            }
             if (edge_owns(judge, &source, graph->edge_kind.at[edge],
                           graph->edge_name.at[edge], target)) {
                 graph->edge_kind.at[edge] |= EDGE_OWNS;

@@ -31,18 +31,21 @@ resolve_targets(struct heapgraph *graph, struct addrmap *map)
     int32_t *target = malloc((n_edges + 1) * sizeof(*target));
     uint8_t *kind = graph->edge_kind.at;
     uint32_t *name = graph->edge_name.at;
-    const uint64_t *address = graph->target_address.at;
     size_t kept = 0;
     size_t edge = 0;
     if (target == NULL) {
         return GRAPH_NO_MEMORY;
     }
+    addrmap_find_all(map, graph->target_address.at, n_edges, target);
     for (size_t node = 0; node < n_nodes; node++) {
         size_t end = graph->row.at[node + 1];
         int key_dropped = 0;
         graph->row.at[node] = (uint32_t)kept;
         for (; edge < end; edge++) {
-            int32_t to = addrmap_find(map, address[edge]);
+            int32_t to = target[edge];
+            if (edge + AHEAD < n_edges && target[edge + AHEAD] >= 0) {
+                __builtin_prefetch(&graph->record.at[target[edge + AHEAD]]);
+            }
             if (to >= 0 && graph->record.at[to] != RECORD_ROOT) {
                 int orphan = kind[edge] == EDGE_VALUE && key_dropped;
                 target[kept] = to;
