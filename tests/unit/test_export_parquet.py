@@ -9,11 +9,15 @@ from stream_builder import GREENLET, INTERNAL, GraphBuilder
 
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.errors import ClientError
+from liveheap_client.verbs import export
 
 duckdb = pytest.importorskip("duckdb", reason="the group `tables` is not installed")
 pytest.importorskip("pyarrow", reason="the group `tables` is not installed")
 
-from liveheap_client.export.parquet import ParquetExporter  # noqa: E402 - as above
+from liveheap_client.export.parquet import (  # noqa: E402 - as above
+    TABLES,
+    ParquetExporter,
+)
 
 
 def worker() -> GraphBuilder:
@@ -121,6 +125,14 @@ def test_liveheaps_own_objects_are_marked(place: Path):
     assert tables.ask("select count(*) from $nodes where own and type = 'app.Row'") == [
         (0,)
     ]
+
+
+def test_the_help_names_the_columns(place: Path):
+    tables = Tables(worker(), place)
+
+    for name in TABLES:
+        columns = [row[0] for row in tables.ask(f"describe select * from ${name}")]
+        assert f"\n{name}  {' '.join(columns)}\n" in export.VERB.help
 
 
 def test_an_empty_heap_has_empty_tables(place: Path):

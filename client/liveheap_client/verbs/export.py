@@ -28,13 +28,20 @@ _HELP = """Write snapshots in the formats of other tools.
 
 \b
 heapsnapshot  Memory panel of Chrome's DevTools, memlab
-pprof         go tool pprof, and whatever reads its profiles
-parquet       DuckDB, pandas, polars: a directory with three tables
-dot           Graphviz
+pprof         go tool pprof, and whatever reads its profiles; -base shows growth
+parquet       DuckDB, pandas, polars: a directory of tables
+dot           Graphviz: what dominates what, or what refers to --type
 
 Reads snapshot files, or takes a snapshot of TARGET first, which stops the worker as
 long as one fork takes. No value of the heap is written: names of types, attributes and
 code, sizes, lengths. Several at once are files to compare, in the directory -o.
+
+The tables of parquet:
+
+\b
+nodes  node kind type bytes retained idom path root refcount address part_of own
+edges  source target kind name owns
+types  type module qualname count bytes
 """
 
 
