@@ -100,6 +100,16 @@ def spool_need(n_objects: int) -> int:
     return int(n_objects * SPOOL_BYTES_PER_OBJECT) + MB
 
 
+def spool_limit(place: SpoolPlace, planned: int) -> int:
+    """Where the child's spool ends at the latest.
+
+    On a disk the estimate of objects may be far off; in memory the plan is what was
+    admitted. Neither may fill the file system to its end.
+    """
+    generous = planned if place.in_memory else 4 * planned + 64 * MB
+    return max(min(generous, place.free * 9 // 10), 1)
+
+
 def spool_place(
     directories: Sequence[str], *, need: int, root: str = "/"
 ) -> SpoolPlace | None:

@@ -280,7 +280,7 @@ class Heap:
             "timeout_s": timeout_s,
             "cpu_s": int(timeout_s) + 2,
             "memory_bytes": CHILD_MEMORY + memory.rss // 4,
-            "spool_bytes": _spool_limit(place, spool_bytes),
+            "spool_bytes": admission.spool_limit(place, spool_bytes),
         }
 
         def start(spool: Spool, without_type: int) -> Child:
@@ -363,8 +363,7 @@ def _count_in_child(walk: HeapWalk, cancelled: Callable[[], object]) -> Histogra
 def _start(spool: Spool, kind: str, options: dict[str, Any]) -> Child:
     """Clone, and say what forbade it if the kernel would not.
 
-    A thread of the worker that wants the GIL shall wait for the clone alone, and not
-    for what we do before and after it as well: so it can be had on either side.
+    The GIL can be had on either side: who waits for it waits for the clone alone.
     """
     _heap.rest(REST_S)
     try:
@@ -399,13 +398,3 @@ def _open_spool(directory: str) -> Spool:
             f"no spool can be made in {directory}: {exc.strerror}",
             hint="name a directory on a disk with LIVEHEAP_SPOOL",
         ) from exc
-
-
-def _spool_limit(place: admission.SpoolPlace, planned: int) -> int:
-    """Where the child's spool ends at the latest.
-
-    On a disk the estimate of objects may be far off; in memory the plan is what was
-    admitted. Neither may fill the file system to its end.
-    """
-    generous = planned if place.in_memory else 4 * planned + 64 * admission.MB
-    return max(min(generous, place.free * 9 // 10), 1)

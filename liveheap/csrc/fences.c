@@ -290,12 +290,12 @@ fences_raise(struct fence_plan *plan, uint32_t *missing)
     if (die_with(plan->parent, plan->thread) < 0) {
         return CHILD_ORPHAN;
     }
+    if (volunteer_for_oom() < 0) {
+        *missing |= FENCE_MISSING_OOM_SCORE;
+    }
     /* Before what takes longer: at the worker's own rank we would take its core. */
     if (step_behind_worker() < 0) {
         *missing |= FENCE_MISSING_SCHEDULER;
-    }
-    if (volunteer_for_oom() < 0) {
-        *missing |= FENCE_MISSING_OOM_SCORE;
     }
     if (keep_only_spool(plan) < 0) {
         return CHILD_FILES_OPEN;
