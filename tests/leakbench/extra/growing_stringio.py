@@ -9,4 +9,4 @@ capture = io.StringIO()
 log = logging.getLogger("shop")
 log.addHandler(logging.StreamHandler(capture))
 log.propagate = False
-serve(lambda number: log.warning("request %d: %s", number, "slow " * 100))
+serve(lambda number: log.warning("request %d: %s", number, "slow " * 2000))
