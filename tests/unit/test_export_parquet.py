@@ -153,6 +153,10 @@ def test_hostile_names_and_sizes_are_values_like_others(place: Path):
     assert kind.startswith("app.Größe'; drop table x --\x1b[31m")
     assert size == 5 << 32
     assert tables.written.flags == ("truncated",)
+    ((origin,),) = tables.ask(
+        "select value from parquet_kv_metadata($types) where key = 'liveheap'"
+    )
+    assert b'"truncated": true' in origin
 
 
 def test_without_pyarrow_there_is_a_hint(monkeypatch: pytest.MonkeyPatch):

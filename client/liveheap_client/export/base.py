@@ -26,12 +26,13 @@ Tell = Callable[[str, float, float], None]
 class Written:
     """What went out, and the reservations that a person should know.
 
-    `flags` are their names, which stand in the file's name too, `notes` sentences.
+    `edges` are None where a format has none. `flags` are names of the reservations,
+    which stand in the file's name too, `notes` are sentences.
     """
 
     nodes: int
-    edges: int
     bytes: int
+    edges: int | None = None
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -49,7 +49,7 @@ class DotExporter:
         if self._type_name is not None:
             tree = backrefs.tree(graph, self._type_name)
             place.write_text(tree.to_dot() + "\n", encoding="utf-8")
-            return Written(tree.count, 0, 0, flags, tuple(notes))
+            return Written(tree.count, 0, flags=flags, notes=tuple(notes))
         picture = _Picture(graph)
         with place.open("w", encoding="utf-8") as file:
             for line in picture.lines(tell):
@@ -58,7 +58,7 @@ class DotExporter:
             f"boxes below {LEAST_SHARE:.1%} of the heap and beyond the first "
             f"{MOST_BOXES} are left out"
         )
-        return Written(picture.n_shown, 0, picture.total, flags, tuple(notes))
+        return Written(picture.n_shown, picture.total, flags=flags, notes=tuple(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ class _Picture:
         yield "digraph dominators {"
         yield "  rankdir=LR;"
         yield "  node [shape=box];"
+        if self._graph.truncated:
+            yield f"  label={dot_text(TRUNCATED)};"
         yield f"  n0 [label={dot_text('heap', human_bytes(self.total))}, style=filled];"
         level = {0: np.array([SUPER_ROOT], np.int32)}
         n_boxes = 0

@@ -1,7 +1,8 @@
 """Tables for DuckDB, pandas, polars: a directory with three Parquet files.
 
 Nothing is left out or merged here: whoever writes SQL over a heap wants what is in the
-snapshot, and columns that say what we made of it. Absent values are NULL.
+snapshot, and columns that say what we made of it. Absent values are NULL. Where the
+files are from stands in their metadata, as JSON under `liveheap`.
 
 nodes.parquet, a row an object, frame or root:
 
@@ -32,6 +33,7 @@ pyarrow writes them; it is large, and so an extra of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -74,7 +76,7 @@ class ParquetExporter:
             zip(TABLES, (tables.nodes(), tables.edges(), tables.types()), strict=True)
         ):
             tell(f"writing {name}", number, len(TABLES))
-            _write(place / f"{name}.parquet", blocks)
+            _write(place / f"{name}.parquet", blocks, _origin(graph))
         return Written(
             nodes=graph.n_nodes,
             edges=len(graph.target),
@@ -99,13 +101,25 @@ def _library() -> Any:
     return pyarrow
 
 
-def _write(place: Path, blocks: Iterator[Mapping[str, Any]]) -> None:
+def _origin(graph: HeapGraph) -> dict[str, str]:
+    """Return what the files say of where they are from."""
+    words = ("tool", "hostname", "program", "pid", "python", "created")
+    known = {word: graph.header[word] for word in words if word in graph.header}
+    return {"liveheap": json.dumps({**known, "truncated": graph.truncated})}
+
+
+def _write(
+    place: Path, blocks: Iterator[Mapping[str, Any]], origin: Mapping[str, str]
+) -> None:
     """Write blocks of columns as one file, a row group each."""
     pa = _library()
     writer = None
     try:
         for block in blocks:
-            table = pa.table({name: pa.array(column) for name, column in block.items()})
+            table = pa.table(
+                {name: pa.array(column) for name, column in block.items()},
+                metadata=origin,
+            )
             if writer is None:
                 writer = pa.parquet.ParquetWriter(
                     place, table.schema, compression="zstd"

@@ -59,7 +59,6 @@ class PprofExporter:
         counted = ~paths.hidden
         return Written(
             nodes=int(paths.count[counted].sum()),
-            edges=0,
             bytes=int(paths.bytes[counted].sum()),
             flags=flags,
             notes=tuple(notes),

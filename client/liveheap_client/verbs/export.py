@@ -175,10 +175,10 @@ def _writing(directory: Path) -> Iterator[Path]:
 
 def _tell(desk: Desk, row: Mapping[str, Any]) -> None:
     desk.terminal.show([row["path"]])
-    desk.terminal.say(
-        f"{human_count(row['nodes'])} objects, {human_count(row['edges'])} references, "
-        f"{human_bytes(row['bytes'])} of heap"
-    )
+    parts = [f"{human_count(row['nodes'])} objects"]
+    if row["edges"] is not None:
+        parts.append(f"{human_count(row['edges'])} references")
+    desk.terminal.say(", ".join([*parts, f"{human_bytes(row['bytes'])} of heap"]))
     for note in row["notes"]:
         desk.terminal.say(f"note: {note}")
 
