@@ -62,7 +62,7 @@ test-pythons:
 	@.ci/test-pythons.sh '$(PYTHON)' '$(ALREADY_TESTED)'
 
 bench: $(TEST)/.installed
-	$(TEST)/bin/python -m pip install --quiet --group bench
+	.ci/pip $(TEST)/bin/python install --group bench
 	$(TEST)/bin/python tests/bench/run.py --record
 
 # LEAKBENCH=DIR adds the bench of released leaks in DIR; its README says what it needs.
