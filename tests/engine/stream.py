@@ -257,6 +257,21 @@ class Graph:
             found.append((node, node._edge(i)))
         return found
 
+    def owners_of_dicts(self) -> dict[int, Node]:
+        """The nodes that refer to something as their `__dict__`, by its address."""
+        with_dict = {
+            number
+            for number, record in self.types.items()
+            if any(name == "__dict__" for _, name in record.fields)
+        }
+        owners = {}
+        for at, number in enumerate(self.type_ids):
+            if number in with_dict:
+                node = Node(self, at)
+                if (address := node.named("__dict__")) is not None:
+                    owners[address] = node
+        return owners
+
     def in_edges(self) -> collections.Counter[int]:
         """The counted references to each address, those to types too."""
         total: collections.Counter[int] = collections.Counter(

@@ -214,7 +214,7 @@ def test_an_attribute_and_the_dict_that_shares_it_count_once(graph, in_edges):
 
 
 def test_the_whole_heap_agrees_with_the_collector(heap, graph):
-    dicts = {node.named("__dict__"): node for node in graph.nodes.values()}
+    dicts = graph.owners_of_dicts()
     interned = {
         address
         for root in graph.roots

@@ -211,11 +211,7 @@ def test_sizes_of_known_objects_equal_getsizeof(graph):
 
 
 def test_sizes_of_the_whole_heap_equal_getsizeof(heap, graph):
-    borrowed = {
-        node.named("__dict__")
-        for node in graph.nodes.values()
-        if sys.version_info >= (3, 13)
-    }
+    borrowed = graph.owners_of_dicts() if sys.version_info >= (3, 13) else {}
     wrong = collections.Counter()
     for obj, size, _ in heap:
         node = graph.nodes[id(obj)]
