@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from environments import Failed, Wheels, run
+from environments import Wheels, run
 
 HUNT = Path(__file__).parent / "hunt.py"
 
@@ -64,8 +64,8 @@ class Bench:
         self._wheels.into(self._home / "venvs" / name / "bin" / "python")
         self._ready.add(name)
 
-    def hunt(self, case: Case, out: Path, command: list[str], *, control: bool) -> str:
-        """Run a case and hunt in it; return what the bench's runner said."""
+    def hunt(self, case: Case, out: Path, command: list[str], *, control: bool) -> None:
+        """Run a case and hunt in it. What the hunt came to, its folder shows."""
         self.prepare(case, control=control)
         liveheap, verb, *options = command
         words = [sys.executable, str(self._folder / "run_case.py"), case.name]
@@ -73,10 +73,7 @@ class Bench:
         words += ["--timeout", "300", "--out", str(out.parent / f"{out.name}.txt")]
         words += ["--", sys.executable, str(HUNT), str(out), "{pid}", liveheap]
         env = self._env(LIVEHEAP="1")
-        try:
-            return run([*words, verb, *options], env=env)
-        except Failed as failed:
-            return str(failed)
+        run([*words, verb, *options], env=env)
 
     def points(self, case: Case, screen: Path) -> dict[str, Any]:
         """Return the points that the bench's scorer proposes for a report."""

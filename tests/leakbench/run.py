@@ -13,6 +13,7 @@ caller leaves it.
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -42,7 +43,7 @@ def main() -> int:
         print(f"leakbench: {failed}", file=sys.stderr)
         return 1
     command = f"liveheap {given.verb} PID --rounds 5 --interval 10"
-    text = table.page(rows, f"{command}` (extra cases: `--interval 2")
+    text = table.page(rows, command, kept=given.kept)
     print(text)
     if given.record:
         PAGE.write_text(text)
@@ -77,14 +78,7 @@ def measured(given: argparse.Namespace, home: Path, wheels: Wheels) -> Iterator[
                 if not wanted(given, case.name) or (control and case.control == "none"):
                     continue
                 out = results / f"{case.name}.{variant}"
-                said = ""
-                if not given.kept:
-                    options = [given.verb, "--rounds", "5", "--interval", "10"]
-                    command = [given.liveheap, *options]
-                    said = bench.hunt(case, out, command, control=control)
-                yield released_row(
-                    given, bench, case, variant=variant, out=out, said=said
-                )
+                yield released_row(given, bench, case, variant=variant, out=out)
     if not given.no_extra:
         yield from extra_rows(given, home, wheels)
 
@@ -96,12 +90,15 @@ def released_row(
     *,
     variant: str,
     out: Path,
-    said: str,
 ) -> Row:
     try:
+        if not given.kept:
+            shutil.rmtree(out, ignore_errors=True)
+            command = [given.liveheap, given.verb, "--rounds", "5", "--interval", "10"]
+            bench.hunt(case, out, command, control=variant == "control")
         report = analysed(given, out)
     except Failed as failed:
-        return judge.failed(case.name, variant, f"{said}\n{failed}")
+        return judge.failed(case.name, variant, str(failed))
     row = judge.row_of(case.name, variant, out, report)
     if variant == "control":
         return judge.control(row)
@@ -116,11 +113,12 @@ def extra_rows(given: argparse.Namespace, home: Path, wheels: Wheels) -> Iterato
             continue
         out = home / "liveheap" / f"extra.{name}"
         variant = answer["variant"]
-        if not given.kept:
-            python = python or extras.environment(home, wheels)
-            command = [given.liveheap, given.verb, "--rounds", "5", "--interval", "2"]
-            extras.hunt(python, name, out, command)
         try:
+            if not given.kept:
+                shutil.rmtree(out, ignore_errors=True)
+                python = python or extras.environment(home, wheels)
+                options = [given.verb, "--rounds", "5", "--interval", "2"]
+                extras.hunt(python, name, out, [given.liveheap, *options])
             report = analysed(given, out)
         except Failed as failed:
             yield judge.failed(name, variant, str(failed))

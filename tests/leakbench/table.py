@@ -20,14 +20,16 @@ HEADING = (
 )
 
 
-def page(rows: Sequence[Row], command: str) -> str:
-    """Return the whole page."""
+def page(rows: Sequence[Row], command: str, *, kept: bool = False) -> str:
+    """Return the whole page; `kept` rounds may be an earlier commit's."""
+    rounds = "; the rounds were taken before and analysed again" if kept else ""
     lines = [
         "# liveheap on real leaks",
         "",
-        f"`LEAKBENCH=DIR make leakbench`; every hunt was `{command}`.",
+        f"`LEAKBENCH=DIR make leakbench`; every hunt was `{command}`, "
+        "or `--interval 2` for the extra cases.",
         "",
-        f"- {date.today().isoformat()}, commit {commit()}",
+        f"- {date.today().isoformat()}, commit {commit()}{rounds}",
         f"- {platform.system()} {platform.release().split('-')[0]}; "
         "the agent started by liveheap.pth, no other hook in the target",
         "- type and holder: points of the bench's score.py (extra cases: by "
