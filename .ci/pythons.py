@@ -27,7 +27,7 @@ def candidates() -> Iterator[str]:
     yield from filter(None, os.environ.get("LIVEHEAP_PYTHONS", "").split(os.pathsep))
     for version in SUPPORTED:
         yield from filter(None, [shutil.which(f"python{version}")])
-    yield sys.executable
+    yield getattr(sys, "_base_executable", sys.executable)  # a venv may lack pip
     homes = [os.path.expanduser("~/.*env"), os.path.expanduser("~/.local/share/*")]
     homes.extend(filter(None, [os.environ.get("PYENV_ROOT")]))
     for home in homes:
