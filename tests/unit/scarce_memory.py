@@ -30,6 +30,7 @@ def attempt(pieces: list[bytes]) -> bool:
         graph = decoder.finish(False)
         graph.search(groups, b"", (0, 0, 0, 0), 40, 200_000)
         graph.reverse()
+        graph.dominators()
     except MemoryError:
         return False
     return True

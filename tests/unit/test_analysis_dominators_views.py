@@ -23,6 +23,7 @@ from liveheap_client.analysis import (
 from liveheap_client.analysis.dominators import SUPER_ROOT, Dominators
 from liveheap_client.analysis.filters import Filter
 from liveheap_client.analysis.graph import HeapGraph
+from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.render import retained
 from liveheap_client.render.table import Look
 
@@ -78,6 +79,14 @@ def test_a_set_retains_what_its_topmost_members_do(
     assert accumulation.retained_of_set(tree, members) == expected
 
 
+@pytest.mark.parametrize("every", [1, 500])
+def test_of_a_long_list_the_first_member_is_the_topmost(every: int) -> None:
+    n = 2000
+    tree = tree_of(list(range(-1, n - 1)), [1] * n)
+    members = np.arange(n) % every == every - 1
+    assert accumulation.topmost(tree, members).tolist() == [every - 1]
+
+
 def test_memory_gathers_in_the_list_of_many() -> None:
     # root 1000 > module 990 > dict 980 > list 950 > 950 children of 1
     tree = tree_of([-1, 0, 1, 2, *[3] * 950], [10, 10, 30, 0, *[1] * 950])
@@ -113,8 +122,9 @@ def test_candidates_retain_a_tenth_alone_or_with_their_kind() -> None:
 
 def tree_text(graph: HeapGraph, kept: Filter = ALL, **bounds: int) -> list[str]:
     bounds = {"depth": 10, "width": 10, **bounds}
-    tree = dominatortree.tree(graph, kept, **bounds)
-    points = dominatortree.accumulation_points(graph)
+    paths = PathNodes.of(graph)
+    tree = dominatortree.tree(paths, kept, **bounds)
+    points = dominatortree.accumulation_points(paths)
     found = {
         "tree": tree.to_json(),
         "accumulation_points": [point.to_json() for point in points],
@@ -143,7 +153,9 @@ def test_the_tree_has_one_line_for_what_is_held_alike() -> None:
 def test_width_and_depth_bound_the_tree_and_the_rest_is_told() -> None:
     b = GraphBuilder()
     b.module("app", {f"name{i}": b.list(size=1000 - i) for i in range(9)})
-    tree = dominatortree.tree(decoded(b), Filter(min_size=0), depth=2, width=3)
+    tree = dominatortree.tree(
+        PathNodes.of(decoded(b)), Filter(min_size=0), depth=2, width=3
+    )
     module = next(child for child in tree.children if child.label == "module app")
     assert [child.retained for child in module.children] == [1000, 999, 998]
     assert (module.more, module.more_bytes) == (6, sum(range(992, 998)))
@@ -155,7 +167,9 @@ def test_the_tree_of_a_type_begins_at_its_topmost_objects() -> None:
     row = b.type("app", "Row", ["next"])
     inner = b.instance(row, [b.leaf(size=10)])
     b.module("app", {"FIRST": b.instance(row, [inner])})
-    tree = dominatortree.tree(decoded(b), Filter(type="app.*"), depth=3, width=5)
+    tree = dominatortree.tree(
+        PathNodes.of(decoded(b)), Filter(type="app.*"), depth=3, width=5
+    )
     assert (tree.count, tree.retained) == (1, 48 + 48 + 10)
     assert [child.label for child in tree.children] == ["app.FIRST -> app.Row"]
 

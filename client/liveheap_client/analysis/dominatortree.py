@@ -22,7 +22,7 @@ from liveheap_client.analysis.accumulation import (
 )
 from liveheap_client.analysis.dominators import SUPER_ROOT
 from liveheap_client.analysis.filters import Filter
-from liveheap_client.analysis.graph import HeapGraph, Node, NodeFlag
+from liveheap_client.analysis.graph import Node, NodeFlag
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.plan import NO_EDGE
 from liveheap_client.analysis.steps import edge_text, object_text, sources, spans
@@ -70,30 +70,32 @@ _FIELDS = (
 )
 
 
-def tree(graph: HeapGraph, kept: Filter, *, depth: int, width: int) -> Retainer:
+def tree(paths: PathNodes, kept: Filter, *, depth: int, width: int) -> Retainer:
     """Return the tree; of the types that `kept` names, if it names any."""
+    graph = paths.graph
     least = kept.min_size
     if least is None:
         least = int(LEAST_SHARE * graph.dominators.total)
-    return _Grower(graph, least, width).grow(kept, depth)
+    return _Grower(paths, least, width).grow(kept, depth)
 
 
-def accumulation_points(graph: HeapGraph) -> list[Retainer]:
+def accumulation_points(paths: PathNodes) -> list[Retainer]:
     """Return where much of the heap gathers, the largest first."""
+    graph = paths.graph
     found = graph.dominators
     kinds = graph.class_of_type[graph.type]
     singles, _ = candidates(found, kinds)
-    grower = _Grower(graph, 0, 0)
+    grower = _Grower(paths, 0, 0)
     shown = [node for node in singles if not grower.is_hidden(node)]
     points = dict.fromkeys(accumulation_point(found, node) for node in shown)
     return [grower.point(node) for node in [*points][:MOST_POINTS]]
 
 
 class _Grower:
-    def __init__(self, graph: HeapGraph, min_size: int, width: int) -> None:
-        self._graph = graph
-        self._tree = graph.dominators
-        self._paths = PathNodes.of(graph)
+    def __init__(self, paths: PathNodes, min_size: int, width: int) -> None:
+        self._paths = paths
+        self._graph = paths.graph
+        self._tree = self._graph.dominators
         self._hidden = self._paths.own_objects()
         self._min_size = min_size
         self._width = width

@@ -36,12 +36,14 @@ def perform(
 ) -> int:
     """Build the tree, show it."""
     from liveheap_client.analysis import dominatortree  # noqa: PLC0415 - numpy is slow
+    from liveheap_client.analysis.paths import PathNodes  # noqa: PLC0415 - the same
 
     graph = graph_of(desk, place)
     with bar(desk.terminal) as progress:
         progress.update("finding what retains what")
-        tree = dominatortree.tree(graph, filter_of(**kept), depth=depth, width=width)
-        points = dominatortree.accumulation_points(graph)
+        paths = PathNodes.of(graph)
+        tree = dominatortree.tree(paths, filter_of(**kept), depth=depth, width=width)
+        points = dominatortree.accumulation_points(paths)
     found = {
         "tree": tree.to_json(),
         "accumulation_points": [point.to_json() for point in points],
