@@ -15,7 +15,7 @@
 
 #include "compat.h"
 
-/* snapshot_start, collapse, bare_clone; for module.c. */
+/* snapshot_start, rest, collapse, bare_clone; for module.c. */
 extern PyMethodDef forker_methods[];
 
 /* Add the type Child to the module. 0, or -1 with an exception set. */
