@@ -29,7 +29,7 @@ test: lint engine pytest alone sanitize
 $(TEST)/.installed: FORCE
 	@$(STEP) 'system packages' .ci/system.sh $(HEADERS) $(SERVERS)
 	@$(STEP) 'install' .ci/venv.sh $(TEST) $(PYTHON) strict \
-	    'WHEEL[cli,gevent]' --group test --group hosts --group lint --group tables
+	    'WHEEL[cli,gevent]' --group test --group hosts --group lint --group tables --group oracle
 	@touch $@
 
 lint: $(TEST)/.installed

@@ -58,7 +58,9 @@ def test_demo_finds_everything_and_leaves_nothing_behind(
 
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert "NOT FOUND" not in done.stdout
-    assert "$ liveheap diff" in done.stdout
+    assert "$ liveheap leaks" in done.stdout
+    last = " ".join(done.stdout.rpartition("\nLeak: ")[2].split())
+    assert last.startswith("__main__.CACHE.rows (dict) grew"), done.stdout[-1000:]
     assert list(tmp_path.iterdir()) == []
 
 

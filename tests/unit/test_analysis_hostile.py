@@ -301,7 +301,9 @@ def test_a_ring_of_keys_made_to_collide_ends():
         shown = np.zeros(3, np.bool_)
         depth = np.ones(3, np.uint16)
         sums = (counts, counts, counts, counts)
-        return PathTable(keys, above, label, depth, np.arange(3), *sums, shown, shown)
+        return PathTable(
+            keys, above, label, depth, np.arange(3), *sums, keys * 0, shown, shown
+        )
 
     assert [row for row, _ in Matrix([table(1), table(2)]).ranked_suspects()] == [2]
 

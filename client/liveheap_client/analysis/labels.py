@@ -21,7 +21,8 @@ from liveheap_client.analysis.records import Root
 ELIDED: Final = frozenset({"__dict__", "__closure__", "cell_contents"})
 
 
-# By the types of who holds and what is held: fields that a person will want to know.
+# By the types of who holds and what is held: fields that a person will want to know. ""
+# as what is held stands for anything else; an empty name is a detail, not a step.
 _C_FIELDS = {
     ("functools._lru_cache_wrapper", "dict"): "cache",
     ("functools._lru_cache_wrapper", ""): "cached",
@@ -31,6 +32,16 @@ _C_FIELDS = {
     ("_asyncio.Future", "_contextvars.Context"): "context",
     ("_asyncio.Future", "list"): "callbacks",
     ("_abc._abc_data", "set"): "registry",
+    ("_thread._local", "dict"): "by thread",
+    ("_queue.SimpleQueue", "list"): "items",
+    ("_contextvars.Context", "hamt"): "",
+    ("hamt", ""): "",
+    ("hamt_array_node", ""): "",
+    ("hamt_bitmap_node", "hamt_bitmap_node"): "",
+    ("hamt_bitmap_node", "hamt_array_node"): "",
+    ("hamt_bitmap_node", "hamt_collision_node"): "",
+    ("hamt_bitmap_node", ""): "variable",
+    ("hamt_collision_node", ""): "variable",
     ("itertools._tee", "itertools._tee_dataobject"): "buffer",
     ("itertools._tee_dataobject", "itertools._tee_dataobject"): "next",
     ("itertools._tee_dataobject", ""): "item",
@@ -120,8 +131,8 @@ def label_text(label: Label, name: str, *, spaced: bool = False) -> str:  # noqa
 
 def c_field_text(owner: str = "", held: str = "") -> str:
     """Return what a field is called that only C code has a name for."""
-    name = _C_FIELDS.get((owner, held)) or _C_FIELDS.get((owner, ""), "C field")
-    return f".<{name}>"
+    name = _C_FIELDS.get((owner, held), _C_FIELDS.get((owner, ""), "C field"))
+    return f".<{name}>" if name else ""
 
 
 _LABEL_OF_KIND = {

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.paths import MAX_DEPTH, PathNodes
 
+_NAMED = (Label.ATTRIBUTE, Label.KEYED)
+_HASH = (1 << 63) - 1
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _INTERNAL_GROUPS = (Group.SHARED, Group.C, Group.TYPES)
 
 
@@ -38,7 +41,8 @@ class PathTable:
     """The path nodes of one round, one row a key, in the order of keys.
 
     `total` are the bytes of a row and of everything below it; `internal` rows are
-    held by nothing but the interpreter's own caches.
+    held by nothing but the interpreter's own caches. Rows of one `family` have one
+    parent, one type and a name each; 0 is none.
     """
 
     key: NDArray[np.uint64]
@@ -50,6 +54,7 @@ class PathTable:
     length: NDArray[np.int64]
     size: NDArray[np.int64]
     total: NDArray[np.int64]
+    family: NDArray[np.uint64]
     internal: NDArray[np.bool_]
     garbage: NDArray[np.bool_]
 
@@ -87,6 +92,7 @@ class PathTable:
             length=summed(paths.length),
             size=summed(paths.bytes),
             total=summed(total),
+            family=_families(paths, path, parent_key),
             internal=internal,
             garbage=paths.garbage[path],
         )
@@ -110,12 +116,15 @@ class Matrix:
         self, tables: Sequence[PathTable], *, garbage_stays: bool = False
     ) -> None:
         self.key = _distinct([table.key for table in tables])
-        shape = (len(self.key), len(tables))
+        self.n_keys = len(self.key)
+        shape = (self.n_keys, len(tables))
         self.count = np.zeros(shape, np.int64)
         self.length = np.zeros(shape, np.int64)
         self.size = np.zeros(shape, np.int64)
         self.total = np.zeros(shape, np.int64)
         self._levels: list[NDArray[np.intp]] = []
+        self.family = np.zeros(len(self.key), np.uint64)
+        self.example_of: dict[int, int] = {}
         self.parent = np.full(len(self.key), -1, np.intp)
         self.label = np.zeros(len(self.key), np.uint8)
         self.depth = np.zeros(len(self.key), np.uint16)
@@ -127,13 +136,56 @@ class Matrix:
             self.size[place, number] = table.size
             self.total[place, number] = table.total
             self.label[place] = table.label
-            self.depth[place] = table.depth
+            # Twice the depth: between a holder and its parts a family has its place.
+            self.depth[place] = 2 * table.depth
+            self.family[place] = table.family
             passes = table.internal | (table.garbage & (not garbage_stays))
             self.internal[place] = passes
             above = np.searchsorted(self.key, table.parent_key)
             above = np.minimum(above, len(self.key) - 1)
             known = self.key[above] == table.parent_key
             self.parent[place[known]] = above[known]
+        self._join_families()
+
+    def _join_families(self) -> None:
+        """Make one row of the parts of an object under names made at run time.
+
+        A program's own names are there from the start, or come once. Where new ones
+        come in every interval they are data, whatever they look like: what piles up
+        under them is one row, between the holder and its parts.
+        """
+        named = np.flatnonzero((self.family != 0) & ~self.internal)
+        if not len(named):
+            return
+        _, place = np.unique(self.family[named], return_inverse=True)
+        counts = np.zeros((int(place.max()) + 1, self.count.shape[1]), np.int64)
+        np.add.at(counts, place, self.count[named])
+        fresh = np.zeros_like(counts)
+        came = np.diff((self.count[named] > 0).astype(np.int8), axis=1) > 0
+        np.add.at(fresh[:, 1:], place, came)
+        found = np.flatnonzero(_rises(counts) & (fresh[:, 1:] > 0).all(axis=1))
+        for family in found:
+            self._join(named[place == family])
+
+    def _join(self, members: NDArray[np.intp]) -> None:
+        """Add a row that stands for some, between them and what is above them."""
+        first, row = int(members[0]), len(self.key)
+        self.example_of[row] = int(members[self.count[members, -1].argmax()])
+        for name in ("count", "length", "size", "total"):
+            values = getattr(self, name)
+            summed = values[members].sum(axis=0, keepdims=True)
+            setattr(self, name, np.concatenate([values, summed]))
+        self.key = np.append(self.key, self.family[first])
+        self.parent = np.append(self.parent, self.parent[first])
+        self.parent[members] = row
+        above = int(self.parent[row])
+        depth = int(self.depth[above]) + 1 if above >= 0 else 0
+        self.depth = np.append(self.depth, np.uint16(depth))
+        if above < 0:
+            self.depth[members] = 1
+        self.label = np.append(self.label, self.label[first])
+        self.family = np.append(self.family, np.uint64(0))
+        self.internal = np.append(self.internal, np.False_)
 
     def ranked_suspects(self) -> list[tuple[int, Growth]]:
         """Return the rows of suspects and how they grow, the most bytes gained first.
@@ -196,8 +248,8 @@ class Matrix:
 
     def row_of(self, key: int) -> int:
         """Return the row of a key; -1 if there is none."""
-        row = int(np.searchsorted(self.key, np.uint64(key)))
-        return row if row < len(self.key) and int(self.key[row]) == key else -1
+        row = int(np.searchsorted(self.key[: self.n_keys], np.uint64(key)))
+        return row if row < self.n_keys and int(self.key[row]) == key else -1
 
     def holder(self, row: int) -> int:
         """Return the nearest row above that does not gain objects; -1 if none."""
@@ -268,6 +320,32 @@ class Matrix:
             else:
                 kept.append(row)
         return kept
+
+
+def _families(
+    paths: PathNodes, path: NDArray[np.intp], parent_key: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    """Return what named parts of one holder, of one type, have in common; 0 if none.
+
+    Modules that were made and not loaded are parts of sys.modules.
+    """
+    label = paths.label_kind[path]
+    kinds = np.array([hash(kind.name) & _HASH for kind in paths.graph.types], np.uint64)
+    families = (parent_key ^ (kinds[paths.type[path]] * _MULTIPLIER)) * _MULTIPLIER
+    families += label
+    named = np.isin(label, _NAMED) | ((label == Group.MODULE) & _made(paths)[path])
+    known: NDArray[np.uint64] = np.where(named, families, np.uint64(0))
+    return known
+
+
+def _made(paths: PathNodes) -> NDArray[np.bool_]:
+    """Tell of each path node whether it is a module that comes from no file."""
+    made = np.zeros(len(paths), np.bool_)
+    for module in paths.graph.modules:
+        path = int(paths.node_path[module.node])
+        if path >= 0 and not module.native and module.filename[:1] in ("", "<"):
+            made[path] = paths.label_kind[path] == Group.MODULE
+    return made
 
 
 def _distinct(keys: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:

@@ -93,7 +93,10 @@ def _native(report: Report) -> str:
     suspect = _maybe_suspect(report)
     if suspect is None:
         return f"{text}; no path of objects grew."
-    return f"{text}; of objects only {suspect['path']} grew: {_grown(report, suspect)}."
+    return (
+        f"{text}. Of objects {suspect['path']} grew most: {_grown(report, suspect)}; "
+        "do they hold native memory?"
+    )
 
 
 def _plateau(report: Report) -> str:

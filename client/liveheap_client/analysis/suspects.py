@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from liveheap_client.analysis.clusters import Cluster, clusters
 from liveheap_client.analysis.graph import HeapGraph
-from liveheap_client.analysis.labels import Group
+from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.leakshare import MOST_SHARES, leak_shares
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.pathtable import Growth, Matrix, PathTable
@@ -233,9 +233,9 @@ class Describer:
         )
         holder, holder_type = (None, None) if orphan else self._holder(cluster, path)
         heaviest = self._path(cluster.rows[0])
-        lineless = _LINE.sub("", paths.text(path))
+        lineless = _LINE.sub("", self._text(head))
         return Suspect(
-            path=paths.text(heaviest),
+            path=self._text(cluster.rows[0]),
             type=self._type(cluster, path, example),
             holder=holder,
             holder_type=holder_type,
@@ -268,13 +268,26 @@ class Describer:
         )
 
     def _path(self, row: int) -> int:
+        row = self._matrix.example_of.get(row, row)
         return self._table.path_of(int(self._matrix.key[row]))
+
+    def _text(self, row: int) -> str:
+        """Return a row's path; of many names made at run time as `.*`."""
+        paths, path = self._paths, self._path(row)
+        if row not in self._matrix.example_of:
+            return paths.text(path)
+        kind = paths.graph.type_name(int(paths.graph.type[paths.example[path]]))
+        label = paths.label_kind[path]
+        if label == Group.MODULE:
+            return f"sys.modules[*] -> {kind}"
+        above = paths.text(int(paths.parent[path]), with_type=False)
+        return f"{above}{'.*' if label == Label.ATTRIBUTE else '[*]'} -> {kind}"
 
     def _type(self, cluster: Cluster, path: int, example: int) -> str:
         """Return the type of a suspect; of frames, what runs them."""
         graph = self._paths.graph
         if cluster.stack is None:
-            return graph.type_name(int(self._paths.type[path]))
+            return graph.type_name(int(graph.type[example]))
         task = self._paths.waiting.task_of.get(example)
         if task is not None:
             return graph.type_name(int(graph.type[task]))
@@ -298,6 +311,8 @@ class Describer:
         graph = paths.graph
         holder = self._path(cluster.holder) if cluster.holder >= 0 else -1
         is_stack = cluster.stack is not None and paths.parent[path] >= 0
+        if paths.label_kind[path] == Group.MODULE and holder < 0:
+            return "sys.modules", "dict"
         if holder < 0 or is_stack:
             return None, None
         kind = int(paths.type[holder])
@@ -392,9 +407,7 @@ class Describer:
         return tuple(found)[:MOST_ALSO]
 
     def _texts(self, rows: Sequence[int]) -> tuple[str, ...]:
-        return tuple(
-            self._paths.text(path) for path in map(self._path, rows) if path >= 0
-        )
+        return tuple(self._text(row) for row in rows if self._path(row) >= 0)
 
 
 def _excess(graph: HeapGraph, node: int) -> int:

@@ -26,7 +26,11 @@ from statistics import median
 
 from liveheap_client.analysis.facts import MemoryFacts, RoundFacts
 from liveheap_client.analysis.suspects import Suspect
-from liveheap_client.analysis.trend import mann_kendall_p, rises_throughout, theil_sen
+from liveheap_client.analysis.trend import (
+    levels_off,
+    mann_kendall_p,
+    rises_throughout,
+)
 
 ROUNDS_FOR_A_VERDICT = 4
 HIGHEST_P = 0.05
@@ -36,6 +40,8 @@ LEAST_SHARE_A_DAY = 0.01
 LEAST_SHARE_OF_GROWTH = 0.02
 LEAST_NATIVE_BYTES = 1 << 20
 LEAST_DESCRIPTORS = 4
+LEAST_DRIFT = 0.002
+LEAST_DRIFT_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def judge(evidence: Evidence) -> Verdict:
             kind = "reference-leak" if suspect.orphan else "leak"
             return Verdict(kind, _confidence(suspect, evidence), guilty)
     if native:
-        return Verdict("native", "medium", guilty)
+        return Verdict("native", "medium", _first_steady(evidence))
     return _no_leak(evidence)
 
 
@@ -147,6 +153,14 @@ def _first_guilty(evidence: Evidence) -> int | None:
     return None
 
 
+def _first_steady(evidence: Evidence) -> int | None:
+    """Return the first suspect that is no chance, however small."""
+    for place, suspect in enumerate(evidence.suspects):
+        if suspect.p <= HIGHEST_P and is_steady(suspect) and not suspect.levels_off:
+            return place
+    return None
+
+
 def _confidence(suspect: Suspect, evidence: Evidence) -> str:
     """Say how sure a leak is."""
     steps = [b - a for a, b in pairwise(suspect.counts)]
@@ -203,14 +217,24 @@ def _garbage_piles_up(evidence: Evidence) -> bool:
     )
 
 
+def _rises_steadily(live: Sequence[int], at: Sequence[float]) -> bool:
+    """Tell whether all that lives grew evenly, though no path of it did."""
+    steps = [b - a for a, b in pairwise(live)]
+    gain = live[-1] - live[0]
+    return (
+        rises_throughout(live)
+        and gain >= max(LEAST_DRIFT_BYTES, LEAST_DRIFT * live[-1])
+        and min(steps) >= 0.5 * median(steps)
+        and not levels_off(live, at)
+    )
+
+
 def _no_leak(evidence: Evidence) -> Verdict:
     live = evidence.live
     if _garbage_piles_up(evidence):
         return Verdict("undecided", "low", None, ("garbage",))
-    later = live[len(live) // 2 :]
-    slope = theil_sen(later).value
     filling = [s for s in evidence.suspects if s.levels_off]
-    if slope > FLAT * live[-1] and not filling and rises_throughout(live):
+    if not filling and _rises_steadily(live, evidence.at):
         reasons = ("rises-without-a-path",)
         return Verdict("undecided", "low", _first_material(evidence), reasons)
     spread = max(live) - min(live)

@@ -22,12 +22,12 @@ from pathlib import Path
 
 from liveheap_client.demo import processes
 from liveheap_client.demo.processes import DemoFailed
-from liveheap_client.demo.verdict import Finding, judge
+from liveheap_client.demo.verdict import Finding, judge, verdict_of
 
 WORKER = Path(__file__).with_name("worker.py")
 WIDTH = 80
-INTERVAL_S = 4
-ROUNDS = 4
+INTERVAL_S = 3
+ROUNDS = 5
 DEADLINE_S = 58.0
 
 
@@ -89,10 +89,12 @@ class Tour:
         self.stop(ask_it(pid))
         growth = self.stop(hunt(pid, rounds))
         holders = self.stop(who_holds(rounds))
-        findings = judge(report=self.report(rounds), growth=growth, holders=holders)
+        report = self.report(rounds)
+        findings = judge(report=report, growth=growth, holders=holders)
         conclude(findings)
         if self.worker.poll() is not None:
             raise DemoFailed(f"its worker ended with code {self.worker.returncode}")
+        say(verdict_of(report))
         return 0 if all(finding.found for finding in findings) else 1
 
     def stop(self, stop: Stop) -> str:
@@ -109,7 +111,7 @@ class Tour:
 
     def report(self, rounds: Path) -> str:
         """Return what the machine is told of the rounds that the person saw."""
-        words = ("diff", "--json", *map(str, round_files(rounds)))
+        words = ("leaks", "--json", *map(str, round_files(rounds)))
         return "".join(self.lines_of(words, as_terminal=False))
 
     def lines_of(
@@ -148,13 +150,13 @@ def ask_it(pid: str) -> Stop:
 def hunt(pid: str, rounds: Path) -> Stop:
     interval, count, place = str(INTERVAL_S), str(ROUNDS), rounds.name
     return Stop(
-        "what grows?",
-        ("diff", pid, "--interval", interval, "--rounds", count, "--keep", place),
+        "does it leak?",
+        ("leaks", pid, "--interval", interval, "--rounds", count, "--keep", place),
         f"{ROUNDS} snapshots, {INTERVAL_S} s apart. The worker stood still for the "
-        "pause in each round's line only. The first suspect is the path that gained "
-        "most in every round: module, attribute, container, type. Thumbnails are "
-        "replaced all the time and are not on the list: their number is the same "
-        "in every round.",
+        "pause in each round's line only. The sentence on top is the verdict; the "
+        "first suspect is what gained most in every round, and who holds it. "
+        "Thumbnails are replaced all the time and are not on the list: their number "
+        "is the same in every round.",
     )
 
 
@@ -171,7 +173,7 @@ def who_holds(rounds: Path) -> Stop:
 def round_files(rounds: Path) -> list[Path]:
     files = sorted(rounds.glob("*.liveheap"))
     if not files:
-        raise DemoFailed("diff kept no snapshot of its rounds")
+        raise DemoFailed("leaks kept no snapshot of its rounds")
     return files
 
 
@@ -184,7 +186,7 @@ def conclude(findings: Sequence[Finding]) -> None:
     print()
     say(
         "On your own worker: `import liveheap; liveheap.start()`, then "
-        "`liveheap diff HOST/NAME --interval 600` from your desk, over ssh."
+        "`liveheap leaks HOST/NAME --interval 10m` from your desk, over ssh."
     )
 
 

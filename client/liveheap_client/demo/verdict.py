@@ -1,6 +1,6 @@
 """Did the commands find what was hidden? Only the demo can know, so it asks.
 
-The judge reads what a person reads: the first suspect of `diff`, and the tree that
+The judge reads what a person reads: the first suspect of `leaks`, and the tree that
 `backrefs` printed. It is strict about the order, for a leak that stands second in
 the list is a leak that somebody overlooks.
 """
@@ -27,8 +27,8 @@ def judge(*, report: str, growth: str, holders: str) -> list[Finding]:
     """Compare the answers with what the worker really does.
 
     Args:
-        report: what `diff --json` printed for the rounds.
-        growth: what `diff` printed for people.
+        report: what `leaks --json` printed for the rounds.
+        growth: what `leaks` printed for people.
         holders: what `backrefs` printed for the greenlets' objects.
     """
     suspects = json.loads(report)["suspects"]
@@ -80,3 +80,8 @@ def nobody_innocent(suspects: list[dict[str, object]]) -> Finding:
         not accused,
         accused[0] if accused else "it is not on the list",
     )
+
+
+def verdict_of(report: str) -> str:
+    """Return the sentence in which `leaks` says what it found."""
+    return str(json.loads(report)["verdict"]["sentence"])

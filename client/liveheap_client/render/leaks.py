@@ -79,8 +79,7 @@ def _ranked(report: Report) -> list[Suspect]:
 def _suspect(
     place: int, suspect: Suspect, per: str, look: Look, width: int
 ) -> Iterator[str]:
-    head = f"{place}. {visible(suspect['type'])}  {_series(suspect)}"
-    yield look.strong(middle_cut(f"{head}  {bytes_rate(suspect, per)}", width))
+    yield look.strong(_head(place, suspect, per, width))
     holder = suspect["holder"]
     if suspect["orphan"]:
         excess = suspect["excess_references"]
@@ -111,6 +110,18 @@ def _suspect(
         yield from _told("in step", text, width)
     if suspect["levels_off"]:
         yield from _told("shape", "levels off, as a cache does that fills", width)
+
+
+def _head(place: int, suspect: Suspect, per: str, width: int) -> str:
+    """Return type, series and rate; if they do not fit, the ends of the series."""
+    start, rate = f"{place}. {visible(suspect['type'])}", bytes_rate(suspect, per)
+    whole = f"{start}  {_series(suspect)}  {rate}"
+    if len(whole) <= width:
+        return whole
+    ends = (
+        f"{human_count(suspect['counts'][0])} -> {human_count(suspect['counts'][-1])}"
+    )
+    return middle_cut(f"{start}  {ends}  {rate}", width)
 
 
 def _contents(suspect: Suspect) -> str:
