@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.paths import MAX_DEPTH, PathNodes
 
+ROUNDS_FOR_A_FAMILY = 4
 _NAMED = (Label.ATTRIBUTE, Label.KEYED)
 _HASH = (1 << 63) - 1
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -155,7 +156,7 @@ class Matrix:
         under them is one row, between the holder and its parts.
         """
         named = np.flatnonzero((self.family != 0) & ~self.internal)
-        if not len(named):
+        if not len(named) or self.count.shape[1] < ROUNDS_FOR_A_FAMILY:
             return
         _, place = np.unique(self.family[named], return_inverse=True)
         counts = np.zeros((int(place.max()) + 1, self.count.shape[1]), np.int64)

@@ -30,7 +30,7 @@ Suspect = Mapping[str, Any]
 def lines(report: Report, *, look: Look) -> Iterator[str]:
     """Yield the screen."""
     width = min(look.width or _WIDTH, 120)
-    yield from map(look.strong, _wrapped(report["verdict"]["sentence"], width, 0))
+    yield from map(look.strong, _sentence(report["verdict"]["sentence"], width))
     yield f"verdict: {_said(report['verdict'])}"
     for note in report["notes"]:
         yield from _wrapped(f"note: {note}", width, 6)
@@ -51,6 +51,13 @@ def lines(report: Report, *, look: Look) -> Iterator[str]:
         yield f"   ... and {more} that gained less: --json"
     yield ""
     yield from bottom
+
+
+def _sentence(text: str, width: int) -> Iterator[str]:
+    """Yield the verdict's sentence; one that needs lines breaks before its rate."""
+    parts = [text] if len(text) < width else text.replace(", +", ",\n+", 1).split("\n")
+    for part in parts:
+        yield from _wrapped(part, width, 0)
 
 
 def _said(verdict: Mapping[str, Any]) -> str:
