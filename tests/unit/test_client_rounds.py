@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,6 +68,29 @@ def test_every_round_has_a_file(tmp_path: Path) -> None:
 
     assert names == ["round-001.liveheap", "round-002.liveheap"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_after_a_round_that_took_too_long_the_next_ones_keep_their_distance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    starts = []
+
+    def wait(moment: float, _interval_s: float, _watch: Watch) -> None:
+        nonlocal now
+        now = max(now, moment)
+        starts.append(now)
+
+    clock = SimpleNamespace(monotonic=lambda: now, time=lambda: now)
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "_wait_until", wait)
+    with FakeAgent(snapshot=snapshot) as agent:
+        caller = Caller(lambda _scope: Session(agent.transport, AGREED))
+        how: dict[str, Any] = {"interval_s": 10.0, "rounds": 4, "args": {}}
+        for round_ in iter_rounds(caller, tmp_path, watch=watch([]), **how):
+            now += 35.0 if round_.number == 2 else 1.0
+
+    assert starts == [0.0, 10.0, 45.0, 55.0]
 
 
 def test_a_round_whose_link_drops_calls_again(

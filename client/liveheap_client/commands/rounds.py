@@ -88,11 +88,14 @@ def iter_rounds(
 ) -> Generator[Round, None, None]:
     """Take the snapshots of a hunt; yield each as soon as its file is whole.
 
-    The interval counts from start to start, so that a slow fetch shifts nothing.
+    The interval counts from start to start, so that a fetch shifts nothing. After one
+    that took longer than that, the rounds do not hurry to catch up: what grows between
+    two of them a moment apart is chance.
     """
-    begun = time.monotonic()
+    due = time.monotonic()
     for number in range(1, rounds + 1):
-        _wait_until(begun + (number - 1) * interval_s, interval_s, watch)
+        _wait_until(due, interval_s, watch)
+        due = time.monotonic() + interval_s
         path = round_path(directory, number)
         taken = time.time()
         blob = _fetch_stubbornly(caller, path, args, watch)
