@@ -8,6 +8,7 @@ that of a snapshot of the target. The libraries come with the group `bench`.
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -55,17 +56,22 @@ def dominator_rows(target: Target, objects: int) -> Iterator[Row]:
 
 
 def load_row(target: Target, file: Path, nodes: int) -> Row:
-    before = time.perf_counter()
+    before, cpu = time.perf_counter(), children_cpu_s()
     liveheap("histogram", file, environ=target.environ)
-    seconds = time.perf_counter() - before
+    seconds, cpu = time.perf_counter() - before, children_cpu_s() - cpu
     big = nodes >= LOAD_OBJECTS
     return Row(
         f"`liveheap histogram FILE` of {nodes / 1e6:.2f} M objects, whole command",
         f"{seconds:.2f} s",
         f"<= {LOAD_LIMIT_S:g} s at 10 M",
-        f"{file.stat().st_size / 1e6:.0f} MB",
+        f"{cpu:.2f} s of CPU, {file.stat().st_size / 1e6:.0f} MB",
         met=seconds <= LOAD_LIMIT_S if big or seconds > LOAD_LIMIT_S else None,
     )
+
+
+def children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def rival_row(rival: str, file: Path, ours: dict[str, Any]) -> Row:
