@@ -10,6 +10,8 @@ STEP := .ci/step
 # What is missing is installed as root: headers for the build, servers for the tests.
 HEADERS := $(shell $(PYTHON) .ci/headers.py)
 SERVERS := openssh-server openssh-client
+# Programs that read what is exported.
+CONSUMERS := nodejs=node npm=npm golang-go=go
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
@@ -27,7 +29,8 @@ test: lint engine pytest alone sanitize
 	@$(PYTHON) .ci/totals.py build/reports
 
 $(TEST)/.installed: FORCE
-	@$(STEP) 'system packages' .ci/system.sh $(HEADERS) $(SERVERS)
+	@$(STEP) 'system packages' .ci/system.sh $(HEADERS) $(SERVERS) \
+	    $(CONSUMERS)
 	@$(STEP) 'install' .ci/venv.sh $(TEST) $(PYTHON) strict \
 	    'WHEEL[cli,gevent]' --group test --group hosts --group lint --group tables --group oracle
 	@touch $@
@@ -76,7 +79,7 @@ report-check: $(TEST)/.installed
 
 # What other tools make of our exports; it installs them: node, go, Graphviz.
 export-check: $(TEST)/.installed
-	@$(STEP) 'consumers of exports' .ci/system.sh nodejs npm golang-go graphviz
+	@$(STEP) 'consumers of exports' .ci/system.sh $(CONSUMERS) graphviz
 	$(TEST)/bin/python tests/exports/run.py --record
 
 clean:

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Install the named Debian packages that are missing, as root; else say what that skips.
 # No service is started: policy-rc.d forbids it for as long as apt runs.
-#   .ci/system.sh PACKAGE...
+#   .ci/system.sh PACKAGE[=COMMAND]...       with COMMAND: only if nothing provides it
 set -euo pipefail
 missing=()
-for package in "$@"; do
+for wanted in "$@"; do
+  package=${wanted%%=*}
+  [[ $wanted != *=* ]] || ! command -v "${wanted#*=}" >/dev/null || continue
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' ||
     missing+=("$package")
 done
