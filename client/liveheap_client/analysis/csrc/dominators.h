@@ -12,6 +12,9 @@
  * CLIMBS_A_NODE a node the rest climbs by skip pointers, in log(depth) each. No input
  * costs more than O(edges * log(nodes)).
  *
+ * The source is one long file: five phases of one method over the same numbers, of which
+ * none makes sense without the one before.
+ *
  * A part of an object (NODE_FOLDED) is a leaf below its owner: what it holds hangs off
  * the owner, and its own size counts there.
  *
