@@ -2,8 +2,8 @@
 
 Each is one file in extra/, started in an environment with the libraries of
 requirements.txt; it says `ready` when its load runs. What a report should say of it
-stands in extra/answers.json: the kinds of verdict that are right, and what type and
-holder of a suspect have to match.
+stands in extra/answers.json: the kinds of verdict that are right, what its sentence
+`says`, and what type and holder of a suspect have to match.
 """
 
 import json

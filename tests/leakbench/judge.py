@@ -80,7 +80,8 @@ def control(row: Row) -> Row:
 
 def extra(row: Row, answer: Report, report: Report) -> Row:
     """Judge an invented leak, or its innocent twin, by the answer beside it."""
-    row.verdict = row.kind in answer["kinds"]
+    says = answer.get("says", "")
+    row.verdict = row.kind in answer["kinds"] and bool(re.search(says, row.sentence))
     suspects = report["suspects"][:FIRST_SUSPECTS]
     for item, texts in (
         ("type", [f"{one['type']} {one['path']}" for one in suspects]),
