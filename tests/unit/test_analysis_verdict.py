@@ -101,6 +101,16 @@ def test_a_cache_that_fills_is_named_and_not_accused() -> None:
     assert sentence.startswith("No leak: plateau. worker.CACHE fills up and levels off")
 
 
+def test_growth_in_bursts_leaves_it_open_and_says_where() -> None:
+    report = of([100, 400, 400, 700, 700])
+
+    assert kind(report) == "undecided"
+    assert report["verdict"]["sentence"].startswith(
+        "Undecided: worker.CACHE grew 100 -> 700 worker.Row"
+    )
+    assert report["next"] == "liveheap leaks 4711 --rounds 6 --interval 5m"
+
+
 def test_objects_that_nothing_holds_are_a_reference_leak() -> None:
     graphs = [round_(place, 5, orphans=20 * place) for place in range(5)]
     report = told(graphs)

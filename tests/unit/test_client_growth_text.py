@@ -11,6 +11,7 @@ SUSPECT = {
     "path": "app.CACHE.rows[*] -> app.Leaky",
     "type": "app.Leaky",
     "counts": [10, 2000, 30000, 40000],
+    "intervals": 3,
     "bytes": [1040, 2080, 3120, 4 << 20],
     "growth_per_round": 1000.0,
     "bytes_per_round": 1040.5,

@@ -27,6 +27,8 @@ from liveheap_client.analysis.pathtable import Growth, Matrix
 ROUNDS_TO_COMPARE_STEPS = 4
 ECHO_SHARE = 0.5
 SAME_STEP = 0.03
+BURST_SHARE = 0.01
+MOST_BURSTS = 3
 
 _STACKS = (Group.GREENLET, Group.THREAD, Group.MAIN_THREAD, Group.TASK)
 
@@ -92,6 +94,15 @@ def clusters(matrix: Matrix, lookup: Lookup) -> list[Cluster]:
     found = [_cluster(matrix, lookup, rows) for rows in groups.values()]
     found.sort(key=lambda c: (c.is_single, -c.gained_bytes))
     return _without_echoes(matrix, lookup, _stacks_merged(matrix, found))
+
+
+def bursts(matrix: Matrix, lookup: Lookup, known: Sequence[Cluster]) -> list[Cluster]:
+    """Return what gained in some intervals, by much, and never lost any."""
+    rows = matrix.bursts([row for cluster in known for row in cluster.tops])
+    found = [_cluster(matrix, lookup, [(row, Growth.COUNT)]) for row in rows]
+    live = int(matrix.size[: matrix.n_keys, -1].sum())
+    much = [c for c in found if c.gained_bytes >= BURST_SHARE * live]
+    return sorted(much, key=lambda c: -c.gained_bytes)[:MOST_BURSTS]
 
 
 def _holder(matrix: Matrix, lookup: Lookup, row: int) -> int:

@@ -222,6 +222,29 @@ class Matrix:
             ),
         )
 
+    def bursts(self, known: Sequence[int]) -> list[int]:
+        """Return the rows that gained objects now and then, never lost any, and go on.
+
+        None at, above or below a known one, and none below another.
+        """
+        steps = np.diff(self.count, axis=1)
+        now_and_then = (
+            (steps >= 0).all(axis=1)
+            & ((steps > 0).sum(axis=1) >= 2)
+            & (steps[:, -2:] > 0).any(axis=1)
+            & ~(steps > 0).all(axis=1)
+            & ~self.internal
+        )
+        above = self._lead_to(known)
+        marked = dict.fromkeys(known, Growth.COUNT)
+        rows = [
+            int(row)
+            for row in np.flatnonzero(now_and_then)
+            if int(row) not in above and self._under(int(row), marked) < 0
+        ]
+        marked |= dict.fromkeys(rows, Growth.COUNT)
+        return [row for row in rows if self._under(row, marked) < 0]
+
     def frames_of(self, group: int) -> list[int]:
         """Return the rows of frames that multiply under a group of stacks."""
         rows = np.flatnonzero((self.parent == group) & (self.label == Label.FRAME))

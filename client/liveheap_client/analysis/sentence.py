@@ -124,11 +124,18 @@ def _undecided(report: Report) -> str:
         "garbage": "cyclic garbage piles up, and no collection came to take it",
         "rises-without-a-path": "the heap grew, but no path of it in every round",
     }
-    given = report["verdict"]["reasons"]
+    given = tuple(report["verdict"]["reasons"])
     text = f"Undecided: {'; '.join(reasons.get(r, r) for r in given)}"
     suspect = _maybe_suspect(report)
     if suspect is None:
         return f"{text}."
+    if given == ("bursts",):
+        where = f"{suspect['intervals']} of {n - 1} intervals"
+        return (
+            f"Undecided: {suspect['holder'] or suspect['path']} grew "
+            f"{_grown(report, suspect)}, in {where} only, and never fell: rounds "
+            "further apart will tell."
+        )
     return f"{text}. So far {suspect['path']} grew most: {_grown(report, suspect)}."
 
 
@@ -176,7 +183,9 @@ def next_command(report: Report, *, newest: str, target: str) -> str:
     kind = report["verdict"]["kind"]
     suspect = _maybe_suspect(report)
     if kind == "undecided":
-        more = "--gc" if "garbage" in report["verdict"]["reasons"] else "--rounds 6"
+        reasons = report["verdict"]["reasons"]
+        more = "--gc" if "garbage" in reasons else "--rounds 6"
+        more += " --interval 5m" if "bursts" in reasons else ""
         return f"liveheap leaks {quote(target)} {more}"
     if kind in ("plateau", "nothing-grows"):
         return f"liveheap leaks {quote(target)} --rounds 6 --interval 5m"

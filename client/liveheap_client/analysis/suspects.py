@@ -24,11 +24,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from liveheap_client.analysis.clusters import Cluster, clusters
+from liveheap_client.analysis.clusters import (
+    ROUNDS_TO_COMPARE_STEPS,
+    Cluster,
+    bursts,
+    clusters,
+)
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.leakshare import MOST_SHARES, leak_shares
@@ -67,7 +73,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A path that gained objects, items or bytes in every interval.
+    """A path that gained objects, items or bytes in every interval, or in `intervals`.
 
     `counts` are its objects in each round (its items, if `grows` is `length`), `bytes`
     theirs and of all that is reached through them first. `leak_share` is what they
@@ -84,6 +90,7 @@ class Suspect:
     excess_references: int
     garbage: bool
     grows: str
+    intervals: int
     counts: tuple[int, ...]
     bytes: tuple[int, ...]
     leak_share: int | None
@@ -139,6 +146,8 @@ class Describer:
         found = clusters(self._matrix, self)
         self._weigh(found[:MOST_SHARES])
         found.sort(key=lambda cluster: (cluster.is_single, -cluster.gained_share))
+        if len(self._at) >= ROUNDS_TO_COMPARE_STEPS:
+            found += bursts(self._matrix, self, found)
         described = [
             self._suspect(cluster, look_into=place < LOOKED_INTO)
             for place, cluster in enumerate(found[:MOST_SUSPECTS])
@@ -243,6 +252,7 @@ class Describer:
             excess_references=_excess(paths.graph, example) if orphan else 0,
             garbage=bool(paths.garbage[path]),
             grows=cluster.growth.name.lower(),
+            intervals=sum(b > a for a, b in pairwise(judged)),
             counts=tuple(counts),
             bytes=tuple(size),
             leak_share=cluster.share,

@@ -119,6 +119,11 @@ def is_material(suspect: Suspect, evidence: Evidence) -> bool:
     return suspect.gained_bytes >= LEAST_SHARE_OF_GROWTH * growth
 
 
+def rose_throughout(suspect: Suspect) -> bool:
+    """Tell whether a suspect rose in every interval, and not in bursts."""
+    return suspect.intervals == len(suspect.counts) - 1
+
+
 def is_steady(suspect: Suspect) -> bool:
     """Tell growth from a series that happened to rise every time.
 
@@ -144,7 +149,8 @@ def _first_guilty(evidence: Evidence) -> int | None:
     """Return the first suspect that passes all gates."""
     for place, suspect in enumerate(evidence.suspects):
         if (
-            suspect.p <= HIGHEST_P
+            rose_throughout(suspect)
+            and suspect.p <= HIGHEST_P
             and is_material(suspect, evidence)
             and is_steady(suspect)
             and not suspect.levels_off
@@ -156,7 +162,7 @@ def _first_guilty(evidence: Evidence) -> int | None:
 def _first_steady(evidence: Evidence) -> int | None:
     """Return the first suspect that is no chance, however small."""
     for place, suspect in enumerate(evidence.suspects):
-        if suspect.p <= HIGHEST_P and is_steady(suspect) and not suspect.levels_off:
+        if rose_throughout(suspect) and is_steady(suspect) and not suspect.levels_off:
             return place
     return None
 
@@ -234,6 +240,9 @@ def _no_leak(evidence: Evidence) -> Verdict:
     if _garbage_piles_up(evidence):
         return Verdict("undecided", "low", None, ("garbage",))
     filling = [s for s in evidence.suspects if s.levels_off]
+    for place, suspect in enumerate(evidence.suspects):
+        if not rose_throughout(suspect) and not suspect.levels_off:
+            return Verdict("undecided", "low", place, ("bursts",))
     if not filling and _rises_steadily(live, evidence.at):
         reasons = ("rises-without-a-path",)
         return Verdict("undecided", "low", _first_material(evidence), reasons)

@@ -49,8 +49,9 @@ def round_line(
 
 def lines(report: Report, *, look: Look) -> Iterator[str]:
     """Yield the whole report."""
-    yield from _heading(report)
-    suspects = report["suspects"]
+    throughout = len(report["rounds"]) - 1
+    suspects = [s for s in report["suspects"] if s["intervals"] == throughout]
+    yield from _heading(report, suspects)
     for place, suspect in enumerate(suspects[:_MOST_SUSPECTS], 1):
         yield ""
         yield from _suspect(place, suspect, look)
@@ -64,9 +65,9 @@ def lines(report: Report, *, look: Look) -> Iterator[str]:
         yield from _types(grown[:_MOST_TYPES], look)
 
 
-def _heading(report: Report) -> Iterator[str]:
+def _heading(report: Report, shown: Sequence[object]) -> Iterator[str]:
     """Yield the answer in a sentence, what weakens it, and the RSS."""
-    suspects = len(report["suspects"]) + report["more_suspects"]
+    suspects = len(shown) + report["more_suspects"]
     n_rounds = len(report["rounds"])
     yield ""
     if not suspects:
