@@ -61,6 +61,7 @@ struct pool {
     uintptr_t base;
     unsigned block;             /* bytes */
     unsigned n_blocks;          /* ever given out */
+    bool all_met;               /* as many objects as blocks in use */
     uint64_t freed[POOL_WORDS]; /* a bit for each block */
     uint64_t met[POOL_WORDS];   /* a bit for each unit of the pool */
 };
@@ -204,10 +205,14 @@ read_pool(struct walk *walk, struct pool *pool, uintptr_t base)
     pool->block = (header->size_class + 1) * UNIT;
     pool->n_blocks = (header->next_offset - POOL_HEADER) / pool->block;
     size_t first = (base & (((uintptr_t)1 << REGION_SHIFT) - 1)) / UNIT / 64;
+    unsigned n_met = 0;
     for (size_t i = 0; i < POOL_WORDS; i++) {
         pool->met[i] = words[2 * (first + i)] | words[2 * (first + i) + 1];
+        n_met += (unsigned)__builtin_popcountll(pool->met[i]);
     }
-    return read_free_list(pool, header->free_block, header->used.count);
+    pool->all_met = n_met == header->used.count;
+    return pool->all_met ||
+           read_free_list(pool, header->free_block, header->used.count);
 }
 
 /* ---- objects ---- */
@@ -286,7 +291,7 @@ count_pool(struct walk *walk, const struct pool *pool)
 static void
 reach_pool(struct walk *walk, const struct pool *pool)
 {
-    for (unsigned n = 0; n < pool->n_blocks; n++) {
+    for (unsigned n = 0; n < pool->n_blocks && !pool->all_met; n++) {
         size_t offset = POOL_HEADER + (size_t)n * pool->block;
         if ((pool->freed[n / 64] >> (n % 64) & 1) != 0 || is_met(pool, offset)) {
             continue;
