@@ -25,7 +25,7 @@ def test_a_leak_names_its_holder_what_each_brings_and_what_it_is_not() -> None:
         "   held by:  worker.CACHE (list)",
         "   objects:  each with 1 bytes (400 B)",
         "",
-        "ruled out: native memory: RSS +0 B, -17.5 KiB of it outside the Python heap",
+        "ruled out: native memory: RSS +0 B, -17.5 KiB outside the Python heap",
         "           descriptors: 9 -> 9",
         "           sockets: 2 -> 2",
         "           garbage waiting for the collector: 0 B",

@@ -14,6 +14,7 @@ from liveheap_client.quantities import human_bytes, human_count, human_seconds, 
 
 Report = Mapping[str, Any]
 
+MUCH_KEPT = 4 << 20
 _PER = {"hour": "an hour", "round": "a round"}
 
 
@@ -79,17 +80,30 @@ def _descriptors(report: Report) -> str:
     suspect = _maybe_suspect(report)
     if suspect is None:
         return f"{text}."
-    return f"{text}; with them {suspect['path']}: {_grown(report, suspect)}."
+    if suspect["waits_in"] and not suspect["holder"]:
+        where = f"what waits in {suspect['waits_in']}"
+    else:
+        where = suspect["holder"] or suspect["path"]
+    return f"{text}; with them grew {where}: {_grown(report, suspect)}."
 
 
 def _native(report: Report) -> str:
-    outside = [one["outside"] for one in report["memory"]]
-    rss = report["rss"]
+    memory, rss = report["memory"], report["rss"]
+    outside = memory[-1]["outside"] - memory[0]["outside"]
+    kept = _kept_gain(report)
     text = (
         f"Growth outside the Python heap: RSS grew {human_bytes(rss[-1] - rss[0])}, of "
-        f"it {human_bytes(outside[-1] - outside[0])} is not in Python objects (native "
-        "memory of an extension, or freed memory that the allocator keeps)"
+        f"it {human_bytes(outside)} is not in Python objects"
     )
+    if kept is not None and kept >= 0.5 * outside:
+        return (
+            f"{text}: {human_bytes(kept)} are free memory kept by Python's allocator "
+            "(fragmentation: a few objects pin its arenas)."
+        )
+    guess = (
+        "an extension's" if kept is not None else "an extension's, or freed and kept"
+    )
+    text = f"{text} but native memory ({guess})"
     suspect = _maybe_suspect(report)
     if suspect is None:
         return f"{text}; no path of objects grew."
@@ -97,6 +111,12 @@ def _native(report: Report) -> str:
         f"{text}. Of objects {suspect['path']} grew most: {_grown(report, suspect)}; "
         "do they hold native memory?"
     )
+
+
+def _kept_gain(report: Report) -> int | None:
+    """Return by how much the free memory in Python's allocator grew."""
+    first, last = (report["memory"][place]["pool_free"] for place in (0, -1))
+    return None if first is None or last is None else last - first
 
 
 def _plateau(report: Report) -> str:
@@ -161,7 +181,7 @@ def ruled_out(report: Report) -> list[str]:
         outside = memory[-1]["outside"] - memory[0]["outside"]
         lines.append(
             f"native memory: RSS {signed(human_bytes(rss[-1] - rss[0]))}, "
-            f"{signed(human_bytes(outside))} of it outside the Python heap"
+            f"{signed(human_bytes(outside))} outside the Python heap{_kept(report)}"
         )
     for name in ("descriptors", "sockets"):
         first, last = memory[0][name], memory[-1][name]
@@ -170,6 +190,13 @@ def ruled_out(report: Report) -> list[str]:
     garbage = report["rounds"][-1]["garbage_bytes"]
     lines.append(f"garbage waiting for the collector: {human_bytes(garbage)}")
     return lines
+
+
+def _kept(report: Report) -> str:
+    kept = _kept_gain(report)
+    if not kept:
+        return ""
+    return f" ({signed(human_bytes(kept))} free in Python's allocator)"
 
 
 def next_command(report: Report, *, newest: str, target: str) -> str:
@@ -221,4 +248,10 @@ def _flatness(report: Report) -> str:
     rss = report["rss"]
     if None not in (rss[0], rss[-1]):
         text += f", RSS {signed(human_bytes(rss[-1] - rss[0]))}"
+    free = report["memory"][-1]["pool_free"]
+    if free is not None and rss[-1] and free >= max(MUCH_KEPT, 0.1 * rss[-1]):
+        text += (
+            f"; of RSS {human_bytes(rss[-1])}, {human_bytes(free)} are free memory "
+            "kept by Python's allocator (fragmentation: a few objects pin its arenas)"
+        )
     return text

@@ -38,7 +38,10 @@ MUCH_GARBAGE = 0.02
 FLAT = 0.01
 LEAST_SHARE_A_DAY = 0.01
 LEAST_SHARE_OF_GROWTH = 0.02
+# A snapshot costs the worker some memory itself: a MiB in each of the first rounds.
 LEAST_NATIVE_BYTES = 1 << 20
+MUCH_NATIVE_BYTES = 4 << 20
+LEAST_NATIVE_SHARE = 0.05
 LEAST_DESCRIPTORS = 4
 LEAST_DRIFT = 0.002
 LEAST_DRIFT_BYTES = 64 << 10
@@ -196,8 +199,12 @@ def _is_native(evidence: Evidence) -> bool:
     series = [value for value in outside if value is not None]
     gain = series[-1] - series[0]
     rss = evidence.rounds[-1].rss or 0
+    steps = [b - a for a, b in pairwise(series)]
+    even = min(steps) >= 0.5 * median(steps)
+    much = gain >= MUCH_NATIVE_BYTES or (even and gain >= LEAST_NATIVE_SHARE * rss)
     return (
-        gain >= max(LEAST_NATIVE_BYTES, 0.01 * rss)
+        much
+        and gain >= LEAST_NATIVE_BYTES
         and gain >= 0.5 * evidence.rss_gain
         and mann_kendall_p(series) <= HIGHEST_P
         and series[-1] > series[-2]

@@ -5,6 +5,7 @@ columns and twenty-four lines: suspects are shown as long as there is room, and 
 does not fit is left to `--json` and to `report`.
 """
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ _MOST_ROUNDS = 6
 _MOST_CONTENTS = 5
 _MOST_LINES_OF_ONE = 4
 _INDENT = 12
+_ATOM = re.compile(r"[^.\]]+[.\]]*|[.\]]+")
 
 Report = Mapping[str, Any]
 Suspect = Mapping[str, Any]
@@ -55,9 +57,12 @@ def lines(report: Report, *, look: Look) -> Iterator[str]:
 
 def _sentence(text: str, width: int) -> Iterator[str]:
     """Yield the verdict's sentence; one that needs lines breaks before its rate."""
-    parts = [text] if len(text) < width else text.replace(", +", ",\n+", 1).split("\n")
-    for part in parts:
-        yield from _wrapped(part, width, 0)
+    start, comma, rate = text.partition(", +")
+    if len(text) < width or len(start) + 1 >= width or not comma:
+        yield from _wrapped(text, width, 0)
+        return
+    yield visible(f"{start},")
+    yield from _wrapped(f"+{rate}", width, 0)
 
 
 def _said(verdict: Mapping[str, Any]) -> str:
@@ -69,7 +74,8 @@ def _bottom(report: Report, width: int) -> Iterator[str]:
         yield from _wrapped(
             f"{'           ' if number else 'ruled out: '}{line}", width
         )
-    yield from _wrapped(f"next:      {report['next']}", width, 11)
+    # Whole, however long: it is there to be copied.
+    yield f"next:      {visible(report['next'], longest=_LONGEST)}"
 
 
 def _ranked(report: Report) -> list[Suspect]:
@@ -86,7 +92,10 @@ def _ranked(report: Report) -> list[Suspect]:
 def _suspect(
     place: int, suspect: Suspect, per: str, look: Look, width: int
 ) -> Iterator[str]:
-    yield look.strong(_head(place, suspect, per, width))
+    head, series = _head(place, suspect, per, width), _series(suspect)
+    yield look.strong(head)
+    if series not in head:
+        yield from _told("counts", series, width)
     holder = suspect["holder"]
     if suspect["orphan"]:
         excess = suspect["excess_references"]
@@ -120,15 +129,10 @@ def _suspect(
 
 
 def _head(place: int, suspect: Suspect, per: str, width: int) -> str:
-    """Return type, series and rate; if they do not fit, the ends of the series."""
+    """Return type, series and rate; the series stays away if it does not fit."""
     start, rate = f"{place}. {visible(suspect['type'])}", bytes_rate(suspect, per)
     whole = f"{start}  {_series(suspect)}  {rate}"
-    if len(whole) <= width:
-        return whole
-    ends = (
-        f"{human_count(suspect['counts'][0])} -> {human_count(suspect['counts'][-1])}"
-    )
-    return middle_cut(f"{start}  {ends}  {rate}", width)
+    return whole if len(whole) <= width else middle_cut(f"{start}  {rate}", width)
 
 
 def _contents(suspect: Suspect) -> str:
@@ -156,10 +160,28 @@ def _series(suspect: Suspect) -> str:
 
 def _told(label: str, text: str, width: int) -> Iterator[str]:
     """Yield one labelled fact; of a long one the beginning and the end."""
-    found = _wrapped(f"   {label}:".ljust(_INDENT) + " " + text, width, _INDENT + 1)
-    if len(found) > _MOST_LINES_OF_ONE:
-        found = [*found[:2], " " * (_INDENT + 1) + "...", found[-1]]
-    yield from found
+    indent = " " * (_INDENT + 1)
+    lines = _broken(visible(text, longest=_LONGEST), width - 1 - len(indent))
+    if len(lines) > _MOST_LINES_OF_ONE:
+        lines = [*lines[:2], "...", lines[-1]]
+    for number, line in enumerate(lines):
+        yield f"{indent if number else f'   {label}:'.ljust(len(indent))}{line}"
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """Break a text between words, and a word that is too long where it has steps."""
+    lines = [""]
+    for word in text.split(" "):
+        atoms = [word] if len(word) <= width else _ATOM.findall(word)
+        for number, atom in enumerate(atoms):
+            gap = " " if lines[-1] and not number else ""
+            if len(lines[-1]) + len(gap) + len(atom) > width and lines[-1]:
+                lines.append("")
+                gap = ""
+            pieces = [atom[at : at + width] for at in range(0, len(atom), width)]
+            lines[-1] += gap + "".join(pieces[:1])
+            lines += pieces[1:]
+    return lines
 
 
 def _wrapped(text: str, width: int, indent: int = 11) -> list[str]:
