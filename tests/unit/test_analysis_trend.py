@@ -86,6 +86,8 @@ def test_a_slope_is_per_time_that_really_passed() -> None:
         ([0, 40, 95, 130, 190], False),  # uneven load
         ([0, 100, 100, 100, 100], False),  # stands still: no rise to judge
         ([0, 90, 100], False),  # too few
+        ([1, 2, 3, 4, 4], False),  # one a round, or a little less
+        ([20, 26, 29, 31, 31], True),
     ],
 )
 def test_a_rise_that_dies_down_is_told_from_one_that_goes_on(

@@ -26,6 +26,7 @@ from statistics import median
 
 MOST_POINTS_EXACT = 10
 CONFIDENCE_Z = 1.959963984540054  # 95 %, two-sided
+LEAST_DUE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,13 @@ def levels_off(series: Sequence[float], at: Sequence[float]) -> bool:
 
     The last rate is far below the ones before, and the later ones below the earlier:
     a first interval that is steeper than all others is a warm-up before a rise, and
-    not the end of it.
+    not the end of it. Where less than a handful was due in the last interval, that none
+    came is chance.
     """
     steps = rates(series, at)
     if len(steps) < 3 or max(steps) <= 0:
+        return False
+    if max(steps[:-1]) * (at[-1] - at[-2]) < LEAST_DUE:
         return False
     half = len(steps) // 2
     earlier, later = steps[:half], steps[-half:]
