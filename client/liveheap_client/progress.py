@@ -3,18 +3,20 @@
 The line appears only after a moment, so that quick verbs do not flicker, and by a timer
 of its own, so that one long step without a word shows it too. It steps aside while a
 result is printed: stdout and stderr are mostly the same screen.
+
+rich is imported when somebody watches: a verb in a pipe shall not wait for it.
 """
 
 import contextlib
 import threading
 from collections.abc import Iterator
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeElapsedColumn
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from liveheap_client.render.escape import visible
 from liveheap_client.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _QUICK_S = 0.3
 
@@ -22,7 +24,7 @@ _QUICK_S = 0.3
 class Bar:
     """One line that changes while something goes on. Without a display: nothing."""
 
-    def __init__(self, display: Progress | None) -> None:
+    def __init__(self, display: "Progress | None") -> None:
         self._display = display
         self._task = None if display is None else display.add_task("", total=None)
         self._lock = threading.Lock()
@@ -77,21 +79,10 @@ def bar(terminal: Terminal) -> Iterator[Bar]:
     if not terminal.talk_is_watched:
         yield Bar(None)
         return
-    console = Console(
-        file=terminal.talk, no_color=not terminal.look.bold, highlight=False
-    )
-    columns = (_Plain(), BarColumn(20), TimeElapsedColumn())
-    shown = Bar(
-        Progress(*columns, console=console, transient=True, redirect_stdout=False)
-    )
+    from liveheap_client.render.progress import display  # noqa: PLC0415 - see above
+
+    shown = Bar(display(terminal.talk, bold=terminal.look.bold))
     try:
         yield shown
     finally:
         shown.stop()
-
-
-class _Plain(ProgressColumn):
-    """Text that is text: no markup, whatever the worker's names look like."""
-
-    def render(self, task: Task) -> Text:
-        return Text(task.description, no_wrap=True)

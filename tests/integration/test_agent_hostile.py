@@ -266,15 +266,16 @@ def is_served(host: Host) -> bool:
 def test_hundreds_of_wrong_proofs_cost_one_line_and_no_thread(host):
     path = str(host.worker.wait_for_socket())
     with host.unharmed():
-        threads, refused = host.threads(), 0
-        for _ in range(300):
+        threads, asked, sent = host.threads(), 0, 0
+        while asked < 300 or sent <= 16:  # a full lobby closes before it is sent
+            assert asked < 20_000
+            asked += 1
             with suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(path)
                 sock.sendall(M1 + bytes(32))
-                refused += 1
+                sent += 1
         assert host.threads() <= threads
         eventually(lambda: is_served(host), what="the queue of strangers ends")
-    assert refused > 16
     lines = (host.worker.run_dir / "audit.log").read_text().splitlines()
     assert sum('"strangers"' in line for line in lines) <= 1
 

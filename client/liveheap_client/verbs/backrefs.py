@@ -1,6 +1,7 @@
 """`backrefs TYPE`: who refers to the objects of a type, up to the roots."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,8 +10,6 @@ from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
 from liveheap_client.progress import bar
 from liveheap_client.render import backrefs as backrefs_text
-from liveheap_client.report.backrefs import backrefs_page
-from liveheap_client.report.picture import picture
 from liveheap_client.verbs.base import Verb, json_option, place_argument
 from liveheap_client.verbs.load import graph_of
 from liveheap_client.verbs.output import refuse, write
@@ -54,11 +53,7 @@ def perform(
         progress.update(f"looking for what refers to {type_name}")
         tree = backrefs.tree(graph, type_name, depth=depth, limit=limit)
     data = tree.to_json()
-    if svg is not None:
-        write(Path(svg), f"{picture(data, alone=True)}\n", option="--svg")
-    if html is not None:
-        page = backrefs_page(data, tool=f"liveheap {__version__}")
-        write(Path(html), page, option="--html")
+    _draw(data, svg, html)
     if dot:
         desk.terminal.show(tree.to_dot().splitlines())
     elif as_json:
@@ -68,6 +63,19 @@ def perform(
     else:
         desk.terminal.show(name for name in (svg, html) if name is not None)
     return 0
+
+
+def _draw(data: dict[str, Any], svg: str | None, html: str | None) -> None:
+    """Write the pictures that were asked for."""
+    if svg is not None:
+        from liveheap_client.report.picture import picture  # noqa: PLC0415 - rarely
+
+        write(Path(svg), f"{picture(data, alone=True)}\n", option="--svg")
+    if html is not None:
+        from liveheap_client.report.backrefs import backrefs_page  # noqa: PLC0415
+
+        page = backrefs_page(data, tool=f"liveheap {__version__}")
+        write(Path(html), page, option="--html")
 
 
 VERB = Verb(
