@@ -88,6 +88,7 @@ def test_a_slope_is_per_time_that_really_passed() -> None:
         ([0, 90, 100], False),  # too few
         ([1, 2, 3, 4, 4], False),  # one a round, or a little less
         ([20, 26, 29, 31, 31], True),
+        ([1, 3, 3, 4, 4], False),  # bursts
     ],
 )
 def test_a_rise_that_dies_down_is_told_from_one_that_goes_on(

@@ -40,12 +40,15 @@ class RoundFacts:
 class MemoryFacts:
     """Where a round's memory is; `outside` is RSS less what the graph accounts for.
 
-    `pool_used` and `pool_free` are the bytes of Python's small-object allocator.
+    `outside_after` counts the RSS after the snapshot was sent: the first one of a
+    worker costs it a MiB or two for good. `pool_used` and `pool_free` are the bytes of
+    Python's small-object allocator.
     """
 
     rss: int | None
     graph: int
     outside: int | None
+    outside_after: int | None
     descriptors: int | None
     sockets: int | None
     gc_enabled: bool | None
@@ -81,10 +84,12 @@ def memory_facts(graph: HeapGraph) -> MemoryFacts:
     given = graph.header.get("memory")
     memory = given if isinstance(given, dict) else {}
     enabled = memory.get("gc_enabled")
+    after = _whole(graph.trailer, "rss_after")
     return MemoryFacts(
         rss=rss,
         graph=size,
         outside=None if rss is None else rss - size,
+        outside_after=None if rss is None else max(rss, after or 0) - size,
         descriptors=_whole(memory, "descriptors"),
         sockets=_whole(memory, "sockets"),
         gc_enabled=enabled if isinstance(enabled, bool) else None,

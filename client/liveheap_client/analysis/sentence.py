@@ -89,7 +89,7 @@ def _descriptors(report: Report) -> str:
 
 def _native(report: Report) -> str:
     memory, rss = report["memory"], report["rss"]
-    outside = memory[-1]["outside"] - memory[0]["outside"]
+    outside = memory[-1]["outside"] - memory[0]["outside_after"]
     kept = _kept_gain(report)
     text = (
         f"Growth outside the Python heap: RSS grew {human_bytes(rss[-1] - rss[0])}, of "

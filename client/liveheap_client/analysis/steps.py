@@ -43,7 +43,7 @@ def object_text(graph: HeapGraph, node: int) -> str:
     kind = graph.type_name(int(graph.type[node]))
     if frame is None:
         return kind
-    return frame.text() if graph.type[node] == 0 else f"{kind} {frame.text()}"
+    return frame.text() if kind == "frame" else f"{kind} {frame.text()}"
 
 
 def sources(graph: HeapGraph, edges: NDArray[np.uint32]) -> NDArray[np.intp]:

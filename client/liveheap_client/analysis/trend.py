@@ -95,10 +95,10 @@ def rates(series: Sequence[float], at: Sequence[float]) -> list[float]:
 def levels_off(series: Sequence[float], at: Sequence[float]) -> bool:
     """Tell whether a rise dies down, as that of a cache which fills.
 
-    The last rate is far below the ones before, and the later ones below the earlier:
-    a first interval that is steeper than all others is a warm-up before a rise, and
-    not the end of it. Where less than a handful was due in the last interval, that none
-    came is chance.
+    The last rate is far below the ones before, the later ones below the earlier, and
+    none much above the one before it: a first interval that is steeper than all others
+    is a warm-up before a rise, and what stands and rises again has not come to an end.
+    Where less than a handful was due in the last interval, that none came is chance.
     """
     steps = rates(series, at)
     if len(steps) < 3 or max(steps) <= 0:
@@ -111,6 +111,7 @@ def levels_off(series: Sequence[float], at: Sequence[float]) -> bool:
         steps[-1] <= 0.35 * median(steps[:-1])
         and sum(later) <= 0.6 * sum(earlier)
         and steps[-1] < steps[-2]
+        and all(b <= 1.5 * a for a, b in pairwise(steps))
     )
 
 

@@ -194,6 +194,8 @@ def _descriptors(evidence: Evidence) -> str | None:
 def _is_native(evidence: Evidence) -> bool:
     """Tell whether RSS rises by what the graph does not account for."""
     outside = [one.outside for one in evidence.memory]
+    # What the first snapshot itself cost is not the worker's growth.
+    outside[0] = evidence.memory[0].outside_after
     if any(value is None for value in outside):
         return False
     series = [value for value in outside if value is not None]
