@@ -16,6 +16,10 @@ def start(*, strict: bool = False, **settings: object) -> None:
     Call it on the main thread. Settings are those of the environment, in lower case
     and without `LIVEHEAP_`: `start(name="billing", allow="read")`. What goes wrong is
     said once on stderr and leaves the worker alone, unless `strict`.
+
+    The agent's thread is a second one: CPython from 3.12 on warns a process that forks
+    with it, and from 3.15 on raises where warnings are errors. `master=False` leaves
+    the process that calls this without, and gives each of its children one.
     """
     try:
         from liveheap.agent import start as agent  # noqa: PLC0415 (on demand)
