@@ -184,7 +184,8 @@ def test_lack_of_memory_is_an_error():
         used = int(open("/proc/self/statm").read().split()[0]) * 4096
         complete = failed = 0
         for extra in range(0, 36 << 20, 3 << 19):
-            resource.setrlimit(resource.RLIMIT_AS, (used + extra, resource.RLIM_INFINITY))
+            limits = used + extra, resource.RLIM_INFINITY
+            resource.setrlimit(resource.RLIMIT_AS, limits)
             try:
                 _heap.walk_here(-1, "graph")
                 complete += 1
