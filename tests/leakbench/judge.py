@@ -34,6 +34,7 @@ class Row:
 
     case: str
     variant: str
+    origin: str = "extra"  # or "released"
     points: dict[str, float] = field(default_factory=dict)
     verdict: bool = False
     kind: str = ""

@@ -97,9 +97,12 @@ def released_row(
             command = [given.liveheap, given.verb, "--rounds", "5", "--interval", "10"]
             bench.hunt(case, out, command, control=variant == "control")
         report = analysed(given, out)
+        row = judge.row_of(case.name, variant, out, report)
     except Failed as failed:
-        return judge.failed(case.name, variant, str(failed))
-    row = judge.row_of(case.name, variant, out, report)
+        row = judge.failed(case.name, variant, str(failed))
+        row.origin = "released"
+        return row
+    row.origin = "released"
     if variant == "control":
         return judge.control(row)
     score = bench.points(case, out / "report.json")

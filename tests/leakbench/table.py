@@ -36,7 +36,8 @@ def page(rows: Sequence[Row], command: str, *, kept: bool = False) -> str:
         "answers.json); verdict: is the kind told the right one; a control and an "
         "innocent twin must not be accused",
         "",
-        *sums(rows),
+        *sums(rows, "released"),
+        *sums(rows, "extra"),
         "",
         *markdown(rows),
         "",
@@ -52,21 +53,24 @@ def page(rows: Sequence[Row], command: str, *, kept: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def sums(rows: Sequence[Row]) -> list[str]:
-    """Return the totals, one line a figure."""
-    lines = []
+def sums(every: Sequence[Row], origin: str) -> list[str]:
+    """Return the totals of one origin in a line."""
+    rows = [row for row in every if row.origin == origin]
+    parts = []
     for item in ("type", "holder"):
         got = [row.points[item] for row in rows if item in row.points]
         if got:
             share = 100 * sum(got) / len(got)
-            lines.append(f"- {item}: {sum(got):g} of {len(got)} ({share:.0f} %)")
-    for name, chosen in (
-        ("right verdicts, leaks and bounded growth", _by(rows, "leak")),
-        ("silent on what does not leak", [*_by(rows, "control"), *_by(rows, "twin")]),
+            parts.append(f"{item} {sum(got):g} of {len(got)} ({share:.0f} %)")
+    for name, variants in (
+        ("right verdicts", ("leak",)),
+        ("innocents not accused", ("control", "twin")),
     ):
-        right = sum(row.verdict for row in chosen)
-        lines.append(f"- {name}: {right} of {len(chosen)}")
-    return lines
+        chosen = [row for row in rows if row.variant in variants]
+        if chosen:
+            right = sum(row.verdict for row in chosen)
+            parts.append(f"{name} {right} of {len(chosen)}")
+    return [f"- {origin}: {', '.join(parts)}"] if parts else []
 
 
 def markdown(rows: Sequence[Row]) -> list[str]:
@@ -88,10 +92,6 @@ def commit() -> str:
     name = _stdout([*git, "rev-parse", "--short", "HEAD"])
     changed = _stdout([*git, "status", "--porcelain", "--untracked-files=no"])
     return f"{name}{' with changes' if changed else ''}"
-
-
-def _by(rows: Sequence[Row], variant: str) -> list[Row]:
-    return [row for row in rows if row.variant == variant]
 
 
 def _points(row: Row, item: str) -> str:
