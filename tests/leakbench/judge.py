@@ -49,7 +49,8 @@ def failed(case: str, variant: str, said: str) -> Row:
     points: dict[str, float] = {}
     if variant == "leak":
         points = {"type": 0.0, "holder": 0.0}
-    return Row(case, variant, points, kind="no report", sentence=last[0][:200])
+    sentence = last[0][:200]
+    return Row(case, variant, points=points, kind="no report", sentence=sentence)
 
 
 def row_of(case: str, variant: str, out: Path, report: Report) -> Row:
