@@ -193,8 +193,8 @@ def ruled_out(report: Report) -> list[str]:
 
 
 def _kept(report: Report) -> str:
-    kept = _kept_gain(report)
-    if not kept:
+    kept = _kept_gain(report) or 0
+    if kept <= 0:
         return ""
     return f" ({signed(human_bytes(kept))} free in Python's allocator)"
 
