@@ -218,8 +218,7 @@ find_batch(struct addrmap *map, const uint64_t *addresses, size_t n, int32_t *no
 {
     size_t places[BATCH];
     for (size_t i = 0; i < n; i++) {
-        __builtin_prefetch(
-            &map->slots[slot_of(map, (addresses[i] >> PAGE_SHIFT) + 1)]);
+        __builtin_prefetch(&map->slots[slot_of(map, (addresses[i] >> PAGE_SHIFT) + 1)]);
     }
     for (size_t i = 0; i < n; i++) {
         uint32_t slot = map->slots[slot_of(map, (addresses[i] >> PAGE_SHIFT) + 1)];
