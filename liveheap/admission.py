@@ -40,6 +40,7 @@ TABLE_TO_PAGES = 512
 LEAST_HEADROOM = 16 * MB
 HEADROOM_SHARE = 0.05
 SPOOL_BYTES_PER_OBJECT = 13 * 1.2
+SPOOL_BYTES_PER_HASH = 11
 MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
 
 
@@ -95,9 +96,10 @@ class PausePredictor:
             self.ms_per_gb += (measured - self.ms_per_gb) / 2
 
 
-def spool_need(n_objects: int) -> int:
-    """Bytes of spool to plan for a graph of so many objects."""
-    return int(n_objects * SPOOL_BYTES_PER_OBJECT) + MB
+def spool_need(n_objects: int, *, texts: bool = False) -> int:
+    """Bytes of spool to plan for a graph of so many objects, all of them texts."""
+    each = SPOOL_BYTES_PER_OBJECT + (SPOOL_BYTES_PER_HASH if texts else 0)
+    return int(n_objects * each) + MB
 
 
 def spool_limit(place: SpoolPlace, planned: int) -> int:

@@ -132,25 +132,29 @@ class Heap:
         force: bool = False,
         timeout_s: float = 60,
         own_threads: Sequence[int] = (),
+        texts: bool = False,
         hold: str | None = None,
     ) -> HeapWalk:
         """Clone the worker and let the clone write its graph into a spool.
 
-        `hold` is for tests: see _heap.snapshot_start.
+        With `texts` it hashes the contents of str and bytes, with a key for this walk
+        alone. `hold` is for tests: see _heap.snapshot_start.
 
         Raises:
             CommandError: "unsupported", or "refused" with the limit that forbids it.
         """
         memory = limits.process_memory(self._root)
+        n_objects = self._estimated_objects(memory)
+        key = os.urandom(16) if texts else None
         return self._walk(
             "graph",
             memory,
-            spool_bytes=admission.spool_need(self._estimated_objects(memory)),
+            spool_bytes=admission.spool_need(n_objects, texts=texts),
             spool_directory=spool_directory,
             max_pause_ms=max_pause_ms,
             force=force,
             timeout_s=timeout_s,
-            options={"own_threads": list(own_threads), "hold": hold},
+            options={"own_threads": [*own_threads], "hold": hold, "hash_key": key},
         )
 
     def histogram(

@@ -105,6 +105,7 @@ class Heap(Protocol):
         force: bool = ...,
         timeout_s: float = ...,
         own_threads: Sequence[int] = ...,
+        texts: bool = ...,
     ) -> Walk: ...
     def histogram(
         self,

@@ -12,6 +12,10 @@ questions wrongly, and the reason is what the person needs.
 
 What leaves is what stands in the program's text, and sizes. Attribute names are names
 also where a program made them of data at run time (`setattr(object, text, value)`).
+
+With `texts` a keyed hash of the contents of every str and bytes leaves, too. The key is
+made in this process for one walk, stands in no file, and is forgotten: hashes say which
+contents of one file are equal, and cannot be looked up in a table of known secrets.
 """
 
 from __future__ import annotations
@@ -51,7 +55,13 @@ HEADER_FACTS = (
 
 
 def run(
-    ctx: Context, *, max_pause_ms: float, force: bool, timeout_s: float, gc: bool
+    ctx: Context,
+    *,
+    max_pause_ms: float,
+    force: bool,
+    timeout_s: float,
+    gc: bool,
+    texts: bool,
 ) -> Generator[Step | Piece, None, Blob]:
     """Take a snapshot of the heap's graph into a file.
 
@@ -63,6 +73,8 @@ def run(
         yield Step("gc")
         ctx.on_main(collect)
     header = describe(ctx.facts())
+    if texts:
+        header["texts"] = True
     with ctx.keep_spool():
         walk = ctx.heap.snapshot(
             spool_directory=ctx.spool_directory,
@@ -70,6 +82,7 @@ def run(
             force=force,
             timeout_s=timeout_s,
             own_threads=ctx.own_threads,
+            texts=texts,
         )
         try:
             yield Step("header", detail={"header": header})
@@ -188,6 +201,7 @@ SNAPSHOT = Command(
             maximum=3600,
         ),
         Param("gc", bool, False, "collect garbage first, on the main thread"),
+        Param("texts", bool, False, "hash what str and bytes contain: see strings"),
     ),
     run=run,
 )

@@ -164,7 +164,8 @@ write_long(struct walk *walk, const struct node *node)
     }
 }
 
-static void
+/* Not inlined, so that it is the same code with hashes and without. */
+__attribute__((noinline)) static void
 on_node(struct walk *walk, const struct node *node)
 {
     if (node->form <= NODE_FIELDS && !node->streamed &&
@@ -174,6 +175,13 @@ on_node(struct walk *walk, const struct node *node)
     else {
         write_long(walk, node);
     }
+}
+
+static void
+on_node_hashing(struct walk *walk, const struct node *node)
+{
+    on_node(walk, node);
+    writer_hash(walk, node);
 }
 
 static void
@@ -228,6 +236,16 @@ const struct visitor graph_writer = {
     .on_type = on_type,
     .on_code = writer_code,
     .on_node = on_node,
+    .on_root = on_root,
+    .on_warning = writer_warning,
+    .on_end = on_end,
+};
+
+const struct visitor graph_writer_hashing = {
+    .wants_names = true,
+    .on_type = on_type,
+    .on_code = writer_code,
+    .on_node = on_node_hashing,
     .on_root = on_root,
     .on_warning = writer_warning,
     .on_end = on_end,

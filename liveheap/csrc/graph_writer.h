@@ -17,9 +17,11 @@ enum meta_kind {
     META_CODE = 4,
     META_WARNING = 5,
     META_COUNT = 6, /* histograms only */
+    META_HASH = 7,  /* only where a key was given */
 };
 
 extern const struct visitor graph_writer;
+extern const struct visitor graph_writer_hashing; /* with HASH records */
 extern const struct visitor histogram_writer;
 
 uint8_t *writer_begin_meta(struct walk *walk, enum meta_kind kind, size_t room);
@@ -36,6 +38,9 @@ void writer_code(struct walk *walk, PyCodeObject *code);
 
 /* STRING records for all strs whose text may leave the process. */
 void writer_strings(struct walk *walk);
+
+/* A HASH record, if the node that was just written is a str or bytes. */
+void writer_hash(struct walk *walk, const struct node *node);
 
 void writer_end(struct walk *walk);
 

@@ -385,8 +385,10 @@ run_phases(struct walk *walk)
         sweep(walk);
     }
     if (!walk_failed(walk) && (walk->request->flags & WALK_POOLS) != 0) {
+        walk->guesses = true;
         blocks_reach_unvisited(walk);
         drain(walk);
+        walk->guesses = false;
     }
     begin_phase(walk, WALK_PHASE_NAMES);
     if (!walk_failed(walk)) {
@@ -443,7 +445,8 @@ void
 walk_run_graph(const struct walk_request *request, struct sink *sink,
                struct walk_status *status)
 {
-    run(request, sink, status, &graph_writer);
+    run(request, sink, status,
+        request->has_hash_key ? &graph_writer_hashing : &graph_writer);
 }
 
 void

@@ -18,6 +18,7 @@
 
 #include "compat.h"
 #include "sink.h"
+#include "siphash.h"
 
 /* How a walk ended.  Exit codes of the child are the forker's business. */
 enum walk_code {
@@ -89,6 +90,9 @@ struct walk_request {
 
     bool has_pools; /* objects have pymalloc for an allocator */
 
+    bool has_hash_key; /* contents of str and bytes are to be hashed */
+    uint8_t hash_key[SIPHASH_KEY];
+
     PyTypeObject *ndarray; /* of modules that are loaded, else NULL */
     PyTypeObject *greenlet;
     PyTypeObject *deque;
@@ -104,6 +108,7 @@ struct walk_request {
  *     own_threads   sequence of native thread ids
  *     opaque_type   int, the address of a type whose C code must not be called
  *     expose        bool, sets WALK_EXPOSE
+ *     hash_key      bytes, 16 of them: hash the contents of str and bytes with it
  * Other keys are ignored, so that the forker may keep its own in the same dict.
  * Needs the GIL.  Returns 0, or -1 with an exception. */
 int walk_prepare(struct walk_request *request, PyObject *options);

@@ -1,4 +1,6 @@
 /* What a walk has to know beforehand and may ask Python for. */
+#include <string.h>
+
 #include "walker_state.h"
 
 /* Process-wide: they never change, and the names are kept for ever. */
@@ -71,6 +73,18 @@ read_own_threads(struct walk_request *request, PyObject *threads)
 }
 
 static int
+read_hash_key(struct walk_request *request, PyObject *key)
+{
+    if (!PyBytes_Check(key) || PyBytes_GET_SIZE(key) != SIPHASH_KEY) {
+        PyErr_Format(PyExc_ValueError, "hash_key must be %d bytes", SIPHASH_KEY);
+        return -1;
+    }
+    memcpy(request->hash_key, PyBytes_AS_STRING(key), SIPHASH_KEY);
+    request->has_hash_key = true;
+    return 0;
+}
+
+static int
 read_options(struct walk_request *request, PyObject *options)
 {
     if (options == NULL || options == Py_None) {
@@ -90,6 +104,10 @@ read_options(struct walk_request *request, PyObject *options)
         if (PyErr_Occurred()) {
             return -1;
         }
+    }
+    PyObject *key = PyDict_GetItemString(options, "hash_key");
+    if (key != NULL && key != Py_None && read_hash_key(request, key) < 0) {
+        return -1;
     }
     PyObject *expose = PyDict_GetItemString(options, "expose");
     int truth = expose == NULL ? 0 : PyObject_IsTrue(expose);

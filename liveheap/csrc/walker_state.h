@@ -105,6 +105,7 @@ struct walk {
     size_t n_claims;
     const struct type_entry *foreign; /* named in the status */
     bool types_full;
+    bool guesses; /* objects come from the allocator's blocks now */
 
     struct vector refs;      /* of the node at hand */
     struct vector ref_names; /* of the root at hand */

@@ -13,6 +13,7 @@ from enum import IntEnum, IntFlag
 MAGIC = b"\x93LHSNAP\n"
 MAJOR = 1
 MINOR = 0
+MAJOR_WITH_HASHES = 2
 
 FILE_HEAD = struct.Struct("<8sHH")
 BLOCK_HEAD = struct.Struct("<BBHIII")
@@ -88,6 +89,7 @@ class Meta(IntEnum):
     CODE = 4
     WARNING = 5
     COUNT = 6
+    HASH = 7
 
 
 class TypeFlag(IntFlag):

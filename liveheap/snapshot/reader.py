@@ -228,18 +228,19 @@ def _read_frame(
 
 
 def _check_head(head: bytes, name: str) -> None:
-    """Raise unless `head` begins a file of our major version."""
+    """Raise unless `head` begins a file of a major version that we know."""
     magic = head[: len(layout.MAGIC)]
     if magic != layout.MAGIC[: len(magic)] or not magic:
         raise CorruptSnapshot(f"{name} is not a liveheap snapshot")
     if len(head) < layout.FILE_HEAD.size:
         raise TruncatedSnapshot(f"{name} ends within its first {len(head)} bytes")
     _, major, minor = layout.FILE_HEAD.unpack(head)
-    if major != layout.MAJOR:
+    if not layout.MAJOR <= major <= layout.MAJOR_WITH_HASHES:
         raise UnsupportedVersion(
-            f"{name} has format {major}.{minor}; this liveheap reads {layout.MAJOR}.x",
+            f"{name} has format {major}.{minor}; this liveheap reads {layout.MAJOR}.x "
+            f"and {layout.MAJOR_WITH_HASHES}.x",
             hint="pip install --upgrade liveheap"
-            if major > layout.MAJOR
+            if major > layout.MAJOR_WITH_HASHES
             else "read it with the liveheap that wrote it",
         )
 

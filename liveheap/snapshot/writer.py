@@ -51,13 +51,12 @@ class SnapshotWriter:
         self._check = Check(self._written, self.part)
         self._reader = ThreadPoolExecutor(1, "liveheap-read-back")
         self._unread: deque[Future[bytes]] = deque()
-        self._stream.write(
-            layout.FILE_HEAD.pack(layout.MAGIC, layout.MAJOR, layout.MINOR)
-        )
 
     def header(self, header: Mapping[str, Any]) -> None:
-        """Write the header block."""
+        """Write the file's version, which the header decides, and the header block."""
         self._expect(layout.BlockKind.HEADER)
+        major = layout.MAJOR_WITH_HASHES if header.get("texts") else layout.MAJOR
+        self._stream.write(layout.FILE_HEAD.pack(layout.MAGIC, major, layout.MINOR))
         self._document(layout.BlockKind.HEADER, header)
         self._stage = layout.BlockKind.RECORDS
 

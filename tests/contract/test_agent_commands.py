@@ -297,6 +297,15 @@ def test_a_snapshot_passes_its_arguments_on(client, heap):
     assert len(options["own_threads"]) == 2  # the kernel's id of one, and Python's
 
 
+@pytest.mark.parametrize("texts", [False, True])
+def test_a_snapshot_says_in_its_header_whether_it_has_hashes(client, heap, texts):
+    blob = client.request("snapshot", texts=texts)
+    [(_, options)] = heap.asked
+    assert options["texts"] is texts
+    assert blob.header.get("texts", False) is texts
+    assert ("texts" in blob.header) is texts
+
+
 def test_the_second_heavy_command_is_told_who_runs(agent, heap, client):
     heap.raw(b"", written=0)
     request = client.ask("snapshot")

@@ -238,3 +238,19 @@ def test_a_worker_that_ends_during_a_hunt_is_said(
 
     assert "liveheap: " in screen.seen
     assert "hint: " in screen.seen
+
+
+def test_strings_of_a_worker_are_told_apart_by_hashes_alone(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "x.liveheap"
+    liveheap("snapshot", "--texts", "-o", file, env=env)
+
+    of_file = json.loads(liveheap("strings", file, "--json", env=env).stdout)
+    live = json.loads(liveheap("strings", "--json", env=env).stdout)
+
+    assert file.read_bytes()[8:10] == b"\2\0"
+    for found in (of_file, live):
+        assert found["texts"] > 1000
+        assert found["wasted"] > 0
+        assert all(row["copies"] > 1 and row["holders"] for row in found["duplicates"])

@@ -58,6 +58,26 @@ def test_collections_of_several_files_rank_growth(snapshot: Path) -> None:
     assert asked("collections", snapshot, snapshot) == []
 
 
+def test_strings_rank_equal_contents(tmp_path: Path, snapshot: Path) -> None:
+    b = GraphBuilder()
+    names = [b.leaf("str", 100, content="one of many names") for _ in range(5)]
+    b.module("app", {"CACHE": b.list(names), "ONE": b.leaf("str", 50, content="one")})
+    file = write_snapshot(tmp_path / "1.liveheap", b, header={"texts": True})
+
+    shown = liveheap("strings", file, env=ENV).stdout
+    found = asked("strings", file)
+    refused = liveheap("strings", snapshot, env=ENV, expect=USAGE)
+
+    assert shown.startswith("400 B wasted: 5 objects")
+    assert "app.CACHE[*]" in shown
+    assert found["wasted"] == 400
+    (row,) = found["duplicates"]
+    assert (row["type"], row["copies"], row["length"]) == ("str", 5, 17)
+    assert row["holders"] == [{"path": "app.CACHE[*]", "copies": 5}]
+    assert asked("strings", file, "--min-size", "1K")["duplicates"] == []
+    assert "liveheap snapshot --texts TARGET" in refused.stderr
+
+
 def test_from_a_type_to_an_object_and_its_paths(snapshot: Path) -> None:
     of_type = asked("paths", "Row", snapshot)
     address = hex(of_type["paths"][0]["address"])

@@ -221,6 +221,7 @@ class Graph:
     strings: dict[int, str] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    hashes: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     end: tuple[int, int, int] = (0, 0, 0)
     addresses: array[int] = field(default_factory=lambda: array("Q"))
@@ -332,6 +333,12 @@ class _Decoder:
         n = self.count()
         self.at += n
         return self.raw[self.at - n : self.at]
+
+    def fixed(self, n: int) -> int:
+        self.at += n
+        if self.at > len(self.raw):
+            raise StreamError("a number beyond the end")
+        return int.from_bytes(self.raw[self.at - n : self.at], "little")
 
     def text(self) -> str | None:
         number = self.varint()
@@ -470,6 +477,11 @@ class _Decoder:
         elif kind == 6:
             type_id = self.varint()
             graph.counts[type_id] = (self.varint(), self.varint())
+        elif kind == 7:
+            if graph.addresses[-1] in graph.hashes:
+                raise StreamError("two hashes of one object")
+            said = (self.varint(), self.varint(), self.fixed(8))
+            graph.hashes[graph.addresses[-1]] = said
         else:
             raise StreamError(f"unknown meta record {kind}")
         return False

@@ -50,6 +50,7 @@ class File:
     codes: dict[int, dict[str, Any]] = field(default_factory=dict)
     strings: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    hashes: dict[int, tuple[str, int, bytes]] = field(default_factory=dict)
     end: tuple[int, int, int] | None = None
     n_refs: int = 0
 
@@ -62,7 +63,8 @@ def read(path: Path) -> File:
 def parse(data: bytes) -> File:
     """Read a whole file from memory."""
     assert data[:8] == bytes.fromhex("93 4C 48 53 4E 41 50 0A")
-    assert struct.unpack_from("<H", data, 8)[0] == 1
+    major = struct.unpack_from("<H", data, 8)[0]
+    assert major in (1, 2)
     at, header, trailer, stream = 12, None, None, b""
     while at < len(data):
         assert trailer is None, "bytes follow the trailer"
@@ -89,6 +91,7 @@ def parse(data: bytes) -> File:
         assert trailer["raw_sha256"] == hashlib.sha256(stream).hexdigest()
     file = File(header, trailer)
     _Stream(stream, file).read()
+    assert major == 2 or not file.hashes
     return file
 
 
@@ -250,5 +253,12 @@ class _Stream:
             }
         elif kind == 5:
             self.file.warnings.append(self.text())
+        elif kind == 7:
+            assert self.previous_node * 8 not in self.file.hashes
+            what = {1: "str", 2: "bytes"}[self.varint()]
+            length = self.varint()
+            self.at += 8
+            hashed = self.data[self.at - 8 : self.at]
+            self.file.hashes[self.previous_node * 8] = (what, length, hashed)
         else:
             raise AssertionError(f"META of kind {kind}")

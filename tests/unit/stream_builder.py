@@ -22,6 +22,7 @@ from pathlib import Path
 
 LEAF, ITEMS, PAIRS, FIELDS, COMPOUND, FRAME, ROOT, META = range(8)
 END, TYPE, TEXT, STRING, CODE, WARNING = range(6)
+HASH = 7
 ATTRIBUTE, SLOT, INTERNAL = 1, 2, 3
 INTERPRETER, THREAD, GREENLET, INTERNED, C = 1, 2, 3, 4, 5
 
@@ -73,6 +74,7 @@ class Node:
     code: Node | None = None
     line: int = 0
     text: str | None = None
+    content: str | bytes | None = None  # to be hashed
     # of a code object
     qualname: str = ""
     filename: str = ""
@@ -311,6 +313,8 @@ class _StreamWriter:
             else:
                 self._object(node, previous)
                 previous = node.address // 8
+            if node.content is not None:
+                self._hash(node.content)
         for text in warnings:
             number = self._text(text)
             self._out += varint(WARNING << 3 | META) + number
@@ -344,6 +348,13 @@ class _StreamWriter:
         self._out += varint(CODE << 3 | META) + varint(node.address // 8)
         self._out += qualname + filename + varint(node.first_line)
         self._out += varint(node.n_free) + varint(len(names)) + b"".join(names)
+
+    def _hash(self, content: str | bytes) -> None:
+        kind, data = 2, content
+        if isinstance(data, str):
+            kind, data = 1, data.encode()
+        self._out += varint(HASH << 3 | META) + varint(kind) + varint(len(content))
+        self._out += hashlib.sha256(data).digest()[:8]
 
     def _root(self, node: Node) -> None:
         name = self._text(node.name)
@@ -400,7 +411,8 @@ def snapshot_bytes(
 ) -> bytes:
     """Return a whole snapshot file around a record stream."""
     pieces = [stream[i : i + block] for i in range(0, len(stream), block)]
-    out = struct.pack("<8sHH", b"\x93LHSNAP\n", 1, 0)
+    major = 2 if header and header.get("texts") else 1
+    out = struct.pack("<8sHH", b"\x93LHSNAP\n", major, 0)
     out += _block(1, 0, json.dumps(dict(header or {"pid": 1})).encode())
     for piece in pieces:
         out += _block(2, 1 if zstd else 0, piece)

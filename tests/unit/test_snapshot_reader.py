@@ -88,12 +88,21 @@ def test_an_incomplete_walk_is_truncated_for_the_workers_reason(write):
         snapshot.verify()
 
 
-def test_another_major_version_is_refused_with_advice(write):
+@pytest.mark.parametrize(
+    ("major", "advice"), [(0, "that wrote it"), (3, "pip install")]
+)
+def test_another_major_version_is_refused_with_advice(write, major: int, advice: str):
     data = bytearray(snapshot_bytes(stream()))
-    data[8:10] = (2).to_bytes(2, "little")
-    with pytest.raises(UnsupportedVersion, match=r"format 2\.0") as caught:
+    data[8:10] = major.to_bytes(2, "little")
+    with pytest.raises(UnsupportedVersion, match=rf"format {major}\.0") as caught:
         Snapshot.open(write(bytes(data)))
-    assert "pip install" in str(caught.value.hint)
+    assert advice in str(caught.value.hint)
+
+
+def test_a_file_with_hashes_has_a_major_version_of_its_own(write):
+    data = snapshot_bytes(stream(), header={"texts": True})
+    assert data[8:10] == b"\2\0"
+    assert read(write(data)) == stream()
 
 
 def test_a_higher_minor_version_may_add_keys_and_blocks(write):

@@ -34,6 +34,20 @@ def test_a_finished_file_reads_back_and_leaves_no_part(tmp_path: Path):
         assert b"".join(snapshot.iter_raw()) == RAW
 
 
+@pytest.mark.parametrize(
+    ("header", "major"), [({}, 1), ({"texts": False}, 1), ({"texts": True}, 2)]
+)
+def test_the_header_decides_the_version(
+    tmp_path: Path, header: dict[str, object], major: int
+):
+    path = tmp_path / "a.liveheap"
+    with SnapshotWriter(path) as writer:
+        writer.header(header)
+        writer.records(0, len(RAW), RAW)
+        writer.trailer(trailer())
+    assert path.read_bytes()[8:12] == bytes((major, 0, 0, 0))
+
+
 def test_only_the_owner_may_read_it(tmp_path: Path):
     path = tmp_path / "a.liveheap"
     old = os.umask(0)

@@ -15,6 +15,7 @@ from liveheap_client.verbs import (
     paths,
     report,
     snapshot,
+    strings,
     top,
 )
 from liveheap_client.verbs.ask import asking
@@ -31,6 +32,7 @@ VERBS: tuple[Verb, ...] = (
     top.VERB,
     dominators.VERB,
     containers.VERB,
+    strings.VERB,
     inspecting.VERB,
     report.VERB,
     export.VERB,

@@ -11,7 +11,7 @@ from liveheap_client.desk import Desk
 from liveheap_client.render import growth as growth_text
 from liveheap_client.verbs.base import Verb, json_option, places_argument
 from liveheap_client.verbs.hunt import Hunt, Plan, compare
-from liveheap_client.verbs.snapshot import SNAPSHOT_OPTIONS
+from liveheap_client.verbs.snapshot import ROUND_OPTIONS
 
 DEFAULT_INTERVAL = "60"
 DEFAULT_ROUNDS = 2
@@ -76,7 +76,7 @@ VERB = Verb(
         click.Option(
             ["--keep", "--save"], metavar="DIR", help="Keep the rounds' files here."
         ),
-        *SNAPSHOT_OPTIONS,
+        *ROUND_OPTIONS,
         json_option(),
     ),
     target_params=(places_argument("[TARGET|FILE...]"),),

@@ -4,8 +4,9 @@ numpy is imported here, when the first file is read: it takes a tenth of a secon
 which `status` shall not pay.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from liveheap.errors import CorruptSnapshot, SnapshotError, TruncatedSnapshot
 from liveheap.protocol.auth import Scope
@@ -55,10 +56,13 @@ def read(desk: Desk, path: Path) -> "HeapGraph":
         return load(path)
 
 
-def graph_of(desk: Desk, place: str | None) -> "HeapGraph":
+def graph_of(
+    desk: Desk, place: str | None, *, args: Mapping[str, Any] | None = None
+) -> "HeapGraph":
     """Return the graph of a snapshot file, or of a worker after a snapshot of it.
 
-    No place at all is the shell's newest snapshot, if there is one.
+    No place at all is the shell's newest snapshot, if there is one. `args` are for the
+    snapshot of a worker.
     """
     if place is None and desk.newest is not None:
         desk.terminal.say(f"from {desk.newest.name}; `snapshot` takes a newer one")
@@ -71,6 +75,7 @@ def graph_of(desk: Desk, place: str | None) -> "HeapGraph":
             blob = fetch(
                 caller.session(Scope.GRAPH),
                 path,
+                args=args,
                 on_progress=teller(progress),
                 elsewhere="TMPDIR=DIR before the command",
             )

@@ -43,12 +43,14 @@ def filter_options() -> tuple[click.Option, ...]:
             metavar="GLOB",
             help="Only objects whose type is from such a module.",
         ),
-        click.Option(
-            ["min_size", "--min-size"],
-            callback=_size,
-            metavar="SIZE",
-            help="Only what retains at least this much: 4096, 10K, 1.5MiB.",
-        ),
+        size_option("Only what retains at least this much: 4096, 10K, 1.5MiB."),
+    )
+
+
+def size_option(text: str) -> click.Option:
+    """Return --min-size."""
+    return click.Option(
+        ["min_size", "--min-size"], callback=_size, metavar="SIZE", help=text
     )
 
 

@@ -25,6 +25,8 @@ from liveheap_client.verbs.ask import help_text, option
 from liveheap_client.verbs.base import Verb, json_option, target_argument
 
 SNAPSHOT_OPTIONS = tuple(map(option, SNAPSHOT.params))
+# Rounds are compared by paths: hashes would only make them larger.
+ROUND_OPTIONS = tuple(o for o in SNAPSHOT_OPTIONS if o.name != "texts")
 
 
 def perform(
@@ -40,6 +42,8 @@ def perform(
     path = None if output is None else Path(output)
     if path is not None:
         refuse_overwrite(path, replace=force_overwrite)
+    if not args.get("texts"):
+        args.pop("texts", None)  # an older agent does not know the word
     with desk.caller(target) as caller, bar(desk.terminal) as progress:
         session = caller.session(Scope.GRAPH)
         if path is None:

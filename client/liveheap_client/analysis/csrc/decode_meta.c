@@ -177,6 +177,8 @@ decode_meta(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
         }
         PUSH(vec_u32, graph->warnings, name);
         return 0;
+    case META_HASH:
+        return decode_hash(decoder, cursor);
     default:
         return heapgraph_corrupt(graph, "META of kind %llu", (unsigned long long)kind);
     }

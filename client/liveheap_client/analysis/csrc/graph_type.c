@@ -23,6 +23,10 @@ static const struct column_place GRAPH_PLACES[] = {
     GRAPH_PLACE(target, 4, "i"),
     GRAPH_PLACE(edge_kind, 1, "B"),
     GRAPH_PLACE(edge_name, 4, "I"),
+    GRAPH_PLACE(content_node, 4, "i"),
+    GRAPH_PLACE(content_kind, 1, "B"),
+    GRAPH_PLACE(content_length, 8, "Q"),
+    GRAPH_PLACE(content_hash, 8, "Q"),
     {NULL, 0, 0, NULL},
 };
 

@@ -27,6 +27,10 @@ heapgraph_clear(struct heapgraph *graph)
     free(graph->modules.at);
     free(graph->strings.at);
     free(graph->warnings.at);
+    free(graph->content_node.at);
+    free(graph->content_kind.at);
+    free(graph->content_length.at);
+    free(graph->content_hash.at);
     free(graph->code_of_node.at);
     free(graph->type_of_node.at);
     textpool_clear(&graph->names);

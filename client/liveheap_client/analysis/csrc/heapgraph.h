@@ -43,7 +43,17 @@ enum root_kind {
     ROOT_C = 5,
 };
 
-enum meta { META_END, META_TYPE, META_TEXT, META_STRING, META_CODE, META_WARNING };
+enum meta {
+    META_END,
+    META_TYPE,
+    META_TEXT,
+    META_STRING,
+    META_CODE,
+    META_WARNING,
+    META_HASH = 7,
+};
+
+enum content_kind { CONTENT_STR = 1, CONTENT_BYTES = 2 };
 
 /* What a reference is. The name of the edge says which one. */
 enum edge_kind {
@@ -190,6 +200,12 @@ struct heapgraph {
     struct textpool names;
     struct vec_node_index code_of_node; /* sorted, filled by resolve_graph */
     struct vec_node_index type_of_node;
+
+    /* one entry a HASH record, in the order of their nodes */
+    struct vec_i32 content_node;
+    struct vec_u8 content_kind;
+    struct vec_u64 content_length;
+    struct vec_u64 content_hash;
 
     uint64_t total_bytes;
     uint64_t n_unknown_targets; /* references to no node, dropped */

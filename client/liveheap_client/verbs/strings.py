@@ -1,0 +1,97 @@
+"""`strings`: str and bytes that a worker holds more than once."""
+
+from typing import TYPE_CHECKING
+
+from liveheap.protocol.results import Column, Table
+from liveheap_client.desk import Desk
+from liveheap_client.errors import UsageError
+from liveheap_client.progress import bar
+from liveheap_client.render.units import human_bytes, human_count
+from liveheap_client.verbs.ask import show
+from liveheap_client.verbs.base import Verb, json_option, place_argument
+from liveheap_client.verbs.load import graph_of
+from liveheap_client.verbs.looking import (
+    LIVE_HELP,
+    number_option,
+    say_if_truncated,
+    size_option,
+)
+
+if TYPE_CHECKING:
+    from liveheap_client.analysis.texts import Duplicate, Duplicates
+
+COLUMNS = (
+    Column("holder", "text"),
+    Column("type", "text"),
+    Column("copies", "count"),
+    Column("elsewhere", "count"),
+    Column("length", "count"),
+    Column("wasted", "bytes"),
+)
+_HELP = f"""Rank contents that are there more than once by what their copies waste.
+
+Each row is one content of str or bytes: how many objects have it, and what would go
+if there were one. `holder` is the path with the most copies, `elsewhere` the copies
+that other paths hold. The contents stay in the worker: equal ones are told by a hash
+whose key was made for that snapshot. A file has hashes if it was taken with
+`liveheap snapshot --texts`.
+
+{LIVE_HELP}
+"""
+
+
+def perform(
+    desk: Desk, *, place: str | None, limit: int, min_size: int | None, as_json: bool
+) -> int:
+    """Group, rank, show."""
+    from liveheap_client.analysis import texts  # noqa: PLC0415 - numpy is slow
+
+    graph = graph_of(desk, place, args={"texts": True})
+    if not texts.has_hashes(graph):
+        raise UsageError(
+            "the snapshot has no hashes of texts, so equal ones cannot be told",
+            hint="take one that has: liveheap snapshot --texts TARGET",
+        )
+    with bar(desk.terminal) as progress:
+        progress.update("finding equal texts")
+        found = texts.duplicates(graph, limit=limit, least=min_size or 0)
+    if as_json:
+        desk.terminal.show_json(found.to_json())
+        return 0
+    desk.terminal.show([_total(found)])
+    if found.rows:
+        show(desk, Table(COLUMNS, tuple(map(_row, found.rows))), as_json=False)
+    if found.contents > len(found.rows):
+        desk.terminal.say(
+            f"{found.contents - len(found.rows)} more waste less: --limit"
+        )
+    say_if_truncated(desk, graph)
+    return 0
+
+
+def _total(found: "Duplicates") -> str:
+    copies, contents = human_count(found.copies), human_count(found.contents)
+    return (
+        f"{human_bytes(found.wasted)} wasted: {copies} objects with {contents} contents"
+        f", of {human_count(found.texts)} texts of {human_bytes(found.bytes)}"
+    )
+
+
+def _row(each: "Duplicate") -> tuple[str, str, int, int, int, int]:
+    most = each.holders[0]
+    elsewhere = each.copies - most.copies
+    return (most.path, each.type, each.copies, elsewhere, each.length, each.wasted)
+
+
+VERB = Verb(
+    name="strings",
+    help=_HELP,
+    perform=perform,
+    params=(
+        number_option("--limit", 20, 100_000, "Show this many."),
+        size_option("Only contents whose copies waste at least this much: 4096, 10K."),
+        json_option(),
+    ),
+    target_params=(place_argument("[TARGET|FILE]"),),
+    shell_params=(place_argument("[FILE]"),),
+)
