@@ -71,6 +71,7 @@ def test_strings_rank_equal_contents(tmp_path: Path, snapshot: Path) -> None:
     assert shown.startswith("400 B wasted: 5 objects")
     assert "app.CACHE[*]" in shown
     assert found["wasted"] == 400
+    assert [path["copies"] for path in found["paths"]] == [5]
     (row,) = found["duplicates"]
     assert (row["type"], row["copies"], row["length"]) == ("str", 5, 17)
     assert row["holders"] == [{"path": "app.CACHE[*]", "copies": 5}]

@@ -77,6 +77,27 @@ def test_a_content_is_told_with_the_paths_that_hold_most_of_it():
     assert name.n_holders == 2
 
 
+def test_a_path_bears_the_share_of_its_copies():
+    found = texts.duplicates(decode(heap()), limit=10)
+
+    assert [(p.path, p.contents, p.copies, p.wasted) for p in found.paths] == [
+        ("app.HELD[*] -> bytes", 1, 2, 1000),
+        ("app.ROWS[*].name -> str", 1, 2, round(120 * 120 / 220)),
+        ("app.HELD[*] -> str", 1, 1, round(120 * 100 / 220)),
+    ]
+    assert found.n_paths == 3
+
+
+def test_many_contents_with_few_copies_are_one_path():
+    b = GraphBuilder()
+    names = [text(b, f"name {i}") for i in range(30)]
+    again = [text(b, f"name {i}") for i in range(30)]
+    b.module("app", {"NAMES": b.list([*names, *again])})
+    (path,) = texts.duplicates(decode(b), limit=5).paths
+
+    assert (path.contents, path.copies, path.wasted) == (30, 60, 3000)
+
+
 def test_of_many_paths_the_first_are_told_and_all_are_counted():
     b = GraphBuilder()
     b.module("app", {f"NAME_{i}": text(b, "all alike") for i in range(9)})

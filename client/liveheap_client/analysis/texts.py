@@ -5,13 +5,16 @@ A snapshot taken with `texts` has a keyed hash of the contents of every str and 
 here. What is wasted is what would go if each content were there once, as the largest
 of its copies: those of a subclass carry attributes, and some strs keep their UTF-8.
 
-Many paths may hold copies of one content, and most of them a few. So a content is told
-with the paths that hold the most of it; a copy that several paths lead to counts for
-the one that paths.py prefers. Texts of liveheap's own are left out.
+A list of rows may waste most by five thousand names with fifty copies each, of which
+none ranks high. So the waste is told twice: by content, each with the paths that hold
+the most of its copies; and by path, where each copy bears its share of what its content
+wastes. A copy that several paths lead to counts for the one that paths.py prefers.
+Texts of liveheap's own are left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -52,11 +55,22 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True)
+class WastefulPath:
+    """A path that holds copies, of how many contents, and its share of their waste."""
+
+    path: str
+    contents: int
+    copies: int
+    wasted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Duplicates:
     """What is there more than once, the most wasteful contents first.
 
-    `wasted`, `contents` and `copies` count all that were asked for, `rows` are at most
-    as many as were wanted; `texts` and `bytes` are of all str and bytes.
+    `wasted`, `contents` and `copies` count all that were asked for, `rows` and `paths`
+    are at most as many as were wanted, of `n_paths`; `texts` and `bytes` are of all str
+    and bytes.
     """
 
     wasted: int
@@ -64,6 +78,8 @@ class Duplicates:
     copies: int
     texts: int
     bytes: int
+    n_paths: int
+    paths: tuple[WastefulPath, ...]
     rows: tuple[Duplicate, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -85,12 +101,15 @@ def duplicates(graph: HeapGraph, *, limit: int, least: int = 0) -> Duplicates:
     texts = _Texts(graph, paths)
     wanted = np.flatnonzero((texts.copies > 1) & (texts.wasted >= least))
     order = wanted[np.argsort(texts.wasted[wanted], kind="stable")[::-1]]
+    held = _held(texts, paths, wanted)
     return Duplicates(
         texts=len(texts.node),
         bytes=int(texts.size.sum()),
         contents=len(wanted),
         copies=int(texts.copies[wanted].sum()),
         wasted=int(texts.wasted[wanted].sum()),
+        n_paths=len(held.path),
+        paths=tuple(held.told(paths, limit)),
         rows=tuple(_told(texts, paths, int(group)) for group in order[:limit]),
     )
 
@@ -139,6 +158,47 @@ def _reduced(
         return np.zeros(0, np.uint64)
     reduced: NDArray[np.uint64] = how.reduceat(values, first)
     return reduced
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Sums over the paths that hold copies."""
+
+    path: NDArray[np.int32]
+    contents: NDArray[np.intp]
+    copies: NDArray[np.intp]
+    wasted: NDArray[Any]
+
+    def told(self, paths: PathNodes, limit: int) -> Iterator[WastefulPath]:
+        """Yield those that waste most."""
+        for i in np.argsort(-self.wasted, kind="stable")[:limit]:
+            yield WastefulPath(
+                paths.text(int(self.path[i])),
+                int(self.contents[i]),
+                int(self.copies[i]),
+                round(float(self.wasted[i])),
+            )
+
+
+def _held(texts: _Texts, paths: PathNodes, wanted: NDArray[np.intp]) -> _Held:
+    n_groups = len(texts.copies)
+    rate = np.zeros(n_groups)
+    rate[wanted] = texts.wasted[wanted] / np.maximum(texts.bytes[wanted], 1)
+    chosen = np.zeros(n_groups, np.bool_)
+    chosen[wanted] = True
+    group = np.repeat(np.arange(n_groups), texts.copies)
+    kept = np.flatnonzero(chosen[group])
+    group = group[kept]
+    path, place = np.unique(paths.node_path[texts.node[kept]], return_inverse=True)
+    pairs = np.unique(place * n_groups + group) if n_groups else place
+    return _Held(
+        path=path,
+        contents=np.bincount(pairs // max(n_groups, 1), minlength=len(path)),
+        copies=np.bincount(place, minlength=len(path)),
+        wasted=np.bincount(
+            place, weights=texts.size[kept] * rate[group], minlength=len(path)
+        ),
+    )
 
 
 def _told(texts: _Texts, paths: PathNodes, group: int) -> Duplicate:

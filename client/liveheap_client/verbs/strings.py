@@ -20,7 +20,13 @@ from liveheap_client.verbs.looking import (
 if TYPE_CHECKING:
     from liveheap_client.analysis.texts import Duplicate, Duplicates
 
-COLUMNS = (
+PATHS = (
+    Column("holder", "text"),
+    Column("copies", "count"),
+    Column("contents", "count"),
+    Column("wasted", "bytes"),
+)
+CONTENTS = (
     Column("holder", "text"),
     Column("type", "text"),
     Column("copies", "count"),
@@ -28,13 +34,14 @@ COLUMNS = (
     Column("length", "count"),
     Column("wasted", "bytes"),
 )
-_HELP = f"""Rank contents that are there more than once by what their copies waste.
+_HELP = f"""Rank texts that are there more than once by what their copies waste.
 
-Each row is one content of str or bytes: how many objects have it, and what would go
-if there were one. `holder` is the path with the most copies, `elsewhere` the copies
-that other paths hold. The contents stay in the worker: equal ones are told by a hash
-whose key was made for that snapshot. A file has hashes if it was taken with
-`liveheap snapshot --texts`.
+Wasted is what would go if each content of str or bytes were there once. First by the
+path that holds the copies; then by content: `holder` is the path with the most copies
+of it, `elsewhere` the copies that other paths hold.
+
+The contents stay in the worker: equal ones are told by a hash whose key was made for
+that snapshot. A file has hashes if it was taken with `liveheap snapshot --texts`.
 
 {LIVE_HELP}
 """
@@ -60,10 +67,15 @@ def perform(
         return 0
     desk.terminal.show([_total(found)])
     if found.rows:
-        show(desk, Table(COLUMNS, tuple(map(_row, found.rows))), as_json=False)
-    if found.contents > len(found.rows):
+        held = tuple((p.path, p.copies, p.contents, p.wasted) for p in found.paths)
+        show(desk, Table(PATHS, held), as_json=False)
+        desk.terminal.show([""])
+        show(desk, Table(CONTENTS, tuple(map(_row, found.rows))), as_json=False)
+    paths = found.n_paths - len(found.paths)
+    contents = found.contents - len(found.rows)
+    if paths or contents:
         desk.terminal.say(
-            f"{found.contents - len(found.rows)} more waste less: --limit"
+            f"{paths} more paths and {contents} more contents waste less: --limit"
         )
     say_if_truncated(desk, graph)
     return 0
@@ -88,7 +100,7 @@ VERB = Verb(
     help=_HELP,
     perform=perform,
     params=(
-        number_option("--limit", 20, 100_000, "Show this many."),
+        number_option("--limit", 10, 100_000, "Show this many paths and contents."),
         size_option("Only contents whose copies waste at least this much: 4096, 10K."),
         json_option(),
     ),
