@@ -73,7 +73,8 @@ def leaked():
     addresses = [leak(make) for _, make in MAKERS]
     freed = leak(lambda number: f"freed {number}")
     release(freed)
-    yield Leaked(before, walks.graph_child(), addresses, freed)
+    graph = walks.graph_child(hash_key=bytes(16))
+    yield Leaked(before, graph, addresses, freed)
     for some in addresses:
         release(some)
 
@@ -85,6 +86,15 @@ def test_what_only_a_leaked_reference_keeps_is_in_the_graph(leaked):
         assert all(found), kind
         assert {node.type.name for node in found} == {kind}
         assert {node.refcount for node in found} == {1}
+
+
+@pytest.mark.parametrize(("place", "kind"), [(0, 1), (1, 1), (2, 2)])
+def test_contents_of_what_was_found_are_hashed_like_others(leaked, place, kind):
+    make = MAKERS[place][1]
+    twins = [make(number) for number in range(N)]
+    hashes = [leaked.graph.hashes[address] for address in leaked.addresses[place]]
+    assert [each[:2] for each in hashes] == [(kind, len(twin)) for twin in twins]
+    assert len(set(hashes)) == N
 
 
 def tuple_parts(leaked, address):
