@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from test_analysis_verdict import of, round_, told
 
+from liveheap_client.analysis.sentence import sentence
 from liveheap_client.render import leaks
 from liveheap_client.render.table import Look
 
@@ -20,6 +21,7 @@ def test_a_leak_names_its_holder_what_each_brings_and_what_it_is_not() -> None:
         "Leak: worker.CACHE (list) grew 10 -> 50 worker.Row,",
         "+262 KiB an hour, in 4/4 intervals (4m 0s).",
         "verdict: leak, confidence high",
+        "worker:  a process, pid 1; 5 rounds",
         "",
         "1. worker.Row  10 -> 20 -> 30 -> 40 -> 50  +262 KiB an hour",
         "   held by:  worker.CACHE (list)",
@@ -31,6 +33,20 @@ def test_a_leak_names_its_holder_what_each_brings_and_what_it_is_not() -> None:
         "           garbage waiting for the collector: 0 B",
         "next:      liveheap backrefs worker.Row round-005.liveheap",
     ]
+
+
+def test_descriptors_are_told_without_the_stack_that_waits() -> None:
+    report = of([10, 20, 30, 40, 50], descriptors=9, sockets=2)
+    for place, memory in enumerate(report["memory"]):
+        memory["descriptors"] = 9 + 10 * place
+    stuck = {"holder": None, "waits_in": "get() at a.py:1 <- b() at a.py:9"}
+    report["suspects"] = [{**report["suspects"][0], **stuck}]
+    report["verdict"] = {"kind": "descriptors", "suspect": 0}
+
+    assert sentence(report) == (
+        "Leak: open file descriptors grew 9 -> 49 (+600 an hour), in 4/4 intervals "
+        "(4m 0s); with them grew 10 -> 50 worker.Row, +262 KiB an hour."
+    )
 
 
 def test_no_leak_is_said_as_plainly_and_accuses_nobody() -> None:

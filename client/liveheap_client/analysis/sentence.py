@@ -75,16 +75,24 @@ def _descriptors(report: Report) -> str:
     for name, words in (("sockets", "sockets"), ("descriptors", "file descriptors")):
         first, last = memory[0][name], memory[-1][name]
         if first is not None and last is not None and last > first:
-            parts.append(f"{words} grew {human_count(first)} -> {human_count(last)}")
-    text = f"Open {', '.join(parts)}, {_intervals(report)}"
+            ends = f"{human_count(first)} -> {human_count(last)}"
+            parts.append(f"{words} grew {ends}{_a_span(report, last - first)}")
+    text = f"Leak: open {', '.join(parts)}, {_intervals(report)}"
     suspect = _maybe_suspect(report)
     if suspect is None:
         return f"{text}."
     if suspect["waits_in"] and not suspect["holder"]:
-        where = f"what waits in {suspect['waits_in']}"
-    else:
-        where = suspect["holder"] or suspect["path"]
+        return f"{text}; with them grew {_grown(report, suspect)}."
+    where = suspect["holder"] or suspect["path"]
     return f"{text}; with them grew {where}: {_grown(report, suspect)}."
+
+
+def _a_span(report: Report, gained: float) -> str:
+    """Return `, +1,200 an hour`, if it is known how long the rounds took."""
+    lasted = _lasted(report)
+    if not lasted:
+        return ""
+    return f" ({signed(human_count(round(gained * 3600 / lasted)))} an hour)"
 
 
 def _native(report: Report) -> str:
@@ -92,8 +100,8 @@ def _native(report: Report) -> str:
     outside = memory[-1]["outside"] - memory[0]["outside_after"]
     kept = _kept_gain(report)
     text = (
-        f"Growth outside the Python heap: RSS grew {human_bytes(rss[-1] - rss[0])}, of "
-        f"it {human_bytes(outside)} is not in Python objects"
+        f"Growth outside the Python heap: RSS grew {human_bytes(rss[-1] - rss[0])} "
+        f"{_intervals(report)}, of it {human_bytes(outside)} is not in Python objects"
     )
     if kept is not None and kept >= 0.5 * outside:
         return (
@@ -129,7 +137,7 @@ def _plateau(report: Report) -> str:
             f"No leak: plateau. {place} fills up and levels off "
             f"({_grown(report, first)} at first); {flat}."
         )
-    return f"No leak: plateau, nothing grew in every round; {flat}."
+    return f"No leak: plateau, no path grew round after round; {flat}."
 
 
 def _nothing(report: Report) -> str:
@@ -216,8 +224,15 @@ def next_command(report: Report, *, newest: str, target: str) -> str:
         return f"liveheap leaks {quote(target)} {more}"
     if kind in ("plateau", "nothing-grows"):
         return f"liveheap leaks {quote(target)} --rounds 6 --interval 5m"
+    if kind == "native":
+        return (
+            f"liveheap leaks {quote(target)} --rounds 6 --interval 5m  "
+            "# if it goes on: a native profiler (memray, heaptrack)"
+        )
     if suspect is None:
         return f"liveheap histogram {quote(newest)}"
+    if suspect["orphan"]:
+        return f"liveheap paths {quote(suspect['type'])} {quote(newest)}"
     return f"liveheap backrefs {quote(suspect['type'])} {quote(newest)}"
 
 
@@ -234,10 +249,14 @@ def _maybe_suspect(report: Report) -> Mapping[str, Any] | None:
 
 def _intervals(report: Report) -> str:
     n = len(report["rounds"]) - 1
-    created = [one["created"] for one in report["rounds"]]
-    if None in (created[0], created[-1]) or created[-1] <= created[0]:
-        return f"in {n}/{n} intervals"
-    return f"in {n}/{n} intervals ({human_seconds(created[-1] - created[0])})"
+    lasted = _lasted(report)
+    return f"in {n}/{n} intervals" + (f" ({human_seconds(lasted)})" if lasted else "")
+
+
+def _lasted(report: Report) -> float:
+    """Return the seconds from the first round to the last, 0 if nobody knows."""
+    first, last = (report["rounds"][place]["created"] for place in (0, -1))
+    return 0 if None in (first, last) else max(last - first, 0)
 
 
 def _flatness(report: Report) -> str:
@@ -245,6 +264,8 @@ def _flatness(report: Report) -> str:
     n = len(live)
     spread = 100 * (max(live) - min(live)) / max(*live, 1)
     text = f"live heap {human_bytes(live[-1])}, within {spread:.1f} % over {n} rounds"
+    lasted = _lasted(report)
+    text += f" ({human_seconds(lasted)})" if lasted else ""
     rss = report["rss"]
     if None not in (rss[0], rss[-1]):
         text += f", RSS {signed(human_bytes(rss[-1] - rss[0]))}"

@@ -103,11 +103,33 @@ def stack(graph: HeapGraph, root: Root) -> list[Frame]:
 
 
 def chain_text(frames: Sequence[Frame], *, most: int = 4) -> str:
-    """Return a chain as a person reads it, what it waits in first."""
-    names = [frame.text() for frame in reversed(frames)]
-    if len(names) > most:
-        names = [*names[: most - 2], "...", *names[-1:]]
+    """Return a chain as a person reads it, what it waits in first.
+
+    Of a long one the ends stay, and where one package calls into the next: the loop's
+    own frames are many and say little.
+    """
+    chain = list(reversed(frames))
+    names: list[str] = []
+    before = -1
+    for place in _worth_showing(chain, most):
+        names += ["..."] if place > before + 1 else []
+        names.append(chain[place].text())
+        before = place
     return " <- ".join(names)
+
+
+def _worth_showing(chain: Sequence[Frame], most: int) -> list[int]:
+    """Return the places of the frames to show, in their order."""
+    packages = [
+        frame.code.short_filename.partition("/")[0] if frame.code else ""
+        for frame in chain
+    ]
+    last = len(chain) - 1
+    between = range(1, last)
+    entries = [n for n in between if packages[n] not in packages[:n]]
+    rest = [n for n in between if n not in entries]
+    chosen = list(dict.fromkeys([0, last, *entries, *rest])) if chain else []
+    return sorted(chosen[:most])
 
 
 def is_stack(root: Root | None) -> bool:

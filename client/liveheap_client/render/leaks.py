@@ -34,11 +34,12 @@ def lines(report: Report, *, look: Look) -> Iterator[str]:
     width = min(look.width or _WIDTH, 120)
     yield from map(look.strong, _sentence(report["verdict"]["sentence"], width))
     yield f"verdict: {_said(report['verdict'])}"
+    yield from _wrapped(f"worker:  {_worker(report)}", width, 9)
     for note in report["notes"]:
         yield from _wrapped(f"note: {note}", width, 6)
     bottom = list(_bottom(report, width))
     shown = _ranked(report)
-    room = HEIGHT - 6 - len(bottom) - len(report["notes"])
+    room = HEIGHT - 7 - len(bottom) - len(report["notes"])
     told = 0
     for suspect in shown[:MOST_SUSPECTS]:
         block = list(_suspect(told + 1, suspect, report["per"], look, width))
@@ -67,6 +68,22 @@ def _sentence(text: str, width: int) -> Iterator[str]:
 
 def _said(verdict: Mapping[str, Any]) -> str:
     return f"{verdict['kind']}, confidence {verdict['confidence']}"
+
+
+def _worker(report: Report) -> str:
+    """Return whose rounds they are, and how many."""
+    rounds = report["rounds"]
+    first = rounds[0]
+    if len({one["program"] for one in rounds}) > 1:
+        who = "several programs"
+    else:
+        who = first["program"] or "a process"
+    if len({(one["hostname"], one["pid"]) for one in rounds}) > 1:
+        who += ", several processes"
+    else:
+        who += f", pid {first['pid']}" if first["pid"] is not None else ""
+        who += f" on {first['hostname']}" if first["hostname"] else ""
+    return f"{who}; {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
 
 
 def _bottom(report: Report, width: int) -> Iterator[str]:
@@ -109,7 +126,8 @@ def _suspect(
             "held by", "nothing: cyclic garbage, the collector is off", width
         )
     elif holder:
-        kind = f" ({suspect['holder_type']})" if suspect["holder_type"] else ""
+        each = "each a " if "[*]" in holder else ""
+        kind = f" ({each}{suspect['holder_type']})" if suspect["holder_type"] else ""
         yield from _told("held by", f"{holder}{kind}", width)
     if not holder or not suspect["path"].startswith(holder):
         yield from _told("path", suspect["path"], width)
