@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from liveheap.errors import LiveheapError
-from liveheap_client import bare, streams, terminal
+from liveheap_client import streams, terminal
 from liveheap_client.errors import (
     BROKEN_PIPE,
     FAILED,
@@ -77,6 +77,8 @@ def _of_foreign(error: Exception) -> ClientError:
 
 
 def _run(words: Sequence[str]) -> int:
+    from liveheap_client import bare  # noqa: PLC0415 - a Ctrl-C meets it guarded
+
     if words and words[0] in bare.SUMMARIES:
         return _bare(words[0], words[1:])
     if words == ["--version"]:
@@ -90,6 +92,8 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _bare(verb: str, words: Sequence[str]) -> int:
+    from liveheap_client import bare  # noqa: PLC0415 - see _run
+
     try:
         return bare.main(verb, words)
     except SystemExit as end:  # argparse, after --help
@@ -107,6 +111,8 @@ def _without_extra(words: Sequence[str], missing: ModuleNotFoundError) -> int:
     if (missing.name or "").partition(".")[0] not in _EXTRA:
         raise missing
     if not words or words[0] in ("-h", "--help"):
+        from liveheap_client import bare  # noqa: PLC0415 - see _run
+
         print("\n".join(bare.help_lines()))
         return OK
     raise ClientError(

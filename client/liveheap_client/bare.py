@@ -158,6 +158,8 @@ def _found(given: argparse.Namespace) -> list[dict[str, Any]]:
         return [worker.to_json() for worker in workers.local(os.environ)]
     by_host = given.via is None
     target = targets.parse(given.target) if by_host else targets.via(given.via)
+    if str(target) == targets.HERE:
+        return [worker.to_json() for worker in workers.local(os.environ)]
     if target.kind not in (Kind.SSH, Kind.VIA) or target.pid or target.name:
         raise UsageError(
             f"ps lists the workers of a host; {target} is none",

@@ -16,14 +16,15 @@ from liveheap.protocol.auth import MIN_VERSION, VERSION, Agreed, Ident, Scope
 from liveheap_client import patience as waiting
 from liveheap_client import reach, workers
 from liveheap_client import target as targets
-from liveheap_client.errors import ConnectError, TimedOut, UsageError
+from liveheap_client.errors import ConnectError, SSHError, TimedOut, UsageError
 from liveheap_client.patience import Patience
 from liveheap_client.reach import Reach
-from liveheap_client.target import Kind, Target
+from liveheap_client.target import HERE, Kind, Target
 from liveheap_client.transport import ssh
 from liveheap_client.transport.base import Transport
 from liveheap_client.transport.command import CommandTransport
 from liveheap_client.transport.greeting import GreetingReader
+from liveheap_client.workers import Worker
 
 CONNECT_TIMEOUT_S = 15.0
 _PASSWORD_TIMEOUT_S = 120.0
@@ -75,9 +76,7 @@ def dial(target: Target, *, scope: Scope, options: DialOptions) -> Link:
         patience=options.patience,
     )
     if target.kind is Kind.LOCAL:
-        assert target.pid is not None
-        found = workers.by_pid(workers.local(options.environ), target.pid)
-        local = reach.worker(found, how)
+        local = reach.worker(_local(target, options.environ), how)
     elif target.kind is Kind.UNIX:
         assert target.path is not None
         local = reach.path(target.path, how)
@@ -87,6 +86,16 @@ def dial(target: Target, *, scope: Scope, options: DialOptions) -> Link:
         local = reach.port(target.host, target.port, how)
     pid = target.pid if target.kind is Kind.LOCAL else None
     return Link(local.transport, local.agreed, local.trailing, pid)
+
+
+def _local(target: Target, environ: Mapping[str, str]) -> Worker:
+    """Return the worker of this machine that a target names."""
+    found = workers.local(environ)
+    if target.pid is not None:
+        return workers.by_pid(found, target.pid)
+    if target.name is not None:
+        return workers.by_name(found, target.name)
+    return workers.only(found)
 
 
 def remote_workers(target: Target, options: DialOptions) -> list[dict[str, Any]]:
@@ -125,6 +134,11 @@ def _through_bridge(target: Target, scope: Scope, options: DialOptions) -> Link:
     try:
         fields, trailing = _greeting(transport, target, options)
         agreed = _agreed(fields, target, scope)
+    except SSHError as error:
+        transport.close()
+        if target.name is None and workers.called(str(target), options.environ):
+            error.hint = f"the worker here of that name is {HERE}/{target}"
+        raise
     except BaseException:
         transport.close()
         raise

@@ -2,6 +2,7 @@
 
     4711                      a process of this machine
     host  user@host           a machine, reached through ssh
+    localhost/NAME            a worker of this machine, without ssh
     host/4711  host/NAME      one worker there
     host:port  [::1]:port     an agent's loopback port on that machine
     unix:PATH                 a socket here
@@ -26,12 +27,13 @@ from liveheap_client.errors import UsageError
 FORMS = "4711, host, user@host, host/4711, host/NAME, host:port, unix:PATH"
 _HINT = f"a target is one of: {FORMS}; or use --via 'CMD ...'"
 
+HERE = "localhost"
 _LONGEST = 253
 _LARGEST_PID = 2**22
 _USER = re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+@-]*")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9_.-]+)?")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK = frozenset({HERE, "127.0.0.1", "::1"})
 
 
 class Kind(Enum):
@@ -116,13 +118,14 @@ def _remote(text: str) -> Target:
         if slash:
             raise UsageError(f"{text!r} has both a port and a worker", hint=_HINT)
         return Target(Kind.PORT, text, host=address, port=_port(port_text, text))
+    kind, where = (Kind.LOCAL, None) if address == HERE else (Kind.SSH, address)
     if not slash:
-        return Target(Kind.SSH, text, host=address)
+        return Target(kind, text, host=where)
     if not worker:
         raise UsageError(f"{text!r} ends before the worker", hint=_HINT)
     if worker.isascii() and worker.isdigit():
-        return Target(Kind.SSH, text, host=address, pid=_pid(worker, text))
-    return Target(Kind.SSH, text, host=address, name=worker)
+        return Target(kind, text, host=where, pid=_pid(worker, text))
+    return Target(kind, text, host=where, name=worker)
 
 
 def _split_place(place: str, text: str) -> tuple[str, str, str | None]:

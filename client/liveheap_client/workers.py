@@ -4,6 +4,7 @@ The registry says who is there; /proc says how big and how old they are, without
 to the agent. Standard library only: this runs on bare servers.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,13 @@ def by_name(workers: Sequence[Worker], name: str) -> Worker:
             f"no worker is called {name!r}", hint="liveheap ps lists what is there"
         )
     return only(matching)
+
+
+def called(name: str, environ: Mapping[str, str]) -> bool:
+    """Return whether a worker of this machine has that name; never an error."""
+    with contextlib.suppress(ConnectError, OSError):
+        return any(name in _names(worker) for worker in local(environ))
+    return False
 
 
 def only(workers: Sequence[Worker]) -> Worker:

@@ -101,7 +101,10 @@ def test_an_ordinary_file_is_no_host_to_ask(tmp_path: Path) -> None:
     notes.write_text("buy milk")
 
     done = liveheap("histogram", notes, env=ENV, expect=BAD_FILE)
-    assert "hint: liveheap snapshot TARGET writes one" in done.stderr
+    assert "hint: liveheap snapshot TARGET writes one; a worker" in done.stderr
+    assert "localhost/NAME" in done.stderr
+    done = liveheap("leaks", notes, "--interval", "2", env=ENV, expect=USAGE)
+    assert "is a file, but no snapshot" in done.stderr
     for words in (["backrefs", "T", notes], ["diff", notes, "x"]):
         done = liveheap(*words, env=ENV, expect=None)
         assert done.returncode in (BAD_FILE, USAGE)

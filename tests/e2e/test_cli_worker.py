@@ -44,6 +44,21 @@ def test_the_only_worker_needs_no_target(worker: Worker, env: dict[str, str]) ->
     assert json.loads(liveheap("status", "--json", env=env).stdout)["pid"] == worker.pid
 
 
+def test_a_worker_of_this_machine_is_named_without_ssh(
+    worker: Worker, env: dict[str, str]
+) -> None:
+    (listed,) = json.loads(liveheap("ps", "localhost", "--json", env=env).stdout)
+    name = listed["name"] or listed["program"]
+
+    for target in ("localhost", f"localhost/{worker.pid}", f"localhost/{name}"):
+        done = liveheap("status", target, "--json", env=env)
+        assert json.loads(done.stdout)["pid"] == worker.pid
+
+    refusing = {**env, "LIVEHEAP_SSH": f"{sys.executable} {FAKE_SSH} refused"}
+    done = liveheap("status", name, env=refusing, expect=CANNOT_CONNECT)
+    assert f"hint: the worker here of that name is localhost/{name}" in done.stderr
+
+
 def test_the_environment_names_the_target(worker: Worker, env: dict[str, str]) -> None:
     done = liveheap(
         "status", env={**env, "LIVEHEAP_TARGET": "999999"}, expect=CANNOT_CONNECT
@@ -234,10 +249,11 @@ def test_the_shell_takes_lines_from_a_pipe(worker: Worker, env: dict[str, str]) 
 def test_a_failing_line_does_not_stop_the_next_and_is_the_exit_code(
     worker: Worker, env: dict[str, str]
 ) -> None:
-    lines = "nonsense\nstatus --nonsense\n'unclosed\nstatus\n"
+    lines = "nonsense\nhist\nstatus --nonsense\n'unclosed\nstatus\n"
 
     done = liveheap("attach", worker.pid, env=env, stdin=lines, expect=2)
 
+    assert "hint: did you mean histogram?" in done.stderr
     assert str(worker.pid) in done.stdout
     assert done.stderr.count("hint:") >= 2
 

@@ -53,6 +53,40 @@ def test_a_short_name_is_enough():
 
 
 @pytest.mark.parametrize(
+    ("name", "copied"),
+    [
+        ("Evil\x1b[31m\u202e\n", r"app.Evil\x1b[31m\u202e\x0a"),
+        ("Evil\x1b[31m\u202e\n", r"Evil\x1b[31m\u202e\x0a"),
+        (r"Plain\x1b", r"app.Plain\x1b"),
+        ("InventoryOfEverything", "app.Inven…thing"),
+        ("InventoryOfEverything", "Inventory…"),
+    ],
+)
+def test_a_name_copied_from_a_screen_is_understood(name: str, copied: str):
+    b = GraphBuilder()
+    b.module("app", {"x": b.instance(b.type("app", name))})
+
+    assert tree(b, copied).label == f"app.{name}"
+
+
+def test_a_code_beyond_unicode_is_no_character():
+    with pytest.raises(CommandError) as caught:
+        tree(worker(), r"\UffffffffRow")
+
+    assert caught.value.code == "no-such-type"
+
+
+def test_a_beginning_is_answered_with_what_begins_so():
+    b = GraphBuilder()
+    b.module("app", {"x": b.instance(b.type("app", "SessionRegistryOfTenants"))})
+
+    with pytest.raises(CommandError) as caught:
+        tree(b, "app.Ses")
+
+    assert caught.value.hint == "did you mean app.SessionRegistryOfTenants?"
+
+
+@pytest.mark.parametrize(
     ("asked", "answer"),
     [
         ("Usr", "did you mean __main__.User, str?"),

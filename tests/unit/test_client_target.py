@@ -9,6 +9,10 @@ from liveheap_client.target import Kind
 UNDERSTOOD = [
     ("4711", {"kind": Kind.LOCAL, "pid": 4711}),
     ("1", {"kind": Kind.LOCAL, "pid": 1}),
+    ("localhost", {"kind": Kind.LOCAL}),
+    ("localhost/4711", {"kind": Kind.LOCAL, "pid": 4711}),
+    ("localhost/app.py", {"kind": Kind.LOCAL, "name": "app.py"}),
+    ("ops@localhost", {"kind": Kind.SSH, "host": "ops@localhost"}),
     ("web-3", {"kind": Kind.SSH, "host": "web-3"}),
     ("ops@web-3", {"kind": Kind.SSH, "host": "ops@web-3"}),
     ("ops@corp@web-3", {"kind": Kind.SSH, "host": "ops@corp@web-3"}),

@@ -26,12 +26,12 @@ Tell = Callable[[str, float, float], None]
 class Written:
     """What went out, and the reservations that a person should know.
 
-    `edges` are None where a format has none. `flags` are names of the reservations,
-    which stand in the file's name too, `notes` are sentences.
+    `bytes` and `edges` are None where a format has none. `flags` are names of the
+    reservations, which stand in the file's name too, `notes` are sentences.
     """
 
     nodes: int
-    bytes: int
+    bytes: int | None
     edges: int | None = None
     flags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

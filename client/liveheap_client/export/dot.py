@@ -49,7 +49,7 @@ class DotExporter:
         if self._type_name is not None:
             tree = backrefs.tree(graph, self._type_name)
             place.write_text(tree.to_dot() + "\n", encoding="utf-8")
-            return Written(tree.count, 0, flags=flags, notes=tuple(notes))
+            return Written(tree.count, None, flags=flags, notes=tuple(notes))
         picture = _Picture(graph)
         with place.open("w", encoding="utf-8") as file:
             for line in picture.lines(tell):

@@ -34,5 +34,6 @@ def _label(node: Mapping[str, Any], look: Look) -> str:
 
 
 def _cut_off(more: int) -> dict[str, Any]:
-    label = f"... {more} more kinds of referrers: --limit"
+    kinds = "1 more kind" if more == 1 else f"{human_count(more)} more kinds"
+    label = f"... {kinds} of referrers: --limit"
     return {"label": label, "edge": None, "count": 1, "more": 0, "children": []}

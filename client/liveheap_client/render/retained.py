@@ -124,13 +124,17 @@ def _name(node: Mapping[str, Any]) -> str:
 def _left_out(node: Mapping[str, Any]) -> dict[str, Any]:
     total = max(node["retained"], 1)
     return {
-        "label": f"... {node['more']} more kinds: --width, --min-size",
+        "label": f"... {_more_kinds(node['more'])}: --width, --min-size",
         "count": 1,
         "retained": node["more_bytes"],
         "share": node["share"] * node["more_bytes"] / total,
         "more": 0,
         "children": [],
     }
+
+
+def _more_kinds(more: int) -> str:
+    return "1 more kind" if more == 1 else f"{human_count(more)} more kinds"
 
 
 def _cut(line: str, look: Look) -> str:

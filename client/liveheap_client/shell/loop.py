@@ -5,6 +5,7 @@ one: lines from stdin, so that `echo status | liveheap attach 4711` works; then 
 failing line does not stop the next one, and the first failure is the exit code.
 """
 
+import difflib
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -57,9 +58,7 @@ def run_line(desk: Desk, commands: Commands, line: str) -> int:
         return OK
     command = commands.get(words[0])
     if command is None:
-        raise UsageError(
-            f"no verb {words[0]!r}", hint=f"one of: {', '.join(sorted(commands))}, exit"
-        )
+        raise UsageError(f"no verb {words[0]!r}", hint=_verbs_like(words[0], commands))
     try:
         outcome = command.main(words[1:], prog_name=words[0], standalone_mode=False)
     except click.UsageError as exc:
@@ -67,6 +66,15 @@ def run_line(desk: Desk, commands: Commands, line: str) -> int:
     except click.exceptions.Abort:
         raise KeyboardInterrupt from None
     return outcome if isinstance(outcome, int) else OK
+
+
+def _verbs_like(word: str, commands: Commands) -> str:
+    """Return the verb that was meant, as far as one can tell, or all of them."""
+    begun = [name for name in commands if word and name.startswith(word)]
+    meant = begun or difflib.get_close_matches(word, commands, n=1)
+    if meant:
+        return f"did you mean {' or '.join(sorted(meant))}?"
+    return f"one of: {', '.join(sorted(commands))}, exit"
 
 
 def help_lines(commands: Commands) -> Iterator[str]:

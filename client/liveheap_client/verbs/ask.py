@@ -13,7 +13,7 @@ from liveheap_client.progress import Bar, bar
 from liveheap_client.render import shapes
 from liveheap_client.render.flags import reservations
 from liveheap_client.render.units import human_seconds
-from liveheap_client.verbs.base import Amount, Verb, json_option, target_argument
+from liveheap_client.verbs.base import Amount, Count, Verb, json_option, target_argument
 
 _OTHER_NAMES = {"top": ("--limit", "-n"), "max_pause_ms": ("--max-pause",)}
 
@@ -119,7 +119,7 @@ def _kind(param: Param) -> Any:
     if param.type is int:
         low = None if param.minimum is None else int(param.minimum)
         high = None if param.maximum is None else int(param.maximum)
-        return click.IntRange(low, high)
+        return Count(low, high)
     if param.type is float:
         return Amount(param.minimum, param.maximum)
     return click.STRING

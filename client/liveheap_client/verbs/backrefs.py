@@ -10,7 +10,7 @@ from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
 from liveheap_client.progress import bar
 from liveheap_client.render import backrefs as backrefs_text
-from liveheap_client.verbs.base import Verb, json_option, place_argument
+from liveheap_client.verbs.base import Count, Verb, json_option, place_argument
 from liveheap_client.verbs.load import graph_of
 from liveheap_client.verbs.output import refuse, write
 from liveheap_client.verbs.places import is_snapshot
@@ -86,7 +86,7 @@ VERB = Verb(
         click.Argument(["type_name"], metavar="TYPE"),
         click.Option(
             ["--depth"],
-            type=click.IntRange(1, 100),
+            type=Count(1, 100),
             default=8,
             show_default=True,
             metavar="N",
@@ -94,7 +94,7 @@ VERB = Verb(
         ),
         click.Option(
             ["--limit"],
-            type=click.IntRange(1, 1000),
+            type=Count(1, 1000),
             default=10,
             show_default=True,
             metavar="N",

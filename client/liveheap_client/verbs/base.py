@@ -41,6 +41,8 @@ class Verb:
 class Amount(click.FloatRange):
     """A number in a range; `nan` is none, although it compares with nothing."""
 
+    name = "number"
+
     def convert(
         self,
         value: Any,
@@ -51,6 +53,12 @@ class Amount(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not an amount.", param, ctx)
         return number
+
+
+class Count(click.IntRange):
+    """A whole number in a range."""
+
+    name = "whole number"
 
 
 def target_argument() -> click.Argument:

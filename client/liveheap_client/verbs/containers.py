@@ -8,6 +8,7 @@ from liveheap.protocol.results import Column, Table
 from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
 from liveheap_client.progress import bar
+from liveheap_client.render.units import human_count
 from liveheap_client.verbs.ask import show
 from liveheap_client.verbs.base import Verb, json_option, places_argument
 from liveheap_client.verbs.load import graph_of, load
@@ -60,7 +61,7 @@ def perform(
         table, left_out = _largest(desk, places[0] if places else None, chosen, limit)
     show(desk, table, as_json=as_json)
     if left_out > 0 and not as_json:
-        desk.terminal.say(f"{left_out} more are smaller: --limit")
+        desk.terminal.say(f"{human_count(left_out)} more are smaller: --limit")
     return 0
 
 

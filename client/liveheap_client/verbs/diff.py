@@ -9,7 +9,7 @@ import click
 from liveheap_client.commands.rounds import seconds
 from liveheap_client.desk import Desk
 from liveheap_client.render import growth as growth_text
-from liveheap_client.verbs.base import Verb, json_option, places_argument
+from liveheap_client.verbs.base import Count, Verb, json_option, places_argument
 from liveheap_client.verbs.hunt import Hunt, Plan, compare
 from liveheap_client.verbs.snapshot import ROUND_OPTIONS
 
@@ -69,7 +69,7 @@ VERB = Verb(
         ),
         click.Option(
             ["--rounds"],
-            type=click.IntRange(2, 100),
+            type=Count(2, 100),
             metavar="N",
             help=f"Snapshots to take.  [default: {DEFAULT_ROUNDS}]",
         ),

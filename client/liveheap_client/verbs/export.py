@@ -178,7 +178,9 @@ def _tell(desk: Desk, row: Mapping[str, Any]) -> None:
     parts = [f"{human_count(row['nodes'])} objects"]
     if row["edges"] is not None:
         parts.append(f"{human_count(row['edges'])} references")
-    desk.terminal.say(", ".join([*parts, f"{human_bytes(row['bytes'])} of heap"]))
+    if row["bytes"] is not None:
+        parts.append(f"{human_bytes(row['bytes'])} of heap")
+    desk.terminal.say(", ".join(parts))
     for note in row["notes"]:
         desk.terminal.say(f"note: {note}")
 

@@ -6,13 +6,15 @@ target it goes on, for paths are compared and not processes; the report says so 
 """
 
 import contextlib
+import os
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liveheap_client.commands.fetch import refuse_overwrite
+from liveheap_client.commands.fetch import SUFFIX, refuse_overwrite
 from liveheap_client.commands.rounds import Round, Watch, iter_rounds, round_path
 from liveheap_client.desk import Desk
 from liveheap_client.errors import ConnectError, UsageError, WorkerGone
@@ -20,7 +22,7 @@ from liveheap_client.progress import Bar, bar
 from liveheap_client.render import growth as growth_text
 from liveheap_client.render.units import human_seconds
 from liveheap_client.verbs.load import load, series
-from liveheap_client.verbs.places import is_snapshot
+from liveheap_client.verbs.places import NAMES_A_WORKER, begins_as_snapshot, is_snapshot
 from liveheap_client.verbs.snapshot import changed_options, teller
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Plan:
         """
         files = [place for place in self.places if is_snapshot(place)]
         if files and len(files) == len(self.places):
+            self._refuse_strange_file(files)
             self._refuse_live_options()
             return [Path(file) for file in files]
         if files or len(self.places) > 1:
@@ -66,6 +69,13 @@ class Plan:
         if self.target is not None and is_snapshot(self.target):
             return {"newest": str(self.places[-1]), "target": "TARGET"}
         return {"newest": target if kept is None else str(kept), "target": target}
+
+    def _refuse_strange_file(self, files: Sequence[str]) -> None:
+        """Raise UsageError for `leaks app.py`: that is the program, not its worker."""
+        (first, *others) = files
+        strange = not first.endswith(SUFFIX) and not begins_as_snapshot(first)
+        if not others and strange and os.path.isfile(first):
+            raise UsageError(f"{first} is a file, but no snapshot", hint=NAMES_A_WORKER)
 
     def _refuse_live_options(self) -> None:
         """Raise UsageError if options that only a live worker heeds came with files."""
@@ -153,12 +163,25 @@ class Hunt:
                 with contextlib.closing(rounds):
                     try:
                         self._take(rounds, progress, found)
+                    except KeyboardInterrupt:
+                        self._say_what_is_kept(keep, len(found))
+                        raise
                     except (WorkerGone, ConnectError) as gone:
                         if len(found) < 2:
                             raise
                         found.note(f"the worker ended before round {len(found) + 1}")
                         self.desk.terminal.say(f"note: {gone}")
         return found
+
+    def _say_what_is_kept(self, keep: Path | None, rounds: int) -> None:
+        """Name the rounds that outlive a Ctrl-C: ten minutes each, perhaps."""
+        if keep is None or rounds == 0:
+            return
+        if rounds == 1:
+            self.desk.terminal.say(f"note: round 1 is kept: {round_path(keep, 1)}")
+            return
+        again = f"liveheap leaks {shlex.quote(str(keep))}/round-*{SUFFIX}"
+        self.desk.terminal.say(f"note: {rounds} rounds are kept: {again}")
 
     def _take(self, rounds: Iterable[Round], progress: Bar, found: "Series") -> None:
         for taken in rounds:

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from liveheap.errors import CorruptSnapshot, SnapshotError, TruncatedSnapshot
 from liveheap.protocol.auth import Scope
-from liveheap_client.commands.fetch import fetch
+from liveheap_client.commands.fetch import SUFFIX, fetch
 from liveheap_client.desk import Desk
 from liveheap_client.progress import bar
-from liveheap_client.verbs.places import begins_as_snapshot, is_snapshot
+from liveheap_client.verbs.places import (
+    NAMES_A_WORKER,
+    begins_as_snapshot,
+    is_snapshot,
+)
 from liveheap_client.verbs.snapshot import summary, teller
 
 if TYPE_CHECKING:
@@ -39,6 +43,8 @@ def _hint(error: SnapshotError, path: Path) -> str:
         return "take it again: liveheap snapshot TARGET"
     if isinstance(error, CorruptSnapshot) and begins_as_snapshot(path):
         return "was it copied whole? compare its checksum with the original's"
+    if path.suffix != SUFFIX and path.is_file():
+        return f"liveheap snapshot TARGET writes one; {NAMES_A_WORKER}"
     return "liveheap snapshot TARGET writes one"
 
 

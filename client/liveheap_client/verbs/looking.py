@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from liveheap_client.desk import Desk
+from liveheap_client.verbs.base import Count
 
 if TYPE_CHECKING:
     from liveheap_client.analysis.filters import Filter
@@ -67,7 +68,7 @@ def number_option(flag: str, default: int, most: int, text: str) -> click.Option
     """Return an option that says how many or how deep."""
     return click.Option(
         [flag],
-        type=click.IntRange(1, most),
+        type=Count(1, most),
         default=default,
         show_default=True,
         metavar="N",

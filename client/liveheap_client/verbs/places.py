@@ -7,6 +7,7 @@ from pathlib import Path
 from liveheap_client.commands.fetch import SUFFIX
 
 SNAPSHOT_MAGIC = b"\x93LHSNAP\n"
+NAMES_A_WORKER = "a worker is named by its pid, or localhost/NAME"
 _PATHS = ("/", "./", "../", "~")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from liveheap.protocol.results import Column, Table
 from liveheap_client.desk import Desk
 from liveheap_client.progress import bar
+from liveheap_client.render.units import human_count
 from liveheap_client.verbs.ask import show
 from liveheap_client.verbs.base import Verb, json_option, place_argument
 from liveheap_client.verbs.load import graph_of
@@ -45,7 +46,7 @@ def perform(
     shown = [(r.path, r.type, r.count, r.retained, r.share) for r in rows[:limit]]
     show(desk, Table(COLUMNS, tuple(shown)), as_json=as_json)
     if len(rows) > limit and not as_json:
-        desk.terminal.say(f"{len(rows) - limit} more retain less: --limit")
+        desk.terminal.say(f"{human_count(len(rows) - limit)} more retain less: --limit")
     say_if_truncated(desk, graph)
     return 0
 
