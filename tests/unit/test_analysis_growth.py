@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from stream_builder import GREENLET, THREAD, C, GraphBuilder, Node
+from stream_builder import GREENLET, INTERPRETER, THREAD, C, GraphBuilder, Node
 
 from liveheap_client.analysis import growth
 from liveheap_client.analysis.graph import HeapGraph
@@ -223,6 +223,18 @@ def test_the_interpreters_caches_are_no_suspects():
 
     suspects = growth.diff([warm(n) for n in (2, 3, 4, 5)]).suspects
     assert [s.path for s in suspects] == ["worker.ROWS[*] -> worker.Row"]
+
+
+def test_a_list_of_the_interpreters_own_is_named_as_the_holder():
+    def registered(n: int) -> HeapGraph:
+        b = GraphBuilder()
+        b.root(INTERPRETER, [("atexit", row) for row in rows(b, n)])
+        b.module("worker", {})
+        return HeapGraph.decode([b.stream()])
+
+    only = growth.diff([registered(n) for n in (2, 3, 4, 5)]).suspects[0]
+    assert only.path == "interpreter.atexit -> worker.Row"
+    assert only.holder == "interpreter.atexit"
 
 
 def test_garbage_is_no_suspect_but_is_noted():

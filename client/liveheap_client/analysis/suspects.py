@@ -325,6 +325,9 @@ class Describer:
             return "sys.modules", "dict"
         if holder < 0 or is_stack:
             return None, None
+        if paths.label_kind[path] == Label.ROOT and paths.parent[holder] < 0:
+            # The interpreter's own list of them: `interpreter.atexit`.
+            return paths.text(path, with_type=False), None
         kind = int(paths.type[holder])
         name = graph.type_name(kind) if kind else None
         return paths.text(holder, with_type=False), name
