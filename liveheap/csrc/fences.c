@@ -290,15 +290,17 @@ fences_raise(struct fence_plan *plan, uint32_t *missing)
     if (die_with(plan->parent, plan->thread) < 0) {
         return CHILD_ORPHAN;
     }
-    if (volunteer_for_oom() < 0) {
-        *missing |= FENCE_MISSING_OOM_SCORE;
-    }
+    int volunteered = volunteer_for_oom();
     /* Before what takes longer: at the worker's own rank we would take its core. */
     if (step_behind_worker() < 0) {
         *missing |= FENCE_MISSING_SCHEDULER;
     }
     if (keep_only_spool(plan) < 0) {
         return CHILD_FILES_OPEN;
+    }
+    /* A worker with all its descriptors in use left none for that file until now. */
+    if (volunteered < 0 && volunteer_for_oom() < 0) {
+        *missing |= FENCE_MISSING_OOM_SCORE;
     }
     if (default_signals() < 0) {
         return CHILD_SIGNALS_OPEN;

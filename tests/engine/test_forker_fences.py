@@ -3,9 +3,11 @@
 Each test looks at a child that has stopped itself behind its fences.
 """
 
+import contextlib
 import fcntl
 import os
 import re
+import resource
 import socket
 import tempfile
 from pathlib import Path
@@ -71,6 +73,23 @@ def test_the_child_is_the_first_to_go_when_memory_is_short() -> None:
     with held() as child:
         assert proc(child.pid, "oom_score_adj") == "1000\n"
     assert proc(os.getpid(), "oom_score_adj") == own
+
+
+def test_it_is_so_where_the_worker_has_no_descriptor_left() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held_open = []
+    with tempfile.TemporaryFile() as spool:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spool.fileno() + 8, limits[1]))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    held_open.append(os.dup(spool.fileno()))
+            child = _heap.snapshot_start(spool.fileno(), "histogram", {"timeout_s": 60})
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            for number in held_open:
+                os.close(number)
+        assert finish(child)["missing_fences"] == 0
 
 
 def test_the_child_steps_behind_the_worker() -> None:
