@@ -37,7 +37,7 @@
 #define SIZE_CLASSES 32u
 #define MOST_RANGES ((size_t)1 << 16)
 #define MOST_POOLS ((size_t)1 << 22) /* 64 GiB of them */
-#define SPARE_POOLS ((size_t)1024)   /* where the room for them is mapped meanwhile */
+#define SPARE_POOLS ((size_t)16384)  /* the kernel counts pages per CPU, not exactly */
 #define POOL_WORDS (POOL_BYTES / UNIT / 64)
 #define PAGE_BYTES ((uintptr_t)4096)
 #define PAGES_AT_ONCE ((size_t)4096)
@@ -132,17 +132,39 @@ is_anonymous(struct text *text)
            (words[4][0] == '\0' || strncmp(words[4], "[anon", 5) == 0);
 }
 
-/* Fills `ranges` with begin and end of each, as many as it has room for, and returns
- * how many pools they have room for, as far as that matters. */
+static struct text
+open_text(const char *path)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    return (struct text){.fd = fd};
+}
+
+/* The second number of statm; each pool has a page of these. A library may reserve far
+ * more than there is memory: room for pools in all of that would break the limit set
+ * to our address space, and so end the walk. */
 static size_t
+count_resident_pages(void)
+{
+    struct text text = open_text("/proc/self/statm");
+    size_t n = 0;
+    int c, n_spaces = 0;
+    while (text.fd >= 0 && n_spaces < 2 && (c = next_char(&text)) >= 0) {
+        n_spaces += c == ' ';
+        if (n_spaces == 1 && c != ' ') {
+            n = n * 10 + (size_t)(c - '0');
+        }
+    }
+    (void)syscall(SYS_close, text.fd);
+    return n < MOST_POOLS ? n : MOST_POOLS;
+}
+
+/* Fills `ranges` with begin and end of each, as many as it has room for. */
+static void
 list_ranges(struct vector *ranges)
 {
-    size_t most = 0;
-    ranges->n = 0;
-    struct text text = {.fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps",
-                                           O_RDONLY | O_CLOEXEC)};
+    struct text text = open_text("/proc/self/maps");
     if (text.fd < 0) {
-        return 0;
+        return;
     }
     while (ranges->n + 2 <= ranges->capacity) {
         int after;
@@ -154,11 +176,9 @@ list_ranges(struct vector *ranges)
         if (is_anonymous(&text)) {
             vector_push(ranges, first);
             vector_push(ranges, end);
-            most += (end - first) / POOL_BYTES;
         }
     }
     (void)syscall(SYS_close, text.fd);
-    return most < MOST_POOLS ? most : MOST_POOLS;
 }
 
 /* ---- pools ---- */
@@ -237,7 +257,7 @@ least_bytes(const struct type_entry *entry)
     case SIZE_FIXED:
         return UNIT;
     case SIZE_STR:
-        return 3 * UNIT;
+        return sizeof(PyASCIIObject) + 1;
     default:
         return 2 * UNIT;
     }
@@ -259,6 +279,9 @@ is_object(struct walk *walk, uintptr_t address, uintptr_t block_end)
     }
     if (block_end - address < least_bytes(entry)) {
         return false;
+    }
+    if (is_tuple && (size_t)Py_SIZE(object) > POOL_BYTES) {
+        return false; /* below zero, or so many that the size would wrap */
     }
     uintptr_t begin = address - (is_tuple ? UNIT : 0);
     uintptr_t end = begin + sizes_shallow(object, entry);
@@ -338,8 +361,8 @@ list_pools(struct walk *walk, struct vector *pools)
     if (vector_init(&ranges, &walk->memory, MOST_RANGES) < 0) {
         return;
     }
-    if (vector_reserve(pools, list_ranges(&ranges) + SPARE_POOLS)) {
-        (void)list_ranges(&ranges);
+    if (vector_reserve(pools, count_resident_pages() + SPARE_POOLS)) {
+        list_ranges(&ranges);
     }
     for (size_t i = 0; i + 1 < ranges.n; i += 2) {
         uintptr_t begin = (ranges.items[i] + POOL_BYTES - 1) & ~(POOL_BYTES - 1);

@@ -5,7 +5,9 @@ does. Under PYTHONMALLOC=malloc there are no pools, and nothing to find.
 """
 
 import ctypes
+import mmap
 import os
+import struct
 from dataclasses import dataclass
 
 import pytest
@@ -147,3 +149,40 @@ def test_what_was_freed_is_found_no_more(leaked):
     alone = set(graph.nodes) - set(graph.targets)
     # Its memory may by now be somebody's who is alone for a reason.
     assert len(alone & set(leaked.freed)) < N // 20
+
+
+MAP_NORESERVE = 0x4000
+POOL_BYTES = 16384
+BLOCK = 64
+
+
+def imitate_pool(obj):
+    """Return memory that holds a pool of blocks that are all this."""
+    memory = mmap.mmap(-1, 2 * POOL_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    start = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % POOL_BYTES
+    n = (POOL_BYTES - 48) // BLOCK
+    numbers = (BLOCK // 16 - 1, 48 + n * BLOCK, POOL_BYTES - BLOCK)
+    head = struct.pack("4Q4I", n, 0, 0, 0, 0, *numbers)
+    memory[start : start + 48 + n * BLOCK] = head + n * obj.ljust(BLOCK, b"\0")
+    return memory
+
+
+@pytest.mark.parametrize("length", [-3, 2**61 + 3])
+def test_a_tuple_of_no_possible_length_is_not_followed(length):
+    with imitate_pool(struct.pack("4Qq", 0, 0, 1, id(tuple), length)):
+        status = walks.status_of_child()
+    assert status["code"] == "complete", status
+
+
+def test_what_a_library_reserves_and_never_uses_costs_no_memory():
+    try:
+        reserved = mmap.mmap(
+            -1,
+            80 << 30,
+            flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE,
+        )
+    except OSError:
+        pytest.skip("the kernel reserves no more than there is")
+    with reserved:
+        status = walks.status_of_child(memory_bytes=64 << 20)
+    assert status["code"] == "complete", status

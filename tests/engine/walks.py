@@ -41,10 +41,10 @@ def raw_child(kind: str = "graph", **options: Any) -> bytes:
         return spool.read()
 
 
-def status_of_child() -> dict[str, Any]:
+def status_of_child(**options: Any) -> dict[str, Any]:
     """Return what a clone's walk says of itself."""
     with tempfile.TemporaryFile() as spool:
-        child = _heap.snapshot_start(spool.fileno(), "graph", {})
+        child = _heap.snapshot_start(spool.fileno(), "graph", options)
         child.wait(CHILD_TIMEOUT_S)
         return child.status()
 
