@@ -159,11 +159,16 @@ def admit(expected: Forecast, *, max_pause_ms: float, root: str = "/") -> None:
     if expected.pause_ms > max_pause_ms:
         raise CommandError(
             "refused",
-            f"the worker would stop for about {expected.pause_ms:.0f} ms, and "
-            f"{max_pause_ms:.0f} ms are allowed",
-            hint=f"allow it with --max-pause {expected.pause_ms * 1.3:.0f} or --force",
+            f"the worker would stop for about {_up(expected.pause_ms)} ms, and "
+            f"{max_pause_ms:g} ms are allowed",
+            hint=f"allow it with --max-pause {_up(expected.pause_ms * 1.3)} or --force",
             detail={"cause": "pause"},
         )
+
+
+def _up(ms: float) -> int:
+    """Return whole milliseconds that suffice: a stop is never said to be of 0 ms."""
+    return int(-(-ms // 1))
 
 
 def admit_memory(expected: Forecast) -> None:

@@ -59,9 +59,16 @@ def test_a_spool_in_memory_is_added_to_the_need() -> None:
 
 def test_a_long_stop_is_refused_with_its_figure_and_a_way_out() -> None:
     expected = Forecast(250.4, 16 * MB, Bound("any", GB))
-    with pytest.raises(CommandError, match=r"about 250 ms, and 100 ms") as caught:
+    with pytest.raises(CommandError, match=r"about 251 ms, and 100 ms") as caught:
         admission.admit(expected, max_pause_ms=100, root="/nowhere")
     assert "--max-pause 326" in str(caught.value.hint)
+
+
+def test_the_way_out_of_a_short_stop_is_one_that_works() -> None:
+    expected = Forecast(0.2, 16 * MB, Bound("any", GB))
+    with pytest.raises(CommandError, match=r"about 1 ms, and 0 ms") as caught:
+        admission.admit(expected, max_pause_ms=0, root="/nowhere")
+    assert "--max-pause 1 " in str(caught.value.hint)
 
 
 def test_a_full_pids_cgroup_is_named(tmp_path: Path) -> None:

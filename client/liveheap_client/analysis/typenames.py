@@ -19,6 +19,7 @@ from liveheap_client.analysis.graph import HeapGraph
 MOST_NAMES_COMPARED = 50_000
 ALIKE = 0.6
 BEGINS = 2.0
+BEGINNING = 3
 MAX_CODE = 0x10FFFF
 _SPELLED = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 _CUT = "…"
@@ -89,16 +90,21 @@ def close_names(graph: HeapGraph, type_name: str) -> str:
     Those that begin with it come first, then the similar ones. Case does not count,
     and of equally similar ones the more numerous comes first.
     """
-    asked = _own_name(type_name)
+    asked, whole = _own_name(type_name), type_name.lower()
+
+    def begins(name: str) -> bool:
+        if "." in whole:
+            return name.lower().startswith(whole)
+        return len(asked) >= BEGINNING and _own_name(name).startswith(asked)
+
     matcher = SequenceMatcher(autojunk=False)
     matcher.set_seq2(asked)
     counts = np.bincount(graph.class_of_type[graph.type])
     alike: dict[str, tuple[float, int]] = {}
     for number in np.flatnonzero(counts)[:MOST_NAMES_COMPARED]:
         name = graph.type_name(int(number))
-        own = _own_name(name)
-        matcher.set_seq1(own)
-        if number and asked and own.startswith(asked):
+        matcher.set_seq1(_own_name(name))
+        if number and begins(name):
             alike[name] = (BEGINS, int(counts[number]))
         elif number and matcher.real_quick_ratio() >= ALIKE <= matcher.quick_ratio():
             alike[name] = (matcher.ratio(), int(counts[number]))

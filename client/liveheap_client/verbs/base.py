@@ -72,7 +72,7 @@ def places_argument(metavar: str) -> click.Argument:
         ["places"],
         nargs=-1,
         metavar=metavar,
-        type=click.Path(),
+        type=click.Path(readable=False),
         shell_complete=_complete_place,
     )
 
@@ -83,7 +83,7 @@ def place_argument(metavar: str) -> click.Argument:
         ["place"],
         required=False,
         metavar=metavar,
-        type=click.Path(),
+        type=click.Path(readable=False),
         shell_complete=_complete_place,
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from liveheap_client.commands.fetch import SUFFIX, refuse_overwrite
+from liveheap_client.commands.fetch import SUFFIX
 from liveheap_client.commands.rounds import Round, Watch, iter_rounds, round_path
 from liveheap_client.desk import Desk
 from liveheap_client.errors import ConnectError, UsageError, WorkerGone
@@ -110,6 +110,16 @@ def compare(desk: Desk, paths: Sequence[Path], *, verb: str) -> "Series":
     return found
 
 
+def refuse_kept_round(path: Path) -> None:
+    """Raise UsageError if an earlier hunt kept a round there."""
+    if os.path.lexists(path):
+        raise UsageError(
+            f"{path} exists already",
+            hint=f"--keep names a new directory; liveheap leaks {path.parent}/round-*"
+            " reads the old rounds",
+        )
+
+
 def moment(header: Mapping[str, Any]) -> float:
     """Return when a snapshot was taken; 0 if it does not say."""
     created = header.get("created")
@@ -145,7 +155,7 @@ class Hunt:
         """Take all rounds."""
         if keep is not None:
             for number in range(1, self.rounds + 1):
-                refuse_overwrite(round_path(keep, number))
+                refuse_kept_round(round_path(keep, number))
         with (
             self.desk.caller(target) as caller,
             self.desk.scratch(keep) as directory,

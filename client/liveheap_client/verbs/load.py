@@ -4,6 +4,7 @@ numpy is imported here, when the first file is read: it takes a tenth of a secon
 which `status` shall not pay.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ from liveheap.protocol.auth import Scope
 from liveheap_client.commands.fetch import SUFFIX, fetch
 from liveheap_client.desk import Desk
 from liveheap_client.progress import bar
+from liveheap_client.render.escape import visible
 from liveheap_client.verbs.places import (
     NAMES_A_WORKER,
     begins_as_snapshot,
     is_snapshot,
 )
 from liveheap_client.verbs.snapshot import summary, teller
+
+MOST_NAMES_LEARNED = 20_000
 
 if TYPE_CHECKING:
     from liveheap_client.analysis.graph import HeapGraph
@@ -39,6 +43,8 @@ def load(path: Path) -> "HeapGraph":
 
 def _hint(error: SnapshotError, path: Path) -> str:
     """Return what to try with a file that is no whole snapshot."""
+    if path.is_file() and not os.access(path, os.R_OK):
+        return "ask as the user whose file it is"
     if isinstance(error, TruncatedSnapshot):
         return "take it again: liveheap snapshot TARGET"
     if isinstance(error, CorruptSnapshot) and begins_as_snapshot(path):
@@ -74,7 +80,7 @@ def graph_of(
         desk.terminal.say(f"from {desk.newest.name}; `snapshot` takes a newer one")
         place = str(desk.newest)
     if place is not None and is_snapshot(place):
-        return read(desk, Path(place))
+        return _learned(desk, read(desk, Path(place)))
     with desk.caller(place) as caller, desk.scratch() as directory:
         path = directory / "newest.liveheap"
         with bar(desk.terminal) as progress:
@@ -89,4 +95,12 @@ def graph_of(
             desk.terminal.say(summary(blob, path.stat().st_size))
         if desk.in_shell:
             desk.newest = path
-        return read(desk, path)
+        return _learned(desk, read(desk, path))
+
+
+def _learned(desk: Desk, graph: "HeapGraph") -> "HeapGraph":
+    """Let a shell complete the types of a graph, as they are printed."""
+    if desk.in_shell:
+        numbers = range(1, min(len(graph.types), MOST_NAMES_LEARNED))
+        desk.names.update(visible(graph.type_name(number)) for number in numbers)
+    return graph

@@ -45,6 +45,8 @@ def perform(
         rows = toplevel.holders(graph, filter_of(**kept))
     shown = [(r.path, r.type, r.count, r.retained, r.share) for r in rows[:limit]]
     show(desk, Table(COLUMNS, tuple(shown)), as_json=as_json)
+    if not rows:
+        desk.terminal.say("nothing of that kind retains that much")
     if len(rows) > limit and not as_json:
         desk.terminal.say(f"{human_count(len(rows) - limit)} more retain less: --limit")
     say_if_truncated(desk, graph)
