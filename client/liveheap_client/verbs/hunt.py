@@ -1,8 +1,8 @@
 """What `diff` and `leaks` share: rounds from a live worker, rounds from files.
 
 A worker that ends between two rounds does not end the hunt of those that were taken:
-what they tell is still told, with a note. Where another worker answers under the same
-target it goes on, for paths are compared and not processes; the report says so too.
+what they tell is still told, with a note. So it is where another worker answers in its
+place. A Ctrl-C does end it; the rounds that were to be kept are named.
 """
 
 import contextlib
@@ -174,7 +174,7 @@ class Hunt:
                     try:
                         self._take(rounds, progress, found)
                     except KeyboardInterrupt:
-                        self._say_what_is_kept(keep, len(found))
+                        self.say_what_is_kept(keep)
                         raise
                     except (WorkerGone, ConnectError) as gone:
                         if len(found) < 2:
@@ -183,15 +183,17 @@ class Hunt:
                         self.desk.terminal.say(f"note: {gone}")
         return found
 
-    def _say_what_is_kept(self, keep: Path | None, rounds: int) -> None:
-        """Name the rounds that outlive a Ctrl-C: ten minutes each, perhaps."""
-        if keep is None or rounds == 0:
+    def say_what_is_kept(self, keep: Path | None) -> None:
+        """Name the rounds that outlive a Ctrl-C: they may have taken hours."""
+        if keep is None:
             return
-        if rounds == 1:
-            self.desk.terminal.say(f"note: round 1 is kept: {round_path(keep, 1)}")
-            return
-        again = f"liveheap leaks {shlex.quote(str(keep))}/round-*{SUFFIX}"
-        self.desk.terminal.say(f"note: {rounds} rounds are kept: {again}")
+        numbers = range(1, self.rounds + 1)
+        kept = [path for n in numbers if (path := round_path(keep, n)).exists()]
+        if len(kept) == 1:
+            self.desk.terminal.say(f"note: round 1 is kept: {kept[0]}")
+        elif kept:
+            again = f"liveheap leaks {shlex.quote(str(keep))}/round-*{SUFFIX}"
+            self.desk.terminal.say(f"note: {len(kept)} rounds are kept: {again}")
 
     def _take(self, rounds: Iterable[Round], progress: Bar, found: "Series") -> None:
         for taken in rounds:
