@@ -20,16 +20,14 @@ def test_a_leak_names_its_holder_what_each_brings_and_what_it_is_not() -> None:
     assert screen(of([10, 20, 30, 40, 50], descriptors=9, sockets=2)) == [
         "Leak: worker.CACHE (list) grew 10 -> 50 worker.Row,",
         "+262 KiB an hour, in 4/4 intervals (4m 0s).",
-        "verdict: leak, confidence high",
-        "worker:  a process, pid 1; 5 rounds",
+        "verdict: leak, confidence high; 5 rounds of a process, pid 1",
         "",
         "1. worker.Row  10 -> 20 -> 30 -> 40 -> 50  +262 KiB an hour",
         "   held by:  worker.CACHE (list)",
         "   objects:  each with 1 bytes (400 B)",
         "",
         "ruled out: native memory: RSS +0 B, -17.5 KiB outside the Python heap",
-        "           descriptors: 9 -> 9",
-        "           sockets: 2 -> 2",
+        "           descriptors: 9 -> 9, sockets: 2 -> 2",
         "           garbage waiting for the collector: 0 B",
         "next:      liveheap backrefs worker.Row round-005.liveheap",
     ]

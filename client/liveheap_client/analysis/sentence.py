@@ -191,10 +191,13 @@ def ruled_out(report: Report) -> list[str]:
             f"native memory: RSS {signed(human_bytes(rss[-1] - rss[0]))}, "
             f"{signed(human_bytes(outside))} outside the Python heap{_kept(report)}"
         )
+    open_files = []
     for name in ("descriptors", "sockets"):
         first, last = memory[0][name], memory[-1][name]
         if kind != "descriptors" and None not in (first, last):
-            lines.append(f"{name}: {human_count(first)} -> {human_count(last)}")
+            open_files.append(f"{name}: {human_count(first)} -> {human_count(last)}")
+    if open_files:
+        lines.append(", ".join(open_files))
     garbage = report["rounds"][-1]["garbage_bytes"]
     lines.append(f"garbage waiting for the collector: {human_bytes(garbage)}")
     return lines
@@ -202,7 +205,7 @@ def ruled_out(report: Report) -> list[str]:
 
 def _kept(report: Report) -> str:
     kept = _kept_gain(report) or 0
-    if kept <= 0:
+    if kept < MUCH_KEPT:
         return ""
     return f" ({signed(human_bytes(kept))} free in Python's allocator)"
 

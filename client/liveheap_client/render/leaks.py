@@ -33,13 +33,13 @@ def lines(report: Report, *, look: Look) -> Iterator[str]:
     """Yield the screen."""
     width = min(look.width or _WIDTH, 120)
     yield from map(look.strong, _sentence(report["verdict"]["sentence"], width))
-    yield f"verdict: {_said(report['verdict'])}"
-    yield from _wrapped(f"worker:  {_worker(report)}", width, 9)
+    said = f"verdict: {_said(report['verdict'])}; {_worker(report)}"
+    yield from _wrapped(said, width, 9)
     for note in report["notes"]:
         yield from _wrapped(f"note: {note}", width, 6)
     bottom = list(_bottom(report, width))
     shown = _ranked(report)
-    room = HEIGHT - 7 - len(bottom) - len(report["notes"])
+    room = HEIGHT - 6 - len(bottom) - len(report["notes"])
     told = 0
     for suspect in shown[:MOST_SUSPECTS]:
         block = list(_suspect(told + 1, suspect, report["per"], look, width))
@@ -83,7 +83,7 @@ def _worker(report: Report) -> str:
     else:
         who += f", pid {first['pid']}" if first["pid"] is not None else ""
         who += f" on {first['hostname']}" if first["hostname"] else ""
-    return f"{who}; {len(rounds)} round{'s' if len(rounds) > 1 else ''}"
+    return f"{len(rounds)} round{'s' if len(rounds) > 1 else ''} of {who}"
 
 
 def _bottom(report: Report, width: int) -> Iterator[str]:
