@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
 from stream_builder import GraphBuilder, write_snapshot
 
-SAID_NO, USAGE = 5, 2
+OK, SAID_NO, USAGE = 0, 5, 2
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("LIVEHEAP")}
 
 
@@ -94,6 +94,8 @@ def test_from_a_type_to_an_object_and_its_paths(snapshot: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
+        (["paths", "Row", "--min-size", "9T"], OK, "nothing is left: --type"),
+        (["top", "--min-size", "9T"], OK, "nothing is left: --type"),
         (["paths", "Rwo"], SAID_NO, "did you mean app.Row"),
         (["top", "--type", "Rwo"], SAID_NO, "did you mean app.Row"),
         (["object", "0x10"], SAID_NO, "the file it was printed from"),

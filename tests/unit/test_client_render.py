@@ -27,6 +27,12 @@ HISTOGRAM = Table(
 )
 
 
+def test_a_time_is_not_called_by_a_unit_that_it_does_not_have() -> None:
+    (line,) = shapes.lines(Record((("seconds", "seconds", 0.026),)), look=PERSON)
+
+    assert line.split() == ["took", "26", "ms"]
+
+
 def test_a_record_for_a_person() -> None:
     assert list(shapes.lines(STATUS, look=PERSON)) == [
         "pid         4711",

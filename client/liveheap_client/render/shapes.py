@@ -10,6 +10,8 @@ from liveheap_client.render.units import human, plain
 
 Shape = Record | Table | Tree | Blob
 
+_SAID = {"seconds": "took"}
+"""Names that would read as a wrong unit: `seconds  26 ms`."""
 _NAMES_NOT_AMOUNTS = frozenset({"pid", "start_time", "protocol", "generation"})
 
 
@@ -38,6 +40,7 @@ def as_json(shape: Shape) -> Any:
 
 
 def _record(fields: Any, look: Look) -> Iterator[str]:
+    fields = [(_SAID.get(name, name), unit, value) for name, unit, value in fields]
     width = max((len(name) for name, _, _ in fields), default=0)
     for name, unit, value in fields:
         text = look.value(value, "id" if name in _NAMES_NOT_AMOUNTS else unit)

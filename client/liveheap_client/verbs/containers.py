@@ -14,6 +14,7 @@ from liveheap_client.verbs.base import Verb, json_option, places_argument
 from liveheap_client.verbs.load import graph_of, load
 from liveheap_client.verbs.looking import (
     LIVE_HELP,
+    NOTHING_LEFT,
     filter_of,
     filter_options,
     number_option,
@@ -60,6 +61,8 @@ def perform(
     else:
         table, left_out = _largest(desk, places[0] if places else None, chosen, limit)
     show(desk, table, as_json=as_json)
+    if not table.rows and len(places) < 2:
+        desk.terminal.say(NOTHING_LEFT)
     if left_out > 0 and not as_json:
         desk.terminal.say(f"{human_count(left_out)} more are smaller: --limit")
     return 0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:iB|B)?", re.IGNORECASE)
 _STEPS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
+NOTHING_LEFT = "nothing is left: --type, --module and --min-size leave out all of it"
 LIVE_HELP = """Reads a snapshot file, or takes a snapshot of TARGET first, which stops
 the worker as long as one fork takes. In a shell the newest snapshot is used."""
 

@@ -12,6 +12,7 @@ from liveheap_client.verbs.base import Verb, json_option, place_argument
 from liveheap_client.verbs.load import graph_of
 from liveheap_client.verbs.looking import (
     LIVE_HELP,
+    NOTHING_LEFT,
     filter_of,
     filter_options,
     number_option,
@@ -57,6 +58,8 @@ def perform(
         else:
             node = inspection.node_at(graph, address)
             found = retaining.of_object(graph, node, most=count)
+    if found.count == 0:
+        desk.terminal.say(NOTHING_LEFT)
     if as_json:
         desk.terminal.show_json(found.to_json())
     else:

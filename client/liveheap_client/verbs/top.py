@@ -11,6 +11,7 @@ from liveheap_client.verbs.base import Verb, json_option, place_argument
 from liveheap_client.verbs.load import graph_of
 from liveheap_client.verbs.looking import (
     LIVE_HELP,
+    NOTHING_LEFT,
     filter_of,
     filter_options,
     number_option,
@@ -46,7 +47,7 @@ def perform(
     shown = [(r.path, r.type, r.count, r.retained, r.share) for r in rows[:limit]]
     show(desk, Table(COLUMNS, tuple(shown)), as_json=as_json)
     if not rows:
-        desk.terminal.say("nothing of that kind retains that much")
+        desk.terminal.say(NOTHING_LEFT)
     if len(rows) > limit and not as_json:
         desk.terminal.say(f"{human_count(len(rows) - limit)} more retain less: --limit")
     say_if_truncated(desk, graph)
