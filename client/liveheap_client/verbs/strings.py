@@ -75,8 +75,8 @@ def perform(
     contents = found.contents - len(found.rows)
     if paths or contents:
         desk.terminal.say(
-            f"{human_count(paths)} more paths and {human_count(contents)} more contents "
-            "waste less: --limit"
+            f"{human_count(paths)} more paths and {human_count(contents)} more "
+            "contents waste less: --limit"
         )
     say_if_truncated(desk, graph)
     return 0
