@@ -57,7 +57,8 @@ alone: $(TEST)/.installed
 sanitize: $(TEST)/.installed
 	@$(STEP) 'build with sanitizers' .ci/sanitized.sh $(TEST)
 	@$(STEP) 'decoder under sanitizers' .ci/sanitize.sh $(TEST) sanitize-decoder \
-	    $(wildcard tests/unit/test_analysis_*.py tests/unit/test_snapshot_*.py)
+	    $(filter-out %_trend.py,$(wildcard tests/unit/test_analysis_*.py)) \
+	    $(wildcard tests/unit/test_snapshot_*.py)
 	@$(STEP) 'engine under sanitizers' .ci/sanitize.sh $(TEST) sanitize-engine \
 	    tests/engine
 
