@@ -20,11 +20,17 @@ export UBSAN_OPTIONS=$options
 (cd / && "$OLDPWD/$1/bin/python" -c 'import sys, liveheap._heap as heap, liveheap_client._graph as graph
 for module in (heap, graph):
     assert module.__file__.startswith(sys.argv[1]), module' "$PYTHONPATH/")
+# Large graphs are made by Python, slowly on this malloc, and small ones run the same C.
+large=(test_analysis_paths.py::test_a_list_of_200000_links_is_one_path_node
+  test_analysis_owning.py::test_more_roots_than_there_are_addresses_below_the_objects
+  test_analysis_leakshare.py::test_a_list_of_a_hundred_thousand_links_is_one_share
+  test_analysis_dominators.py::test_c_and_the_reference_agree_on_a_hundred_thousand_nodes)
 # A sanitizer takes terabytes of address space and keeps what is freed: tests of limits and
 # of the size of a process say nothing here; one test brings a malloc of its own, and the
 # allocator's pools are none under malloc.
 status=0
-.ci/pytest.sh "$@" --ignore tests/engine/test_heap_limits.py \
+.ci/pytest.sh "$@" "${large[@]/#/--deselect=tests/unit/}" \
+  --ignore tests/engine/test_heap_limits.py \
   --ignore tests/engine/test_forker_stress.py \
   --ignore tests/engine/test_forker_allocation.py \
   --ignore tests/engine/test_walker_blocks.py || status=$?
