@@ -23,5 +23,7 @@ report (exit code $code)</error></testcase></testsuite>" >"$xml"
 }
 
 run "$report" -n $(($(nproc) + 1)) --dist loadfile -m 'not quiet' "$@"
-run "$report-quiet" -m quiet "$@"
+if grep -rqs --include='*.py' 'mark\.quiet' -- "$@"; then
+  run "$report-quiet" -m quiet "$@"
+fi
 exit "$status"
