@@ -61,7 +61,7 @@ def load_row(target: Target, file: Path, nodes: int) -> Row:
     seconds, cpu = time.perf_counter() - before, children_cpu_s() - cpu
     big = nodes >= LOAD_OBJECTS
     return Row(
-        f"`liveheap histogram FILE` of {nodes / 1e6:.2f} M objects, whole command",
+        f"the whole command `liveheap histogram FILE`, {nodes / 1e6:.2f} M objects",
         f"{seconds:.2f} s",
         f"<= {LOAD_LIMIT_S:g} s at 10 M",
         f"{cpu:.2f} s of CPU, {file.stat().st_size / 1e6:.0f} MB",
