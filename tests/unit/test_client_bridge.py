@@ -57,10 +57,11 @@ class Relay:
 
     def close(self) -> None:
         self.agent.close()
-        for descriptor in (self._client_writes, self._client_reads, self._stdin):
+        for descriptor in (self._client_writes, self._client_reads):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self.wait()
+        os.close(self._stdin)  # the relay's until it has ended
 
 
 @pytest.fixture
