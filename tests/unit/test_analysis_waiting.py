@@ -41,3 +41,9 @@ def test_of_a_long_chain_the_ends_stay_and_where_packages_meet(
     words = chain_text(chain(*frames)).split(" <- ") if frames else []
 
     assert [word.partition("(")[0] for word in words] == shown.split()
+
+
+def test_a_chain_of_a_hundred_thousand_frames_is_told_at_once() -> None:
+    deep = chain("loop.wait", *["app.recurse"] * 100_000, "loop.run")
+
+    assert chain_text(deep).startswith("wait() at loop/wait.py:7 <- recurse() at app/")

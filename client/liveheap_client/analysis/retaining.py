@@ -32,8 +32,6 @@ from liveheap_client.analysis.plan import NO_EDGE
 from liveheap_client.analysis.steps import edges_to
 from liveheap_client.analysis.typenames import objects_of_type
 
-MOST_PATHS = 5
-
 _MOST_STEPS = 200_000
 _MOST_REFERRERS = 2_000
 _TYPE_HEAP = 1

@@ -88,7 +88,7 @@ def _descriptors(report: Report) -> str:
 
 
 def _a_span(report: Report, gained: float) -> str:
-    """Return `, +1,200 an hour`, if it is known how long the rounds took."""
+    """Return ` (+1,200 an hour)`, if it is known how long the rounds took."""
     lasted = _lasted(report)
     if not lasted:
         return ""

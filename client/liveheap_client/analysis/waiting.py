@@ -124,12 +124,12 @@ def _worth_showing(chain: Sequence[Frame], most: int) -> list[int]:
         frame.code.short_filename.partition("/")[0] if frame.code else ""
         for frame in chain
     ]
-    last = len(chain) - 1
-    between = range(1, last)
-    entries = [n for n in between if packages[n] not in packages[:n]]
-    rest = [n for n in between if n not in entries]
-    chosen = list(dict.fromkeys([0, last, *entries, *rest])) if chain else []
-    return sorted(chosen[:most])
+    entries: dict[str, int] = {}
+    for place, package in enumerate(packages):
+        entries.setdefault(package, place)
+    places = range(len(chain))
+    ranked = dict.fromkeys([*places[:1], *places[-1:], *entries.values(), *places])
+    return sorted(list(ranked)[:most])
 
 
 def is_stack(root: Root | None) -> bool:

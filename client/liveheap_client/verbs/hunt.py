@@ -105,9 +105,14 @@ def compare(desk: Desk, paths: Sequence[Path], *, verb: str) -> "Series":
             created.append(moment(graph.header))
             found.add(graph)
             del graph  # or it would stay while the next one is read
-    if created != sorted(created):
-        desk.terminal.say("note: give the oldest first; these are in another order")
+    say_if_out_of_order(desk, created)
     return found
+
+
+def say_if_out_of_order(desk: Desk, created: Sequence[float]) -> None:
+    """Say so if files were given in another order than they were taken in."""
+    if list(created) != sorted(created):
+        desk.terminal.say("note: give the oldest first; these are in another order")
 
 
 def refuse_kept_round(path: Path) -> None:

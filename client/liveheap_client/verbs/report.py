@@ -12,7 +12,7 @@ from liveheap_client.errors import UsageError
 from liveheap_client.progress import bar
 from liveheap_client.render.units import human_bytes
 from liveheap_client.verbs.base import Verb, places_argument
-from liveheap_client.verbs.hunt import moment, refuse_same_file
+from liveheap_client.verbs.hunt import moment, refuse_same_file, say_if_out_of_order
 from liveheap_client.verbs.load import load, series
 from liveheap_client.verbs.output import refuse, write
 
@@ -73,9 +73,7 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
         growth = conclusion(found, paths[-1]) if len(paths) > 1 else None
         shown = [suspect for _, suspect in carded(growth)] if growth else []
         newest = portrait.of(graph, [suspect["path"] for suspect in shown])
-    created = [moment(one) for one in rounds]
-    if created != sorted(created):
-        desk.terminal.say("note: give the oldest first; these are in another order")
+    say_if_out_of_order(desk, [moment(one) for one in rounds])
     return Material(
         rounds=rounds,
         growth=growth,
