@@ -9,7 +9,7 @@ TEST := $(VENVS)/test
 STEP := .ci/step
 # What is missing is installed as root: headers for the build, servers for the tests.
 HEADERS := $(shell $(PYTHON) .ci/headers.py)
-SERVERS := openssh-server openssh-client
+SERVERS := openssh-server openssh-client redis-server=redis-server
 # Programs that read what is exported.
 CONSUMERS := nodejs=node npm=npm golang-go=go
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
@@ -32,7 +32,8 @@ $(TEST)/.installed: FORCE
 	@$(STEP) 'system packages' .ci/system.sh $(HEADERS) $(SERVERS) \
 	    $(CONSUMERS)
 	@$(STEP) 'install' .ci/venv.sh $(TEST) $(PYTHON) strict \
-	    'WHEEL[cli,gevent]' --group test --group hosts --group lint --group tables --group oracle
+	    'WHEEL[cli,gevent]' --group test --group hosts --group queues --group lint --group tables \
+	    --group oracle
 	@touch $@
 
 lint: $(TEST)/.installed

@@ -35,7 +35,7 @@ from liveheap.agent.session import Session
 from liveheap.agent.stream import Stream
 from liveheap.agent.threads import Threads
 from liveheap.commands.context import Heap
-from liveheap.hosts import command_line, frameworks, gevent
+from liveheap.hosts import command_line, frameworks, gevent, roles
 from liveheap.protocol.auth import VERSION, Agreed, Ident
 
 MAX_SESSIONS = 4
@@ -300,11 +300,16 @@ class Agent:
     def _public_facts(self) -> dict[str, Any]:
         """What stands beside the socket for every process of this user to read."""
         me = self.identity
+        kind = "master" if self._forked else me.kind
+        framework, pool = frameworks.framework(), roles.pool()
+        stands = sys._current_frames().get(self.native.main_ident)
         return {
             "program": me.program,
             "name": self.config.name,
-            "kind": "master" if self._forked else me.kind,
-            "framework": frameworks.framework(),
+            "kind": kind,
+            "role": roles.role(stands, kind=kind, framework=framework, pool=pool),
+            "pool": pool,
+            "framework": framework,
             "python": ".".join(map(str, sys.version_info[:3])),
             "implementation": sys.implementation.name,
             "version": self.version,

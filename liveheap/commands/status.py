@@ -17,6 +17,8 @@ FIELDS = (
     ("program", "text"),
     ("name", "text"),
     ("kind", "text"),
+    ("role", "text"),
+    ("pool", "text"),
     ("framework", "text"),
     ("python", "text"),
     ("implementation", "text"),

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 
 # The module that only a running server or worker of this framework has loaded, and
-# the framework's name; what is more telling comes first.
+# the framework's name; what is more telling comes first. Who only sends jobs has rq and
+# huey loaded as well: so a web server goes before them.
 SIGNS = (
     ("mrq.worker", "mrq"),
     ("celery.worker", "celery"),
-    ("rq.worker", "rq"),
-    ("dramatiq.worker", "dramatiq"),
-    ("huey.consumer", "huey"),
+    ("dramatiq.cli", "dramatiq"),
     ("gunicorn.arbiter", "gunicorn"),
     ("uvicorn.server", "uvicorn"),
+    ("rq.worker", "rq"),
+    ("huey.consumer", "huey"),
     ("uwsgi", "uwsgi"),
     ("django.core.handlers", "django"),
     ("flask.app", "flask"),
