@@ -35,6 +35,7 @@ from liveheap.snapshot.reader import Snapshot
 from liveheap_client import _graph
 from liveheap_client.analysis.dominators import Dominators
 from liveheap_client.analysis.records import Code, Frame, Module, Root, TypeInfo
+from liveheap_client.analysis.tasks import Tasks
 
 OWNS = 0x80
 # Six on a real heap: 12 bytes of records and 70 of columns an object.
@@ -274,6 +275,11 @@ class HeapGraph:
     def dominators(self) -> Dominators:
         """The dominator tree, with retained sizes."""
         return Dominators.of(self.raw)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The tasks that ran, by what they ran on."""
+        return Tasks.of(self)
 
     def name(self, number: int) -> str:
         """Return the text of a name; 0 is the empty one."""

@@ -31,6 +31,7 @@ from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.pathtable import Matrix, PathTable
 from liveheap_client.analysis.sentence import next_command, ruled_out, sentence
 from liveheap_client.analysis.suspects import Describer, Suspect
+from liveheap_client.analysis.tasks import Figures, figures_of, main_leaver
 from liveheap_client.analysis.verdict import (
     MUCH_GARBAGE,
     ROUNDS_FOR_A_VERDICT,
@@ -88,6 +89,7 @@ class _Round:
     memory: MemoryFacts
     table: PathTable
     types: dict[str, TypeCount]
+    figures: dict[str, Figures]
     warnings: tuple[str, ...]
     incomplete: bool
     capped: bool
@@ -117,7 +119,8 @@ class Series:
             )
             self._moving = matrix.moving()
             at, _ = moments(self._facts())
-            describer = Describer(matrix, self._rounds[-1].table, paths, at)
+            leaver = main_leaver([one.figures for one in self._rounds])
+            describer = Describer(matrix, self._rounds[-1].table, paths, at, leaver)
             self._suspects, self._n_suspects = describer.suspects()
 
     def note(self, text: str) -> None:
@@ -181,6 +184,7 @@ def _sum_up(graph: HeapGraph, paths: PathNodes) -> _Round:
         memory=memory_facts(graph),
         table=PathTable.of(paths),
         types=by_type(graph, without=paths.own_objects()),
+        figures=figures_of(graph),
         warnings=tuple(f"worker: {text}" for text in graph.raw.warnings()),
         incomplete=graph.truncated,
         capped=paths.truncated,

@@ -233,7 +233,8 @@ class PathNodes:
         group = self._group_text(path)
         if self.parent[path] < 0:
             is_module = self.label_kind[path] == Group.MODULE
-            return f"module {group}" if is_module else group
+            text = f"module {group}" if is_module else group
+            return self._labelled(self.waiting.task_of.get(node), text)
         kind = self.graph.type_name(int(self.graph.type[node]))
         frame = self.graph.frames.get(node)
         if frame is not None:
@@ -250,9 +251,15 @@ class PathNodes:
         root = None if edge == NO_EDGE else self.graph.root_of(self.graph.source(edge))
         if root is None or root.kind not in (RootKind.THREAD, RootKind.GREENLET):
             return group
+        text = f"{group} {root.number}"
         if root.kind == RootKind.THREAD and root.name:
-            return f'thread "{root.name}"'
-        return f"{group} {root.number}"
+            text = f'thread "{root.name}"'
+        return self._labelled(node, text)
+
+    def _labelled(self, node: int | None, text: str) -> str:
+        """Return a text with the task that ran there, if one did."""
+        task = self.graph.tasks.of_node(node)
+        return text if task is None else f"{task.text()} -> {text}"
 
     def step_line(self, node: int, edge: int) -> str:
         """Return one step below the root; empty if it is a detail of Python."""

@@ -36,7 +36,8 @@ def object_text(graph: HeapGraph, node: int) -> str:
     """Return what an object is: its type, or which module, frame or root."""
     root = graph.root_of(node)
     if root is not None:
-        return root_label(root)
+        task = graph.tasks.of_node(node)
+        return f"{task.text()} -> {root_label(root)}" if task else root_label(root)
     if graph.flags[node] & NodeFlag.MODULE:
         return f"module {graph.module_by_node[node].name or '(unnamed)'}"
     frame = graph.frames.get(node)

@@ -9,6 +9,9 @@ types and `echoes` the paths that only go along.
 `waits_in` is where they are suspended, if they are greenlets, threads, tasks or
 coroutines; `code` which function it is, if one is a function or calls one.
 
+`task` is the name of the task that does it, as far as that is known, and `task_why` how
+we know: they wait in it, or it left about as many memory blocks (tasks.py).
+
 `fingerprint` names the same leak in another worker, host or deploy: SHA-1 of the path
 as text, which has no addresses, values or directories, and here no line numbers either.
 
@@ -41,6 +44,7 @@ from liveheap_client.analysis.leakshare import MOST_SHARES, leak_shares
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.pathtable import Growth, Matrix, PathTable
 from liveheap_client.analysis.plan import NO_EDGE
+from liveheap_client.analysis.tasks import Leaver
 from liveheap_client.analysis.trend import levels_off, mann_kendall_p, theil_sen
 from liveheap_client.analysis.waiting import chain_text, is_stack, stack
 
@@ -53,6 +57,8 @@ LOOKED_INTO = 20
 EXAMPLES_COMPARED = 30
 MOST_EDGES_COMPARED = 32
 STEPS_TO_CODE = 4
+MOST_LABELLED = 1000
+MOST_STEPS_TO_A_TASK = 40
 
 _TELLING = frozenset({"frame", "traceback", "coroutine", "generator"})
 _CALLING = frozenset(
@@ -112,7 +118,8 @@ class Suspect:
     echoes: tuple[str, ...] = ()
     n_echoes: int = 0
     alloc: None = None
-    task: None = None
+    task: str | None = None
+    task_why: str | None = None
 
     @property
     def gained(self) -> int:
@@ -134,7 +141,9 @@ class Describer:
         table: PathTable,
         paths: PathNodes,
         at: Sequence[float],
+        leaver: Leaver | None,
     ) -> None:
+        self._leaver = leaver
         self._matrix = matrix
         self._table = table
         self._paths = paths
@@ -243,6 +252,7 @@ class Describer:
         holder, holder_type = (None, None) if orphan else self._holder(cluster, path)
         heaviest = self._path(cluster.rows[0])
         lineless = _LINE.sub("", self._text(head))
+        task, task_why = self._task(cluster, head) or (None, None)
         return Suspect(
             path=self._text(cluster.rows[0]),
             type=self._type(cluster, path, example),
@@ -275,6 +285,8 @@ class Describer:
             also=self._also(cluster.rows[1:], except_for=head),
             echoes=self._texts(cluster.echoes[:MOST_ECHOES]),
             n_echoes=len(cluster.echoes),
+            task=task,
+            task_why=task_why,
         )
 
     def _path(self, row: int) -> int:
@@ -340,6 +352,35 @@ class Describer:
             frame = self._paths.graph.frames.get(example)
             return [*lines, f".<coro> -> {frame.text()}"] if frame else lines
         return self._paths.retaining_path(example)
+
+    def _task(self, cluster: Cluster, head: int) -> tuple[str, str] | None:
+        """Return the name of the task that a suspect belongs to, and why."""
+        paths, tasks = self._paths, self._paths.graph.tasks
+        if tasks.by_node:
+            members = np.flatnonzero(paths.node_path == self._path(head))
+            examples = members[:: len(members) // MOST_LABELLED + 1]
+            found = tasks.commonest(self._begins_at(int(node)) for node in examples)
+            if found is not None:
+                return found
+        rows = self._matrix.subtree(cluster.tops)
+        gains = self._matrix.count[rows, -1] - self._matrix.count[rows, 0]
+        leaver = self._leaver
+        if leaver is None or not leaver.explains(int(np.maximum(gains, 0).sum())):
+            return None
+        return leaver.name, leaver.text()
+
+    def _begins_at(self, node: int) -> int | None:
+        """Return the frame or asyncio task that a path begins at, if it is not far."""
+        paths = self._paths
+        for _ in range(MOST_STEPS_TO_A_TASK):
+            edge = int(paths.parent_edge[node])
+            if edge == NO_EDGE:
+                return paths.waiting.task_of.get(node)
+            source = paths.graph.source(edge)
+            if paths.graph.root_of(source) is not None:
+                return node
+            node = source
+        return None
 
     def _waits_in(self, example: int) -> str | None:
         """Return the chain of frames that an example is suspended in."""

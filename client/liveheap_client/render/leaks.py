@@ -135,6 +135,8 @@ def _suspect(
         yield from _told("code", suspect["code"], width)
     if suspect["waits_in"]:
         yield from _told("waits in", suspect["waits_in"], width)
+    if suspect["task"]:
+        yield from _told("task", f"{suspect['task']}: {suspect['task_why']}", width)
     contents = _contents(suspect)
     if contents:
         yield from _told("objects", contents, width)
