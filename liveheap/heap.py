@@ -1,9 +1,9 @@
 """The one door to the engine, `liveheap._heap`.
 
-Everything about the heap is asked here; nobody else imports the extension. Where it
-is missing or does not fit the interpreter (free-threaded, unknown minor version, a
-self-test that finds other structures than expected), `unsupported` says why, every
-question is refused with that reason, and the rest of the agent works.
+Everything about the heap is asked here; process.py alone imports the extension too.
+Where it is missing or does not fit the interpreter (free-threaded, unknown minor
+version, a self-test that finds other structures than expected), `unsupported` says why,
+every question is refused with that reason, and the rest of the agent works.
 
 A snapshot and a histogram are walks of a clone of the worker: admitted first
 (admission.py), then cloned, then walked by a child that needs neither the GIL nor the

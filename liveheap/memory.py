@@ -1,4 +1,4 @@
-"""Where a worker's memory goes: what `status` shows and a snapshot's header says.
+"""Where a worker's memory goes: what a snapshot's header says of it.
 
 All of it from `/proc/self`, by plain reads: cheap enough to ask at any time, and
 bounded where a worker has a hundred thousand files open. From Linux 6.2 on the size of
@@ -15,7 +15,6 @@ from contextlib import suppress
 from itertools import islice
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-TICKS = os.sysconf("SC_CLK_TCK")
 MOST_COUNTED = 384
 MOST_LOOKED_AT = 96
 
@@ -24,11 +23,6 @@ def rss() -> int:
     """Return the resident bytes of this process."""
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * PAGE
-
-
-def threads() -> int:
-    """Return how many native threads this process has."""
-    return len(os.listdir("/proc/self/task"))
 
 
 def descriptors() -> int | None:
@@ -61,9 +55,3 @@ def footprint() -> dict[str, int | bool | None]:
         "gc_enabled": gc.isenabled(),
         "full_collections": gc.get_stats()[-1]["collections"],
     }
-
-
-def uptime(start_time: int) -> float:
-    """Return the seconds since a process started; `start_time` in clock ticks."""
-    with open("/proc/uptime", "rb") as file:
-        return float(file.read().split()[0]) - start_time / TICKS

@@ -13,9 +13,9 @@ import os
 import time
 from typing import Any
 
+from liveheap import process
+
 LIMIT_BYTES = 1 << 20
-FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-NEVER_WAIT = os.O_NONBLOCK  # for the reader of a pipe that somebody put there
 
 
 class Audit:
@@ -44,22 +44,9 @@ class Audit:
         if self.lost:
             line["lost"] = self.lost
         try:
-            self._append(json.dumps(line, default=str).encode() + b"\n")
+            text = json.dumps(line, default=str).encode() + b"\n"
+            process.append(self.path, text, LIMIT_BYTES)
         except Exception:
             self.lost += 1
         else:
             self.lost = 0
-
-    def _append(self, line: bytes) -> None:
-        path = self.path or ""
-        file = os.open(path, FLAGS | NEVER_WAIT, 0o600)
-        try:
-            status = os.fstat(file)
-            if status.st_size + len(line) > LIMIT_BYTES:
-                if os.stat(path).st_ino == status.st_ino:
-                    os.rename(path, f"{path}.1")
-                os.close(file)
-                file = os.open(path, FLAGS | NEVER_WAIT, 0o600)
-            os.write(file, line)
-        finally:
-            os.close(file)

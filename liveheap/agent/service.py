@@ -21,7 +21,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from liveheap import memory, registry, tokens
+from liveheap import process, registry, tokens
 from liveheap.agent.audit import Audit
 from liveheap.agent.codecs import Codecs
 from liveheap.agent.config import Config
@@ -270,19 +270,20 @@ class Agent:
 
     def facts(self) -> dict[str, Any]:
         """What is known of the worker right now, for `status`."""
-        me = self.identity
+        me, now = self.identity, process.look()
         return {
-            **self._public_facts(),
+            **self._known_facts(),
             "pid": me.pid,
             "start_time": me.start_time,
             "hostname": me.hostname,
             "instance": me.instance,
-            "rss": memory.rss(),
-            "uptime": memory.uptime(me.start_time),
-            "threads": memory.threads(),
+            "rss": now.rss,
+            "started": now.started,
+            "uptime": now.uptime,
+            "threads": now.threads,
+            "descriptors": now.descriptors,
             "gc_counts": list(gc.get_count()),
             "gc_enabled": gc.isenabled(),
-            "fds": memory.descriptors(),
             "sessions": len(self.sessions),
             "heavy": self.heavy.command,
             "engine": self.heap.unsupported or "ok",
@@ -293,12 +294,22 @@ class Agent:
 
     def greenlets(self) -> int | None:
         """Count the greenlets, unless that would stop the worker for long."""
-        if memory.rss() >= COUNT_GREENLETS_BELOW_RSS:
+        rss = process.look().rss
+        if rss is None or rss >= COUNT_GREENLETS_BELOW_RSS:
             return None
         return gevent.count_greenlets()
 
     def _public_facts(self) -> dict[str, Any]:
         """What stands beside the socket for every process of this user to read."""
+        return {
+            **self._known_facts(),
+            "started": self.identity.started,
+            "ppid": os.getppid(),
+            "cwd": current_directory(),
+        }
+
+    def _known_facts(self) -> dict[str, Any]:
+        """What can be said without asking the kernel."""
         me = self.identity
         kind = "master" if self._forked else me.kind
         framework, pool = frameworks.framework(), roles.pool()
@@ -315,9 +326,6 @@ class Agent:
             "version": self.version,
             "protocol": VERSION,
             "generation": me.generation,
-            "started": me.started,
-            "ppid": os.getppid(),
-            "cwd": current_directory(),
         }
 
 

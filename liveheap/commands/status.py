@@ -13,7 +13,6 @@ from liveheap.protocol.results import Record
 # its unit. A fact that does not apply (greenlets without gevent) is left out.
 FIELDS = (
     ("pid", "count"),
-    ("start_time", "count"),
     ("program", "text"),
     ("name", "text"),
     ("kind", "text"),
@@ -23,11 +22,12 @@ FIELDS = (
     ("python", "text"),
     ("implementation", "text"),
     ("hostname", "text"),
+    ("started", "time"),
     ("uptime", "seconds"),
     ("rss", "bytes"),
     ("threads", "count"),
     ("greenlets", "count"),
-    ("fds", "count"),
+    ("descriptors", "count"),
     ("gc_counts", "list"),
     ("gc_enabled", "bool"),
     ("sessions", "count"),

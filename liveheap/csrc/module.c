@@ -32,6 +32,7 @@ static PyMethodDef heap_methods[] = {{NULL, NULL, 0, NULL}};
 
 #include "digest.h"
 #include "forker.h"
+#include "process.h"
 #include "selftest.h"
 #include "walker.h"
 
@@ -65,7 +66,8 @@ heap_exec(PyObject *module)
                         "liveheap's engine works in the main interpreter only");
         return -1;
     }
-    if (PyModule_AddFunctions(module, forker_methods) < 0) {
+    if (PyModule_AddFunctions(module, forker_methods) < 0 ||
+        PyModule_AddFunctions(module, process_methods) < 0) {
         return -1;
     }
     return forker_add_types(module) < 0 ? -1 : digest_add_type(module);

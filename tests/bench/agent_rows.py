@@ -35,7 +35,7 @@ def agent_rows(target: Target, *, rest_s: float, pings: int) -> Iterator[Row]:
     yield rest_row(target, rest_s)
     yield footprint_row()
     with target.session(Scope.READ) as session:
-        questions = (("ping", ping, (1.0, 10.0)), ("status", status, (None, None)))
+        questions = (("ping", ping, (1.0, 10.0)), ("status", status, (None, 15.0)))
         for name, ask, limits in questions:
             idle_ms = p50_ms(session, ask, pings)
             busy_ms = beside_cpu(

@@ -27,6 +27,7 @@ MAY_IMPORT = """
     snapshot         : errors
     memory           : errors
     _heap            :
+    process          : memory _heap
     limits           :
     spool            :
     counts           : errors
@@ -36,7 +37,7 @@ MAY_IMPORT = """
     heap             : errors _heap limits spool counts walk admission hugepages
     commands         : errors protocol snapshot memory
     hosts            : errors
-    agent            : errors tokens registry protocol commands hosts memory heap
+    agent            : errors tokens registry protocol commands hosts process heap
     liveheap         : *
     boot             : liveheap hosts
 

@@ -12,7 +12,7 @@ Shape = Record | Table | Tree | Blob
 
 _SAID = {"seconds": "took"}
 """Names that would read as a wrong unit: `seconds  26 ms`."""
-_NAMES_NOT_AMOUNTS = frozenset({"pid", "start_time", "protocol", "generation"})
+_NAMES_NOT_AMOUNTS = frozenset({"pid", "protocol", "generation"})
 
 
 def lines(shape: Shape, *, look: Look) -> Iterator[str]:
