@@ -6,8 +6,12 @@
 Importing this costs nothing: the agent is imported when it is started.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from liveheap.labels import task as task
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "start", "stop"]
+__all__ = ["__version__", "start", "stop", "task"]
 
 
 def start(*, strict: bool = False, **settings: object) -> None:
@@ -36,6 +40,16 @@ def stop() -> None:
     from liveheap.agent import start as agent  # noqa: PLC0415 (on demand)
 
     agent.stop()
+
+
+def __getattr__(name: str) -> object:
+    """Import what labels tasks when somebody labels one."""
+    if name != "task":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from liveheap.labels import task  # noqa: PLC0415 (on demand)
+
+    globals()["task"] = task
+    return task
 
 
 _said: set[int] = set()

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
-from liveheap import registry
+from liveheap import registry, tasks
 from liveheap.agent import config, native
 from liveheap.agent.codecs import Codecs
 from liveheap.agent.service import Agent
@@ -54,6 +54,7 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
         version=version,
     )
     gevent.remember_hub()
+    tasks.REGISTRY.switch_on(agent.native.ident, native.original("_thread", "_local"))
     if settings.master:
         listener = agent.come_up()
         try:
@@ -86,6 +87,7 @@ def with_whole_paths(environ: dict[str, str], chosen: str | None) -> dict[str, s
 def stop() -> None:
     """End the agent and undo what it did. Does nothing if there is none."""
     agent, Current.agent = Current.agent, None
+    tasks.REGISTRY.switch_off()
     if agent is not None:
         agent.close()
         agent.threads.wait_until_none(STOP_WITHIN_S)
@@ -110,9 +112,11 @@ def after_fork_in_child() -> None:
     """The fork hook of the child's side."""
     with suppress(BaseException):
         agent = Current.agent
+        tasks.REGISTRY.after_fork_in_child()
         if agent is not None:
             if not agent.config.children:
                 Current.agent = None
+                tasks.REGISTRY.switch_off()
             agent.after_fork_in_child()
 
 

@@ -26,6 +26,8 @@ MAY_IMPORT = """
     tokens           : errors protocol registry
     snapshot         : errors
     memory           : errors
+    tasks            :
+    labels           : tasks
     _heap            :
     process          : memory _heap
     limits           :
@@ -36,8 +38,9 @@ MAY_IMPORT = """
     hugepages        : errors limits admission
     heap             : errors _heap limits spool counts walk admission hugepages
     commands         : errors protocol snapshot memory
-    hosts            : errors
+    hosts            : errors tasks
     agent            : errors tokens registry protocol commands hosts process heap
+    agent            : tasks
     liveheap         : *
     boot             : liveheap hosts
 

@@ -1,0 +1,246 @@
+"""Which task, job or request runs on which greenlet, asyncio task or thread.
+
+The frameworks' hooks (`liveheap.hosts`) and `liveheap.task` say `begin` and `end`, on
+the host's own threads, some thousand times a second: so each costs a microsecond,
+takes no lock and raises nothing. The agent's thread asks `running` and `done` now and
+then.
+
+A **holder** is what the task runs on: the asyncio task, else the greenlet, else the
+thread. A ContextVar would say who inherits the label, but nobody can read another
+thread's; so this is a dict of ours, from the holder's address to the innermost of the
+tasks that run on it, each of which knows the one around it. An address alone would be
+given to the next greenlet, and the dead one's label with it. So every token is a weak
+reference to its holder, whose death takes its tokens away; for a thread, which cannot
+be referred to, an object in its thread-local storage stands in.
+
+Everything shared is changed by single operations under the GIL. What two threads make
+of one holder at once (a generator closed by the collector elsewhere) leaves at worst a
+token that is marked as over, and those are passed over.
+
+A forked child begins anew, but what runs on the thread that forked goes on there.
+
+Never kept: arguments, results, the task itself. Names and ids are cut, names are
+counted up to MAX_NAMES, and holders beyond MAX_HOLDERS go without a label.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import weakref
+from collections import _count_elements  # type: ignore[attr-defined]
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+MAX_HOLDERS = 10_000
+MAX_DEPTH = 64
+MAX_NAMES = 256
+LONGEST = 200
+OTHER = "(other)"
+
+GREENLET, ASYNCIO, THREAD = "greenlet", "asyncio", "thread"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task that runs: `address` is its greenlet's or asyncio task's, as of `id`."""
+
+    kind: str
+    name: str
+    id: str | None
+    started: float  # time.monotonic()
+    thread: int  # as in sys._current_frames()
+    holder: str
+    address: int | None
+
+
+class Token(weakref.ref):  # type: ignore[type-arg]
+    """What `begin` returns for `end`: the task, and weakly its holder.
+
+    `note` belongs to an observer. `over` says that it has ended.
+    """
+
+    __slots__ = (
+        "depth", "holder", "id", "key", "kind", "name", "note", "outer", "over",
+        "started", "thread",
+    )  # fmt: skip
+
+    kind: str
+    name: str
+    id: str | None
+    started: float
+    thread: int
+    holder: str
+    key: int
+    outer: Token | None
+    depth: int
+    over: bool
+    note: object
+
+
+Observer = Callable[[str, Token], object]
+
+
+class ThreadAnchor:
+    """Stands for a thread, in whose local storage it lives and dies."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Registry:
+    """The tasks of one process. Off, and free of cost, until the agent starts."""
+
+    def __init__(self) -> None:
+        self._on = False
+        self._innermost: dict[int, Token] = {}
+        self._done: dict[str, int] = {}
+        self._observers: tuple[Observer, ...] = ()
+        self._local: Any = None
+        self._ident: Callable[[], int] = int
+
+    def switch_on(self, ident: Callable[[], int], local: Callable[[], Any]) -> None:
+        """Take labels from now on; the unpatched `_thread.get_ident` and `_local`."""
+        self._ident, self._local = ident, local()
+        self._on = True
+
+    def switch_off(self) -> None:
+        """Take no more labels, and forget those there are."""
+        self._on = False
+        self._local = None
+        self._innermost, self._done, self._observers = {}, {}, ()
+
+    def begin(self, kind: str, name: str, id: str | None = None) -> Token | None:  # noqa: A002 -- the field's name
+        """Say that a task begins here. Raises nothing."""
+        if not self._on:
+            return None
+        try:
+            return self._begin(kind, name, id)
+        except Exception:
+            return None
+
+    def end(self, token: Token | None) -> None:
+        """Say that a task is over, from wherever. Raises nothing."""
+        if token is None or token.over:
+            return
+        with suppress(Exception):
+            self._end(token)
+
+    def running(self) -> tuple[Task, ...]:
+        """Return what runs; of two on one holder, the later one is the inner one."""
+        found = []
+        for head in list(self._innermost.values()):
+            token: Token | None = head
+            while token is not None:
+                if not token.over:
+                    found.append(as_task(token))
+                token = token.outer
+        return tuple(sorted(found, key=lambda task: task.started))
+
+    def done(self) -> Mapping[str, int]:
+        """Return how many tasks have ended, by name; the rest under OTHER."""
+        return dict(self._done)
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Call `observer("begin" | "end", token)` from now on; return how to stop.
+
+        It is called on the host's threads, within the task; what it raises is dropped.
+        """
+        self._observers = (*self._observers, observer)
+
+        def stop() -> None:
+            self._observers = tuple(
+                each for each in self._observers if each is not observer
+            )
+
+        return stop
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew, but for what runs on the thread that forked."""
+        if not self._on:
+            return
+        kept = self._innermost.get(id(self._find_holder()[0]))
+        self._innermost = {} if kept is None else {kept.key: kept}
+        self._done = {}
+
+    def here(self) -> int:
+        """Return the key of the holder that asks."""
+        return id(self._find_holder()[0]) if self._on else 0
+
+    def _begin(self, kind: str, name: str, task_id: str | None) -> Token | None:
+        holder, what = self._find_holder()
+        key = id(holder)
+        outer = self._innermost.get(key)
+        depth = 0 if outer is None else outer.depth + 1
+        if depth >= MAX_DEPTH or len(self._innermost) >= MAX_HOLDERS:
+            return None
+        token = Token(holder, self._forget)
+        token.kind, token.name = kind, str(name)[:LONGEST]
+        token.id = None if task_id is None else str(task_id)[:LONGEST]
+        token.thread, token.holder, token.key = self._ident(), what, key
+        token.outer, token.depth, token.over = outer, depth, False
+        token.note = None
+        token.started = time.monotonic()
+        self._innermost[key] = token
+        for observer in self._observers:
+            with suppress(Exception):
+                observer("begin", token)
+        return token
+
+    def _end(self, token: Token) -> None:
+        for observer in self._observers:
+            with suppress(Exception):
+                observer("end", token)
+        token.over = True
+        head = self._innermost.get(token.key)
+        while head is not None and head.over:
+            head = head.outer
+        if head is None:
+            self._innermost.pop(token.key, None)
+        else:
+            self._innermost[token.key] = head
+        name = token.name
+        if name not in self._done and len(self._done) >= MAX_NAMES:
+            name = OTHER
+        _count_elements(self._done, (name,))
+
+    def _forget(self, token: Token) -> None:
+        """The holder is gone, and with it whatever ran on it."""
+        self._innermost.pop(token.key, None)
+
+    def _find_holder(self) -> tuple[object, str]:
+        tasks = sys.modules.get("asyncio.tasks")
+        if tasks is not None:
+            loop = sys.modules["asyncio.events"]._get_running_loop()
+            task = None if loop is None else tasks.current_task(loop)
+            if task is not None:
+                return task, ASYNCIO
+        module = sys.modules.get("greenlet")
+        if module is not None:
+            current = module.getcurrent()
+            if current.parent is not None:
+                return current, GREENLET
+        try:
+            return self._local.anchor, THREAD
+        except AttributeError:
+            anchor = self._local.anchor = ThreadAnchor()
+            return anchor, THREAD
+
+
+def as_task(token: Token) -> Task:
+    """Return what is told of a token."""
+    return Task(
+        token.kind,
+        token.name,
+        token.id,
+        token.started,
+        token.thread,
+        token.holder,
+        None if token.holder == THREAD else token.key,
+    )
+
+
+REGISTRY = Registry()
+begin, end = REGISTRY.begin, REGISTRY.end
+running, done, observe = REGISTRY.running, REGISTRY.done, REGISTRY.observe
