@@ -44,6 +44,10 @@ class TimedOut(TransportError):
     """The other side did not answer in time."""
 
 
+class InjectError(ClientError):
+    """No agent could be brought into a running worker; its message says why."""
+
+
 class ReaderLeft(Exception):
     """Nobody reads our stdout any more (`| head`): no error, only the end."""
 
@@ -57,6 +61,7 @@ _CANNOT_CONNECT = 3
 _EXIT_CODES: tuple[tuple[type[LiveheapError], int], ...] = (
     (UsageError, 2),
     (TransportError, _CANNOT_CONNECT),
+    (InjectError, _CANNOT_CONNECT),
     (AuthenticationError, 4),
     (CommandError, 5),
     (SnapshotError, 6),

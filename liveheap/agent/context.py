@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap.commands.context import Heap
+from liveheap.errors import CommandError
 
 if TYPE_CHECKING:
     from liveheap.agent.service import Agent
@@ -79,3 +80,14 @@ class AgentContext:
     def may_collect(self) -> None:
         """Note a collection, unless the last one was a moment ago."""
         self._agent.heavy.may_collect()
+
+    def leave(self, *, force: bool) -> bool:
+        """Have the agent leave the worker once this command is answered."""
+        if not self._agent.injected and not force:
+            raise CommandError(
+                "refused",
+                "this worker's own program started its agent",
+                hint="--force ends it all the same, until the worker starts anew",
+            )
+        self._session.leaving = True
+        return self._agent.injected

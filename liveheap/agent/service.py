@@ -18,7 +18,8 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from liveheap import process, registry, tokens
@@ -30,7 +31,7 @@ from liveheap.agent.heavy import Heavy
 from liveheap.agent.identity import Identity
 from liveheap.agent.listener import Listener, open_tcp, open_unix
 from liveheap.agent.mainthread import MainThread
-from liveheap.agent.native import Native
+from liveheap.agent.native import Native, block_signals
 from liveheap.agent.session import Session
 from liveheap.agent.stream import Stream
 from liveheap.agent.threads import Threads
@@ -56,6 +57,7 @@ class Agent:
         codecs: Codecs,
         environ: Mapping[str, str],
         version: str,
+        injected: bool = False,
     ) -> None:
         self.config = config
         self.native = native
@@ -63,6 +65,8 @@ class Agent:
         self.codecs = codecs
         self.environ = environ
         self.version = version
+        self.injected = injected
+        self.end: Callable[[], object] = self.close
         self.complaints = list(config.complaints)
         self.failures = 0
         self._generation = 0
@@ -203,6 +207,12 @@ class Agent:
         else:
             self._closing = True
 
+    @property
+    def place(self) -> str:
+        """The path of its socket; empty if it has none."""
+        entry = self._entry
+        return str(entry.socket) if entry is not None else ""
+
     # What the listener asks.
 
     @property
@@ -243,6 +253,18 @@ class Agent:
             session.serve(trailing)
         finally:
             self.sessions.discard(session)
+            if session.leaving:
+                self._leave()
+
+    def _leave(self) -> None:
+        """End, in a thread that is none of those which the end waits for."""
+
+        def end() -> None:
+            with suppress(BaseException):
+                block_signals()
+                self.end()
+
+        self.native.start_thread(end, ())
 
     def count_strangers(self, count: int) -> None:
         """Count refused connections; say so in the audit log once a minute at most."""
@@ -326,6 +348,7 @@ class Agent:
             "version": self.version,
             "protocol": VERSION,
             "generation": me.generation,
+            "injected": self.injected or None,
         }
 
 

@@ -58,6 +58,7 @@ class Session:
         self.peer = peer
         self.context = agent.lend_context(self)
         self.cancelled = False
+        self.leaving = False
         self._agent = agent
         self._connection = Connection(Role.AGENT, agreed=agreed)
         self._running: int | None = None
@@ -72,8 +73,9 @@ class Session:
             self._agent.audit.write("session", self, event="start")
             if trailing:
                 self._connection.receive_data(trailing)
-            while True:
+            while not self.leaving:
                 self._answer(self._next_request())
+            why = "the agent leaves"
         except PeerGone as exc:
             why = str(exc)
         except ProtocolError as exc:

@@ -1,13 +1,13 @@
 """Start and stop the agent of this process. The only code that runs in the host's own
 thread, at the host's own time: so nothing gets out of here.
 
-A fork hook cannot be withdrawn, and an atexit hook leaves its slot behind. So each is
-registered once per process, and looks here for an agent that may or may not be.
+Hooks are registered once per process (hooks.py), and look here for an agent that may or
+may not be. An agent that was brought into the worker from outside (`injected`) makes do
+without zstd, and can be told to leave, which takes the hooks away again.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from contextlib import suppress
 from liveheap import registry, tasks
 from liveheap.agent import config, native
 from liveheap.agent.codecs import Codecs
+from liveheap.agent.hooks import Hooks
 from liveheap.agent.service import Agent
 from liveheap.heap import Heap
 from liveheap.hosts import gevent
@@ -26,14 +27,18 @@ EXIT_WITHIN_S = 2.0
 
 
 class Current:
-    """The agent of this process, and whether the hooks are in place."""
+    """The agent of this process, and the hooks, once they are in place."""
 
     agent: Agent | None = None
-    hooked = False
+    hooks: Hooks | None = None
 
 
-def start(version: str, overrides: Mapping[str, object]) -> None:
+def start(
+    version: str, overrides: Mapping[str, object], *, injected: bool = False
+) -> None:
     """Start the agent unless it runs or is switched off.
+
+    `injected`: from outside, into a worker that did not ask for it.
 
     Raises:
         LiveheapError, OSError: it cannot be started.
@@ -49,10 +54,12 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
         config=settings,
         native=native.find(),
         heap=Heap(environ=environ),
-        codecs=Codecs(),
+        codecs=Codecs(may_lack_zstd=injected),
         environ=environ,
         version=version,
+        injected=injected,
     )
+    agent.end = leave if injected else stop
     gevent.remember_hub()
     tasks.REGISTRY.switch_on(agent.native.ident, native.original("_thread", "_local"))
     if settings.master:
@@ -66,12 +73,8 @@ def start(version: str, overrides: Mapping[str, object]) -> None:
     for complaint in agent.complaints:
         say(complaint)
     Current.agent = agent
-    if not Current.hooked:
-        atexit.register(at_exit)
-        os.register_at_fork(
-            after_in_parent=after_fork_in_parent, after_in_child=after_fork_in_child
-        )
-        Current.hooked = True
+    if Current.hooks is None:
+        Current.hooks = Hooks(at_exit, after_fork_in_parent, after_fork_in_child)
 
 
 def with_whole_paths(environ: dict[str, str], chosen: str | None) -> dict[str, str]:
@@ -91,6 +94,14 @@ def stop() -> None:
     if agent is not None:
         agent.close()
         agent.threads.wait_until_none(STOP_WITHIN_S)
+
+
+def leave() -> None:
+    """End the agent and take the hooks away, too."""
+    stop()
+    hooks, Current.hooks = Current.hooks, None
+    if hooks is not None:
+        hooks.remove()
 
 
 def at_exit() -> None:

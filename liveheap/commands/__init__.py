@@ -5,10 +5,11 @@ To add one: write its file, add its line to `COMMANDS`.
 
 from liveheap.commands.base import Command, Param, Piece, Step
 from liveheap.commands.collect import GC
+from liveheap.commands.detach import DETACH
 from liveheap.commands.histogram import HISTOGRAM
 from liveheap.commands.snapshot import SNAPSHOT
 from liveheap.commands.status import STATUS
 
-COMMANDS: tuple[Command, ...] = (STATUS, HISTOGRAM, GC, SNAPSHOT)
+COMMANDS: tuple[Command, ...] = (STATUS, HISTOGRAM, GC, SNAPSHOT, DETACH)
 
 __all__ = ["COMMANDS", "Command", "Param", "Piece", "Step"]

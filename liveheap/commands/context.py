@@ -180,6 +180,15 @@ class Context(Protocol):
         """Raise `busy` if a collection was asked for a moment ago."""
         ...
 
+    def leave(self, *, force: bool) -> bool:
+        """Have the agent leave the worker after the answer; raise `refused` if the
+        worker's own program started it, unless forced.
+
+        Returns:
+            Whether it had been brought from outside.
+        """
+        ...
+
 
 class Hash(Protocol):
     """A running hash, as of hashlib."""

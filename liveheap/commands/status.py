@@ -38,6 +38,7 @@ FIELDS = (
     ("scope_ceiling", "text"),
     ("instance", "text"),
     ("generation", "count"),
+    ("injected", "bool"),
     ("lost_audit_lines", "count"),
     ("failures", "count"),
 )

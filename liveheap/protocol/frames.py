@@ -19,14 +19,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import msgpack
-
 from liveheap.errors import (
     LocalProtocolError,
     MessageTooLarge,
     ProtocolError,
     RemoteProtocolError,
 )
+from liveheap.protocol import packing
 
 LENGTH_BYTES = 4
 MAX_TEXT = 64 * 1024
@@ -50,7 +49,7 @@ AGENT = Limits(frame=4 * 1024 * 1024 + 4 * 1024, depth=64, items=500_000)
 def encode(fields: Mapping[str, Any], limits: Limits) -> bytes:
     """A map as a frame; LocalProtocolError if it cannot be one within the limits."""
     try:
-        body = msgpack.packb(fields, unicode_errors="backslashreplace")
+        body = packing.packb(fields, unicode_errors="backslashreplace")
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise LocalProtocolError(f"this cannot be sent: {exc}") from exc
     if len(body) > limits.frame:
@@ -65,7 +64,7 @@ def decode(body: bytes | bytearray | memoryview, limits: Limits) -> dict[str, An
     """The map in a frame's body; RemoteProtocolError if it is anything else."""
     _Scan(body, limits, RemoteProtocolError).run()
     try:
-        fields: dict[str, Any] = msgpack.unpackb(
+        fields: dict[str, Any] = packing.unpackb(
             body, object_pairs_hook=_map_without_surprises, strict_map_key=False
         )
     except ValueError as exc:

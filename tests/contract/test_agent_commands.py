@@ -24,9 +24,13 @@ EVERY = pytest.mark.parametrize(
 )
 
 
+FORCED = {"detach": {"force": True}}
+
+
 @EVERY
 def test_a_command_answers(command: Command, client: MinimalClient):
-    assert isinstance(client.request(command.name), (Record, Table, Blob))
+    args = FORCED.get(command.name, {})
+    assert isinstance(client.request(command.name, **args), (Record, Table, Blob))
 
 
 @EVERY
@@ -74,7 +78,7 @@ def test_an_argument_out_of_bounds_is_refused(command, args, client, heap):
 def test_a_command_of_a_higher_scope_is_refused(command: Command, agent: Agent):
     with session_of(agent, Scope.READ) as client:
         if command.scope <= Scope.READ:
-            client.request(command.name)
+            client.request(command.name, **FORCED.get(command.name, {}))
             return
         with pytest.raises(CommandError) as refused:
             client.request(command.name)
@@ -91,6 +95,7 @@ def test_a_bug_in_a_command_ends_the_request_and_nothing_else(
     heap.bug = RuntimeError("SECRET value in a message")
     monkeypatch.setattr("liveheap.agent.service.Agent.facts", explode)
     monkeypatch.setattr("liveheap.agent.mainthread.MainThread.run", explode)
+    monkeypatch.setattr("liveheap.agent.context.AgentContext.leave", explode)
     with pytest.raises(CommandError) as failed:
         client.request(command.name)
     assert failed.value.code == "internal"

@@ -290,7 +290,8 @@ def test_a_worker_that_drops_its_rights_moves_to_its_new_user(privileged, strang
     privileged.do(f"os.setgid({stranger}); os.setuid({stranger})")
     with connect(socket_of(stranger, privileged.pid)) as client:
         for command in COMMANDS:
-            client.request(command.name)
+            if command.name != "detach":
+                client.request(command.name)
     assert privileged.worker.stderr == ""
     listed = [
         entry for entry in registry.entries({}) if entry.pid == privileged.worker.pid

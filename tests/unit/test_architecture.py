@@ -66,6 +66,7 @@ MAY_IMPORT = """
     client.progress  : client.render client.terminal
     client.commands  : errors protocol snapshot commands client.errors
     client.commands  : client.session client.caller client.analysis
+    client.inject    : errors registry client.errors client.patience client.workers
     client.desk      : client.errors client.terminal client.caller
     client           :
     client.bridge    : errors protocol client.errors client.transport client.patience
