@@ -39,6 +39,8 @@ MAX_DEPTH = 64
 MAX_NAMES = 256
 LONGEST = 200
 OTHER = "(other)"
+CALLERS_FROM = 3
+MOST_CALLERS = 8
 
 GREENLET, ASYNCIO, THREAD = "greenlet", "asyncio", "thread"
 
@@ -54,6 +56,7 @@ class Task:
     thread: int  # as in sys._current_frames()
     holder: str
     address: int | None
+    callers: tuple[int, ...]  # addresses of frames: the task's own begin below them
 
 
 class Token(weakref.ref):  # type: ignore[type-arg]
@@ -63,7 +66,7 @@ class Token(weakref.ref):  # type: ignore[type-arg]
     """
 
     __slots__ = (
-        "depth", "holder", "id", "key", "kind", "name", "note", "outer", "over",
+        "callers", "depth", "holder", "id", "key", "kind", "name", "note", "outer", "over",
         "started", "thread",
     )  # fmt: skip
 
@@ -73,6 +76,7 @@ class Token(weakref.ref):  # type: ignore[type-arg]
     started: float
     thread: int
     holder: str
+    callers: tuple[int, ...]
     key: int
     outer: Token | None
     depth: int
@@ -181,6 +185,7 @@ class Registry:
         token.thread, token.holder, token.key = self._ident(), what, key
         token.outer, token.depth, token.over = outer, depth, False
         token.note = None
+        token.callers = callers() if what is THREAD else ()
         token.started = time.monotonic()
         self._innermost[key] = token
         for observer in self._observers:
@@ -228,6 +233,22 @@ class Registry:
             return anchor, THREAD
 
 
+def callers() -> tuple[int, ...]:
+    """Return the addresses of the frames that said `begin`, and above them.
+
+    A thread ran before its task did. A hook's own frames are gone in a moment; the
+    first of these that still stands is where the task begins.
+    """
+    found = []
+    frame = sys._getframe(CALLERS_FROM)
+    for _ in range(MOST_CALLERS):
+        found.append(id(frame))
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return tuple(found)
+
+
 def as_task(token: Token) -> Task:
     """Return what is told of a token."""
     return Task(
@@ -238,6 +259,7 @@ def as_task(token: Token) -> Task:
         token.thread,
         token.holder,
         None if token.holder == THREAD else token.key,
+        token.callers,
     )
 
 

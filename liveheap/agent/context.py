@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from liveheap import tasks
 from liveheap.commands.context import Heap
 from liveheap.errors import CommandError
 
@@ -50,6 +52,22 @@ class AgentContext:
     def greenlets(self) -> int | None:
         """How many greenlets there are, where counting them is cheap."""
         return self._agent.greenlets()
+
+    def tasks(self) -> frozenset[tasks.Task]:
+        """What runs right now."""
+        return frozenset(tasks.running())
+
+    def thread_id(self, ident: int) -> int | None:
+        """Return the kernel's id of a thread of the host.
+
+        Under gevent `threading` knows greenlets; what is no thread has no such id.
+        """
+        if ident == self._agent.native.main_ident:
+            return self._agent.identity.pid
+        threading = sys.modules.get("threading")
+        known = getattr(threading, "_active", {}).get(ident)
+        native = getattr(known, "native_id", None)
+        return native if type(native) is int else None
 
     def compressor(self) -> Callable[[bytes], bytes]:
         """A function that packs bytes as one zstd frame."""

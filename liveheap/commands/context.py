@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from liveheap.tasks import Task
+
 T = TypeVar("T")
 
 
@@ -144,6 +146,14 @@ class Context(Protocol):
 
     def greenlets(self) -> int | None:
         """How many greenlets there are; None without gevent or in a big worker."""
+        ...
+
+    def tasks(self) -> frozenset[Task]:
+        """What runs right now, as far as the worker's framework or code says."""
+        ...
+
+    def thread_id(self, ident: int) -> int | None:
+        """Return the kernel's id of a thread, given Python's; None if not known."""
         ...
 
     def compressor(self) -> Callable[[bytes], bytes]:

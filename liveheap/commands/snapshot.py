@@ -13,6 +13,9 @@ questions wrongly, and the reason is what the person needs.
 What leaves is what stands in the program's text, and sizes. Attribute names are names
 also where a program made them of data at run time (`setattr(object, text, value)`).
 
+Which tasks run is asked just before the clone and just after, and what both times say
+ran in between. It goes into the trailer, which is written last.
+
 With `texts` a keyed hash of the contents of every str and bytes leaves, too. The key is
 made in this process for one walk, stands in no file, and is forgotten: hashes say which
 contents of one file are equal, and cannot be looked up in a table of known secrets.
@@ -31,8 +34,10 @@ from liveheap.commands.context import Context, Outcome, Walk
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Blob
+from liveheap.tasks import Task
 
 RANGE = 1 << 20
+MOST_TASKS = 1024
 CODEC_ZSTD = 1
 LOOK_EVERY_S = 0.005
 SHOW_EVERY_S = 0.05
@@ -76,6 +81,7 @@ def run(
     if texts:
         header["texts"] = True
     with ctx.keep_spool():
+        before = ctx.tasks()
         walk = ctx.heap.snapshot(
             spool_directory=ctx.spool_directory,
             max_pause_ms=max_pause_ms,
@@ -84,6 +90,7 @@ def run(
             own_threads=ctx.own_threads,
             texts=texts,
         )
+        running = [label(ctx, task) for task in list(before & ctx.tasks())[:MOST_TASKS]]
         try:
             yield Step("header", detail={"header": header})
             sent, digest = yield from stream(ctx, walk)
@@ -92,9 +99,8 @@ def run(
             walk.close()
     if not outcome.complete or not sent:
         raise explain(outcome.reason or "the walk wrote nothing")
-    return Blob(
-        header, conclude(outcome, sent, digest, walk.pause_ns, ctx.facts()["rss"])
-    )
+    trailer = conclude(outcome, sent, digest, walk.pause_ns, ctx.facts()["rss"])
+    return Blob(header, {**trailer, "tasks": running})
 
 
 def describe(facts: Mapping[str, Any]) -> dict[str, object]:
@@ -107,6 +113,20 @@ def describe(facts: Mapping[str, Any]) -> dict[str, object]:
         "scope": "graph",
         "word": 8,
         "memory": memory.footprint(),
+    }
+
+
+def label(ctx: Context, task: Task) -> dict[str, object]:
+    """Return what the trailer says of a task: FORMAT.md, section 1."""
+    return {
+        "kind": task.kind,
+        "name": task.name,
+        "id": task.id,
+        "seconds": round(time.monotonic() - task.started, 3),
+        "holder": task.holder,
+        "address": task.address,
+        "thread": ctx.thread_id(task.thread),
+        "callers": list(task.callers),
     }
 
 

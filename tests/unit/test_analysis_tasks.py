@@ -62,10 +62,9 @@ def test_of_a_thread_only_the_frames_inside_the_task_are_its_own() -> None:
     b = GraphBuilder()
     b.sys_modules()
     inside, outside = b.list(), b.list()
-    main_thread(
-        b, frame(b, "sync", inside), frame(b, "work"), frame(b, "main", outside)
-    )
-    graph = graph_of(b, label(depth=2))
+    first = frame(b, "trace")
+    main_thread(b, frame(b, "sync", inside), first, frame(b, "main", outside))
+    graph = graph_of(b, label(callers=[0x123450, first.address]))
 
     assert first_line(graph, inside).startswith(
         "task shop.import_orders [7f3c] -> main"
@@ -98,7 +97,9 @@ def test_the_greenlet_that_runs_is_found_by_its_thread() -> None:
         label(thread=1 << 80),
         label(holder="greenlet", address=8),
         label(holder="asyncio", address=-1 << 70, thread=None),
-        label(depth=1 << 40),
+        label(),
+        label(callers=7),
+        label(callers=["x", None, 8, -1 << 70]),
     ],
 )
 def test_a_label_that_fits_nothing_is_as_if_it_were_not_there(entry: Any) -> None:

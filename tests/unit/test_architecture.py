@@ -37,7 +37,7 @@ MAY_IMPORT = """
     admission        : errors limits
     hugepages        : errors limits admission
     heap             : errors _heap limits spool counts walk admission hugepages
-    commands         : errors protocol snapshot memory
+    commands         : errors protocol snapshot memory tasks
     hosts            : errors tasks
     agent            : errors tokens registry protocol commands hosts process heap
     agent            : tasks

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from liveheap_client.analysis.graph import HeapGraph
 
 MOST_TASKS: Final = 4096
+MOST_CALLERS: Final = 32
 LONGEST_NAME: Final = 200
 MOSTLY: Final = 0.6
 ALIKE: Final = 3.0
@@ -132,8 +133,23 @@ class _Places:
         if thread is None:
             return [] if node is None else [node]
         frames = self._refs(thread, "frame")
-        before = max(_whole(entry.get("depth")), 0)
-        return [*frames[: max(len(frames) - before, 0)], *([node] if node else [])]
+        if node is not None:
+            return [node, *frames]
+        return frames[: self._place_of_first(frames, entry.get("callers"))]
+
+    def _place_of_first(self, frames: Sequence[int], callers: object) -> int:
+        """Return how many frames a task has: it began in the first of its callers."""
+        given = callers if isinstance(callers, list) else []
+        wanted = {_whole(address) >> 3 for address in given[:MOST_CALLERS]}
+        addresses = self._graph.address
+        for place, frame in enumerate(frames):
+            known = {int(addresses[node]) for node in (frame, *self._objects(frame))}
+            if known & wanted:
+                return place + 1
+        return 0
+
+    def _objects(self, frame: int) -> list[int]:
+        return self._refs(frame, "frame_obj")
 
     def _refs(self, root: int, name: str) -> list[int]:
         """Return the nodes that a root names so, in their order."""
