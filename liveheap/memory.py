@@ -53,5 +53,10 @@ def footprint() -> dict[str, int | bool | None]:
         "descriptors": n_descriptors,
         "sockets": sockets(n_descriptors),
         "gc_enabled": gc.isenabled(),
-        "full_collections": gc.get_stats()[-1]["collections"],
+        "full_collections": full_collections(),
     }
+
+
+def full_collections() -> int:
+    """Return how often the oldest generation was collected."""
+    return int(gc.get_stats()[-1]["collections"])

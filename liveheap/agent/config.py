@@ -11,11 +11,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
+from liveheap.history import INTERVAL_S
 from liveheap.protocol.auth import Scope
 
 YES = ("1", "true", "yes", "on")
 NO = ("0", "false", "no", "off")
 LONGEST_DELAY_S = 60.0
+SHORTEST_HISTORY_S, LONGEST_HISTORY_S = 0.05, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Config:
     children: bool = True  # come up again in forked children
     master: bool = True  # listen in the process that called start()
     name: str | None = None
+    history: float = INTERVAL_S  # seconds between two figures; 0: none are kept
     complaints: tuple[str, ...] = ()
 
 
@@ -119,6 +122,17 @@ def parse_delay(text: str) -> float:
     return seconds
 
 
+def parse_history(text: str) -> float:
+    """Read yes, no, or the seconds between two figures."""
+    word = text.strip().lower()
+    if word in YES + NO:
+        return INTERVAL_S if word in YES else 0.0
+    seconds = float(text)
+    if not SHORTEST_HISTORY_S <= seconds <= LONGEST_HISTORY_S:
+        raise ValueError(f"expected 0, or up to {LONGEST_HISTORY_S:.0f} seconds")
+    return seconds
+
+
 def parse_enabled(text: str) -> bool:
     """Only a clear no switches off: `LIVEHEAP=1` is also the way in by .pth."""
     return text.strip().lower() not in NO
@@ -145,4 +159,5 @@ PARSERS = {
     "children": parse_bool,
     "master": parse_bool,
     "name": parse_text,
+    "history": parse_history,
 }

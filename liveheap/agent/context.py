@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap import tasks
 from liveheap.commands.context import Heap
 from liveheap.errors import CommandError
+from liveheap.history import Figures
 
 if TYPE_CHECKING:
     from liveheap.agent.service import Agent
@@ -48,6 +49,10 @@ class AgentContext:
     def facts(self) -> Mapping[str, Any]:
         """What is known of the worker right now."""
         return self._agent.facts()
+
+    def figures(self) -> Sequence[Figures]:
+        """What the history holds."""
+        return self._agent.figures()
 
     def greenlets(self) -> int | None:
         """How many greenlets there are, where counting them is cheap."""

@@ -1,8 +1,9 @@
 """The one thread of an agent at rest: it sleeps in `poll` until somebody connects.
 
-No timeout while nobody is in the lobby, so an agent at rest wakes never. What it polls:
-the Unix socket, the optional TCP one, a bell, and the lobby's visitors. Who is through
-the handshake gets a thread of its own, and is no longer this thread's business.
+While nobody is in the lobby it wakes for the history alone, every half minute, and
+never where that is off. What it polls: the Unix socket, the optional TCP one, a bell,
+and the lobby's visitors. Who is through the handshake gets a thread of its own, and is
+no longer this thread's business.
 
 A worker may move away from under the sockets: it closes every descriptor it has, or
 becomes another user, who can neither read the token nor be found in the old directory.
@@ -81,6 +82,7 @@ class Listener:
         self._stopping = False
         self._resting_until: float | None = None
         self._settle_at: float | None = time.monotonic() + SETTLE_S
+        self._note_at = time.monotonic() if agent.history is not None else None
         self._poll.register(self._bell.fileno(), select.POLLIN)
         self._listen(True)
 
@@ -131,6 +133,8 @@ class Listener:
 
     def _turn(self) -> None:
         ready = self._poll.poll(self._timeout_ms())
+        if self._note() and not ready:
+            return  # whatever else is due is so still, and the next poll does not wait
         self._check_place()
         for fileno, _ in ready:
             if fileno == self._bell.fileno():
@@ -143,6 +147,15 @@ class Listener:
             self._forget(fileno)
         self._keep_house()
 
+    def _note(self) -> bool:
+        """Note the worker's figures if it is time: all that an agent at rest does."""
+        now = time.monotonic()
+        if self._note_at is None or now < self._note_at:
+            return False
+        self._note_at = now + self._agent.config.history
+        self._agent.note_history()
+        return True
+
     def _check_place(self) -> None:
         """Raise SocketLost if the worker has moved away from here."""
         if os.getuid() != self._uid:
@@ -152,20 +165,25 @@ class Listener:
             raise SocketLost("the worker has closed the agent's sockets")
 
     def _timeout_ms(self) -> int | None:
-        dates = (self._lobby.next_deadline(), self._resting_until, self._settle_at)
+        dates = (
+            self._lobby.next_deadline(),
+            self._resting_until,
+            self._settle_at,
+            self._note_at,
+        )
         known = [date for date in dates if date is not None]
         if not known:
             return None
         return max(0, int((min(known) - time.monotonic()) * 1000) + 1)
 
     def _keep_house(self) -> None:
-        """Do what is due: listen again after a rest, republish, count strangers."""
+        """Do what is due: listen again after a rest, settle, count strangers."""
         now = time.monotonic()
         if self._resting_until is not None and now >= self._resting_until:
             self._listen(True)
         if self._settle_at is not None and now >= self._settle_at:
             self._settle_at = None
-            self._agent.republish()
+            self._agent.settle()
         if self._lobby.failures:
             self._agent.count_strangers(self._lobby.failures)
             self._lobby.failures = 0

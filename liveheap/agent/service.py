@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from liveheap import process, registry, tokens
+from liveheap import memory, process, registry, tasks, tokens
 from liveheap.agent.audit import Audit
 from liveheap.agent.codecs import Codecs
 from liveheap.agent.config import Config
@@ -36,6 +36,7 @@ from liveheap.agent.session import Session
 from liveheap.agent.stream import Stream
 from liveheap.agent.threads import Threads
 from liveheap.commands.context import Heap
+from liveheap.history import Figures, History
 from liveheap.hosts import command_line, frameworks, gevent, roles
 from liveheap.protocol.auth import VERSION, Agreed, Ident
 
@@ -85,6 +86,9 @@ class Agent:
         self._closing = False
         self._closed = self.native.lock()
         self._closed.acquire()
+        self.history: History | None = None
+        self._settled_rss: int | None = None
+        self._collections = memory.full_collections()
         self._strangers = 0
         self._strangers_said = 0.0
         pid = os.getpid()
@@ -108,6 +112,8 @@ class Agent:
         Returns:
             The listener, for `serve`, which also closes the sockets.
         """
+        if self.history is None and self.config.history:
+            self.history = History()
         directory = registry.run_directory(self.environ, create=True)
         tokens.ensure_token(self.environ, directory)
         self.audit.path = str(directory / "audit.log")
@@ -274,6 +280,24 @@ class Agent:
             self.audit.write("strangers", refused=self._strangers)
             self._strangers, self._strangers_said = 0, now
 
+    def settle(self) -> None:
+        """Note how big the worker is before it works, and publish what has changed."""
+        if self._settled_rss is None:
+            self._settled_rss = process.look().rss
+        self.republish()
+
+    def note_history(self) -> None:
+        """Add what the worker's figures are now; tens of microseconds."""
+        if self.history is not None:
+            now, before = process.look(), self._collections
+            self._collections = memory.full_collections()
+            self.history.note(
+                rss=now.rss or 0,
+                descriptors=now.descriptors,
+                collections=self._collections - before,
+                done=sum(tasks.done().values()),
+            )
+
     def republish(self) -> None:
         """Write the public facts again if they have changed since."""
         facts = self._public_facts()
@@ -314,6 +338,10 @@ class Agent:
             "failures": self.failures or None,
         }
 
+    def figures(self) -> list[Figures]:
+        """What the history holds, oldest first."""
+        return [] if self.history is None else self.history.figures()
+
     def greenlets(self) -> int | None:
         """Count the greenlets, unless that would stop the worker for long."""
         rss = process.look().rss
@@ -348,6 +376,7 @@ class Agent:
             "version": self.version,
             "protocol": VERSION,
             "generation": me.generation,
+            "settled_rss": self._settled_rss,
             "injected": self.injected or None,
         }
 

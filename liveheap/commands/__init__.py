@@ -7,9 +7,10 @@ from liveheap.commands.base import Command, Param, Piece, Step
 from liveheap.commands.collect import GC
 from liveheap.commands.detach import DETACH
 from liveheap.commands.histogram import HISTOGRAM
+from liveheap.commands.history import HISTORY
 from liveheap.commands.snapshot import SNAPSHOT
 from liveheap.commands.status import STATUS
 
-COMMANDS: tuple[Command, ...] = (STATUS, HISTOGRAM, GC, SNAPSHOT, DETACH)
+COMMANDS: tuple[Command, ...] = (STATUS, HISTORY, HISTOGRAM, GC, SNAPSHOT, DETACH)
 
 __all__ = ["COMMANDS", "Command", "Param", "Piece", "Step"]

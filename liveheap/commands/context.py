@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from liveheap.history import Figures
 from liveheap.tasks import Task
 
 T = TypeVar("T")
@@ -142,6 +143,10 @@ class Context(Protocol):
 
     def facts(self) -> Mapping[str, Any]:
         """What is known of the worker right now: see `commands/status.py`."""
+        ...
+
+    def figures(self) -> Sequence[Figures]:
+        """What the worker's history holds, oldest first; nothing where it is off."""
         ...
 
     def greenlets(self) -> int | None:

@@ -25,6 +25,7 @@ FIELDS = (
     ("started", "time"),
     ("uptime", "seconds"),
     ("rss", "bytes"),
+    ("settled_rss", "bytes"),
     ("threads", "count"),
     ("greenlets", "count"),
     ("descriptors", "count"),
@@ -48,7 +49,8 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Record]:
     """Show who the worker is and how it is.
 
     Program, age, memory, threads, open files, collector, and whether the engine
-    works in it. Costs the worker microseconds; stops nothing.
+    works in it; on a terminal its memory of the last hours as a picture. Costs the
+    worker microseconds; stops nothing.
     """
     facts = {**ctx.facts(), "greenlets": ctx.greenlets()}
     yield from ()

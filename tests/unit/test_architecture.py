@@ -28,6 +28,7 @@ MAY_IMPORT = """
     memory           : errors
     tasks            :
     labels           : tasks
+    history          :
     _heap            :
     process          : memory _heap
     limits           :
@@ -37,10 +38,11 @@ MAY_IMPORT = """
     admission        : errors limits
     hugepages        : errors limits admission
     heap             : errors _heap limits spool counts walk admission hugepages
-    commands         : errors protocol snapshot memory tasks
+    commands         : errors protocol snapshot memory tasks history
     hosts            : errors tasks
     agent            : errors tokens registry protocol commands hosts process heap
     agent            : tasks
+    agent            : history memory
     liveheap         : *
     boot             : liveheap hosts
 

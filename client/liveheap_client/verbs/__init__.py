@@ -15,6 +15,7 @@ from liveheap_client.verbs import (
     paths,
     report,
     snapshot,
+    status,
     strings,
     top,
 )
@@ -22,6 +23,7 @@ from liveheap_client.verbs.ask import asking
 from liveheap_client.verbs.base import Verb
 
 VERBS: tuple[Verb, ...] = (
+    status.VERB,
     attach.VERB,
     histogram.VERB,
     snapshot.VERB,
