@@ -66,8 +66,8 @@ class Token(weakref.ref):  # type: ignore[type-arg]
     """
 
     __slots__ = (
-        "callers", "depth", "holder", "id", "key", "kind", "name", "note", "outer", "over",
-        "started", "thread",
+        "callers", "depth", "holder", "id", "key", "kind", "name", "note", "outer",
+        "over", "started", "thread",
     )  # fmt: skip
 
     kind: str
