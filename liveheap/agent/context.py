@@ -63,10 +63,12 @@ class AgentContext:
         return frozenset(tasks.running())
 
     def thread_id(self, ident: int) -> int | None:
-        """Return the kernel's id of a thread of the host.
+        """Return the number that a thread of the host has in a snapshot.
 
         Under gevent `threading` knows greenlets; what is no thread has no such id.
         """
+        if sys.version_info < (3, 11):
+            return ident
         if ident == self._agent.native.main_ident:
             return self._agent.identity.pid
         threading = sys.modules.get("threading")

@@ -158,7 +158,7 @@ class Context(Protocol):
         ...
 
     def thread_id(self, ident: int) -> int | None:
-        """Return the kernel's id of a thread, given Python's; None if not known."""
+        """Return a thread's number in a snapshot, given Python's; None if not known."""
         ...
 
     def compressor(self) -> Callable[[bytes], bytes]:
