@@ -29,6 +29,9 @@ from liveheap_client.errors import (
 from liveheap_client.render import failure
 
 _EXTRA = frozenset({"click", "rich", "prompt_toolkit", "numpy"})
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+"""Nothing here multiplies matrices, and numpy would start a thread a core for it, which
+spin for a quarter of a second. What `run` starts does not inherit it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,6 +86,7 @@ def _run(words: Sequence[str]) -> int:
         return _bare(words[0], words[1:])
     if words == ["--version"]:
         return _version()
+    os.environ.setdefault(_BLAS_THREADS, "1")
     try:
         from liveheap_client import cli  # noqa: PLC0415 - a bare server has no click
 

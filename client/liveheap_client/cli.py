@@ -115,7 +115,7 @@ def _outside(verb: Verb) -> click.Command:
     def callback(**given: Any) -> int:
         terminal = Terminal.standard()
         if not verb.connects:
-            return verb.perform(Desk(terminal, _nobody), **given)
+            return _perform(verb, Desk(terminal, _nobody), given)
         options = {
             name: given.pop(name)
             for name in (
@@ -131,7 +131,7 @@ def _outside(verb: Verb) -> click.Command:
             lambda target: _caller(target, options, terminal),
             shell_commands=shell_commands,
         )
-        return verb.perform(desk, **given)
+        return _perform(verb, desk, given)
 
     params = [*verb.params, *verb.target_params]
     if verb.connects:
@@ -150,7 +150,7 @@ def _inside(verb: Verb, desk: Desk) -> click.Command:
     """Return a verb that works at the shell's desk."""
 
     def callback(**given: Any) -> int:
-        return verb.perform(desk, **given)
+        return _perform(verb, desk, given)
 
     return click.Command(
         verb.name,
@@ -160,6 +160,12 @@ def _inside(verb: Verb, desk: Desk) -> click.Command:
         callback=callback,
         context_settings=_SETTINGS,
     )
+
+
+def _perform(verb: Verb, desk: Desk, given: Mapping[str, Any]) -> int:
+    code = verb.perform(desk, **given)
+    desk.finish()
+    return code
 
 
 def _bare(name: str, summary: str) -> click.Command:

@@ -32,6 +32,13 @@ class Desk:
     """Make the verbs of a shell for its desk; `attach` needs it."""
     directory: Path | None = None
     """Where a shell puts the snapshots that nobody named, until it ends."""
+    later: list[Callable[[], None]] = field(default_factory=list)
+    """What can wait until the answer is on the screen; `finish` does it."""
+
+    def finish(self) -> None:
+        """Do what has waited for the end of the verb."""
+        while self.later:
+            self.later.pop()()
 
     @contextlib.contextmanager
     def caller(self, target: str | None = None) -> Iterator[Caller]:

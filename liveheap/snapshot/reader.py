@@ -93,7 +93,7 @@ class Snapshot:
         blocks: tuple[Block, ...],
     ) -> None:
         self._stream = stream
-        self._blocks = blocks
+        self.blocks = blocks
         self.name = name
         self.header = header
         self.trailer = trailer
@@ -144,7 +144,7 @@ class Snapshot:
     @property
     def raw_length(self) -> int:
         """How long the record stream will be, as the blocks announce it."""
-        return sum(block.raw_length for block in self._blocks)
+        return sum(block.raw_length for block in self.blocks)
 
     def iter_raw(self) -> Iterator[bytes]:
         """Yield the record stream, in pieces of at most 4 MiB.
@@ -154,7 +154,7 @@ class Snapshot:
                 written. What was yielded before a bad piece is good.
         """
         check = Check(self._stream, self.name)
-        for block in self._blocks:
+        for block in self.blocks:
             yield check.block(block)
         if self.trailer is not None:
             check.end(self.trailer)
@@ -169,7 +169,7 @@ class Snapshot:
             for _ in self.iter_raw():
                 pass
             return
-        if tuple(check.blocks) != self._blocks:
+        if tuple(check.blocks) != self.blocks:
             raise CorruptSnapshot(f"{self.name} has changed while it was written")
         if self.trailer is not None:
             check.end(self.trailer)

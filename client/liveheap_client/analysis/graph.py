@@ -33,6 +33,8 @@ from liveheap.errors import CorruptSnapshot, SnapshotError, TruncatedSnapshot
 from liveheap.snapshot.format import Tag
 from liveheap.snapshot.reader import Snapshot
 from liveheap_client import _graph
+from liveheap_client.analysis.ahead import ahead
+from liveheap_client.analysis.columncache import ColumnCache
 from liveheap_client.analysis.dominators import Dominators
 from liveheap_client.analysis.records import Code, Frame, Module, Root, TypeInfo
 from liveheap_client.analysis.tasks import Tasks
@@ -161,6 +163,7 @@ class HeapGraph:
         self.edge_kind = column(raw, "edge_kind", np.uint8)
         self.edge_name = column(raw, "edge_name", np.uint32)
         self._names: dict[int, str] = {}
+        self._unkept: ColumnCache | None = None
 
     @classmethod
     def load(
@@ -172,13 +175,25 @@ class HeapGraph:
             SnapshotError: the file is not what it should be.
         """
         with Snapshot.open(path, allow_truncated=allow_truncated) as snapshot:
+            cache = ColumnCache.of(snapshot)
+            kept = None if cache is None else cache.read()
+            if kept is not None:
+                return cls(kept, header=snapshot.header, trailer=snapshot.trailer)
             _check_memory(snapshot)
-            return cls.decode(
-                snapshot.iter_raw(),
+            graph = cls.decode(
+                ahead(snapshot.iter_raw()),
                 header=snapshot.header,
                 trailer=snapshot.trailer,
                 allow_truncated=snapshot.truncated,
             )
+            graph._unkept = cache
+            return graph
+
+    def keep(self) -> None:
+        """Let the next load of this file be quick, where that pays and can be."""
+        if self._unkept is not None:
+            self._unkept.write(self.raw)
+            self._unkept = None
 
     @classmethod
     def decode(

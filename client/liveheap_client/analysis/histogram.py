@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from liveheap.snapshot.format import Tag
 from liveheap_client.analysis.graph import HeapGraph
 
+_BLOCK = 1 << 18
+"""Objects counted at once: whole columns would take fresh memory for each step."""
+
 
 @dataclass(frozen=True, slots=True)
 class TypeCount:
@@ -29,13 +32,17 @@ def by_type(
         graph: the graph; its roots are no objects and do not count.
         without: objects to leave out, a mask over the graph's nodes.
     """
-    keep = graph.record != Tag.ROOT
-    if without is not None:
-        keep &= ~without
-    classes = graph.class_of_type[graph.type[keep]]
     n_types = len(graph.types)
-    counts = np.bincount(classes, minlength=n_types)
-    sizes = np.bincount(classes, weights=graph.size[keep], minlength=n_types)
+    counts = np.zeros(n_types, np.int64)
+    sizes = np.zeros(n_types)
+    for begin in range(0, graph.n_nodes, _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        keep = graph.record[block] != Tag.ROOT
+        if without is not None:
+            keep &= ~without[block]
+        kinds = graph.type[block][keep]
+        counts += np.bincount(kinds, minlength=n_types)
+        sizes += np.bincount(kinds, graph.size[block][keep], n_types)
     rows: dict[str, TypeCount] = {}
     for type_id in np.flatnonzero(counts):
         name = graph.type_name(int(type_id))

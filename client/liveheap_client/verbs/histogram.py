@@ -1,6 +1,5 @@
 """`histogram`: objects by type, counted by the worker or read from a file."""
 
-from pathlib import Path
 from typing import Any
 
 from liveheap.commands.histogram import COLUMNS, HISTOGRAM
@@ -9,7 +8,7 @@ from liveheap_client.desk import Desk
 from liveheap_client.render.shapes import Shape
 from liveheap_client.verbs.ask import ask, help_text, option, show
 from liveheap_client.verbs.base import Verb, json_option, place_argument
-from liveheap_client.verbs.load import read
+from liveheap_client.verbs.load import graph_of
 from liveheap_client.verbs.places import is_snapshot
 
 
@@ -18,7 +17,7 @@ def perform(
 ) -> int:
     """Ask the worker, or count what a file holds."""
     if place is not None and is_snapshot(place):
-        show(desk, of_file(desk, Path(place), top), as_json=as_json)
+        show(desk, of_file(desk, place, top), as_json=as_json)
         return 0
     arguments = {"top": top, **args}
     return ask(
@@ -34,11 +33,11 @@ def short_type_names(shape: Shape) -> Shape:
     return Table(shape.columns, tuple(rows))
 
 
-def of_file(desk: Desk, path: Path, top: int) -> Table:
+def of_file(desk: Desk, file: str, top: int) -> Table:
     """Count the objects of a snapshot."""
     from liveheap_client.analysis import histogram  # noqa: PLC0415 - numpy is slow
 
-    rows = histogram.table(read(desk, path))[:top]
+    rows = histogram.table(graph_of(desk, file))[:top]
     return Table(COLUMNS, tuple((row.type, row.count, row.bytes) for row in rows))
 
 

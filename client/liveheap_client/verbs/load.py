@@ -80,7 +80,9 @@ def graph_of(
         desk.terminal.say(f"from {desk.newest.name}; `snapshot` takes a newer one")
         place = str(desk.newest)
     if place is not None and is_snapshot(place):
-        return _learned(desk, read(desk, Path(place)))
+        graph = read(desk, Path(place))
+        desk.later.append(graph.keep)
+        return _learned(desk, graph)
     with desk.caller(place) as caller, desk.scratch() as directory:
         path = directory / "newest.liveheap"
         with bar(desk.terminal) as progress:

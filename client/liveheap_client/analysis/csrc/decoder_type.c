@@ -110,7 +110,7 @@ decoder_finish_method(PyObject *object, PyObject *allow_truncated)
     if (rc < 0) {
         return decoder_fail(self, rc);
     }
-    PyObject *graph = graph_new(state, self->heap);
+    PyObject *graph = graph_new(state, self->heap, NULL);
     if (graph != NULL) {
         self->heap = NULL;
     }

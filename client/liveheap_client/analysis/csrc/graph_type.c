@@ -3,10 +3,12 @@
 #include "dominators.h"
 #include "leakshare.h"
 #include "reverse.h"
+#include "sections.h"
 
 struct graph {
     PyObject_HEAD
     struct heapgraph *heap;
+    PyObject *memory; /* of the sections, if they are borrowed */
 };
 
 #define GRAPH_PLACE(field, size, format) \
@@ -294,14 +296,26 @@ graph_search(PyObject *self, PyObject *args)
     return paths_search(self, ((struct graph *)self)->heap, args);
 }
 
+static PyObject *
+graph_sections_method(PyObject *self, PyObject *Py_UNUSED(none))
+{
+    return graph_sections(self, ((struct graph *)self)->heap);
+}
+
 static void
 graph_dealloc(PyObject *self)
 {
     struct graph *graph = (struct graph *)self;
     if (graph->heap != NULL) {
-        heapgraph_clear(graph->heap);
+        if (graph->memory != NULL) {
+            sections_return(graph->heap);
+        }
+        else {
+            heapgraph_clear(graph->heap);
+        }
         PyMem_RawFree(graph->heap);
     }
+    Py_XDECREF(graph->memory);
     free_instance(self);
 }
 
@@ -320,6 +334,8 @@ static PyMethodDef graph_methods[] = {
     {"modules", graph_modules, METH_NOARGS,
      "modules() -> [(node, namespace, name number, name, filename, native)]"},
     {"warnings", graph_warnings, METH_NOARGS, "warnings() -> [text]"},
+    {"sections", graph_sections_method, METH_NOARGS,
+     "sections() -> [Column], what `borrow` takes"},
     {"search", graph_search, METH_VARARGS,
      "search(groups, entries, leftovers, max_depth, max_nodes) -> Paths"},
     {"reverse", graph_reverse, METH_NOARGS, "reverse() -> (row, edge) Columns"},
@@ -344,11 +360,12 @@ PyType_Spec graph_spec = {
 };
 
 PyObject *
-graph_new(const struct module_state *state, struct heapgraph *heap)
+graph_new(const struct module_state *state, struct heapgraph *heap, PyObject *memory)
 {
     struct graph *graph = (struct graph *)state->graph->tp_alloc(state->graph, 0);
     if (graph != NULL) {
         graph->heap = heap;
+        graph->memory = memory;
     }
     return (PyObject *)graph;
 }

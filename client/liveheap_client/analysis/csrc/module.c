@@ -4,7 +4,8 @@
  *   Graph                          .column(name) .name(i) .find_name(text) .facts()
  *                                  .types() .codes() .frames() .roots() .modules()
  *                                  .warnings() .search(...) -> Paths  .reverse()
- *                                  .dominators()
+ *                                  .dominators() .leak_shares(...) .sections()
+ *   borrow(memory, lengths, ...)   -> Graph, of what .sections() gave
  *   Paths                          .column(name) .truncated
  *   Column                         a read-only buffer, for numpy.frombuffer
  *
@@ -65,7 +66,11 @@ module_exec(PyObject *module)
         add_type(module, &decoder_spec, &state->decoder) < 0) {
         return -1;
     }
-    return 0;
+    PyObject *sizes = section_item_sizes();
+    int rc =
+        sizes == NULL ? -1 : PyModule_AddObjectRef(module, "SECTION_ITEM_SIZES", sizes);
+    Py_XDECREF(sizes);
+    return rc;
 }
 
 static int
@@ -94,6 +99,12 @@ module_clear(PyObject *module)
     return 0;
 }
 
+static PyMethodDef module_methods[] = {
+    {"borrow", graph_borrow, METH_VARARGS,
+     "borrow(memory, lengths, unknown_targets) -> Graph"},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, module_exec},
     {0, NULL},
@@ -103,6 +114,7 @@ static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_graph",
     .m_size = sizeof(struct module_state),
+    .m_methods = module_methods,
     .m_slots = module_slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,

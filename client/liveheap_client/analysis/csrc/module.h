@@ -1,5 +1,6 @@
 /* What the files of the Python face share: module.c makes the module, and one file each
- * stands for a type (column.c, paths_type.c, graph_type.c, decoder_type.c).
+ * stands for a type (column.c, paths_type.c, graph_type.c, decoder_type.c); borrowed.c lets a Graph stand on
+ * memory that is not its own.
  *
  * Everything here wants the GIL. Functions that return an object return a new reference,
  * or NULL with an exception.
@@ -68,7 +69,18 @@ PyObject *column_find(const struct module_state *state, PyObject *owner,
 /* Run the search of Graph.search; the arguments are that method's. */
 PyObject *paths_search(PyObject *graph, const struct heapgraph *heap, PyObject *args);
 
-/* A Graph that takes `heap`, which stays the caller's if this fails. */
-PyObject *graph_new(const struct module_state *state, struct heapgraph *heap);
+/* A Graph that takes `heap` and, if its sections are borrowed, a reference to whose
+ * memory that is, else NULL. Both stay the caller's if this fails. */
+PyObject *graph_new(const struct module_state *state, struct heapgraph *heap,
+                    PyObject *memory);
+
+/* ---- borrowed.c ---- */
+
+/* The sections of a graph as Columns of bytes; their item sizes. */
+PyObject *graph_sections(PyObject *graph, struct heapgraph *heap);
+PyObject *section_item_sizes(void);
+
+/* The module's function `borrow`. */
+PyObject *graph_borrow(PyObject *module, PyObject *args);
 
 #endif
