@@ -1,9 +1,10 @@
 """The one door to the engine, `liveheap._heap`.
 
-Everything about the heap is asked here; process.py alone imports the extension too.
-Where it is missing or does not fit the interpreter (free-threaded, unknown minor
-version, a self-test that finds other structures than expected), `unsupported` says why,
-every question is refused with that reason, and the rest of the agent works.
+Everything about the heap is asked here; only process.py and allocators.py, which look
+at no object, import the extension beside this. Where it is missing or does not fit the
+interpreter (free-threaded, unknown minor version, a self-test that finds other
+structures than expected), `unsupported` says why, every question is refused with that
+reason, and the rest of the agent works.
 
 A snapshot and a histogram are walks of a clone of the worker: admitted first
 (admission.py), then cloned, then walked by a child that needs neither the GIL nor the
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from liveheap import admission, hugepages, limits
+from liveheap.allocators import Allocators
 from liveheap.counts import TypeCount, read_counts
 from liveheap.errors import CommandError
 from liveheap.hugepages import PrepareResult
@@ -86,6 +88,7 @@ class Heap:
         run_directory: str | None = None,
         root: str = "/",
     ) -> None:
+        self.allocators = Allocators()
         self._environ = os.environ if environ is None else environ
         self._run_directory = run_directory
         self._root = root

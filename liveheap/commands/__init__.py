@@ -8,9 +8,20 @@ from liveheap.commands.collect import GC
 from liveheap.commands.detach import DETACH
 from liveheap.commands.histogram import HISTOGRAM
 from liveheap.commands.history import HISTORY
+from liveheap.commands.memory import MEMORY
 from liveheap.commands.snapshot import SNAPSHOT
 from liveheap.commands.status import STATUS
+from liveheap.commands.trim import TRIM
 
-COMMANDS: tuple[Command, ...] = (STATUS, HISTORY, HISTOGRAM, GC, SNAPSHOT, DETACH)
+COMMANDS: tuple[Command, ...] = (
+    STATUS,
+    HISTORY,
+    MEMORY,
+    HISTOGRAM,
+    GC,
+    TRIM,
+    SNAPSHOT,
+    DETACH,
+)
 
 __all__ = ["COMMANDS", "Command", "Param", "Piece", "Step"]

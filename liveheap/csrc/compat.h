@@ -35,6 +35,7 @@
 #include "internal/pycore_interp.h"
 #include "internal/pycore_moduleobject.h"
 #include "internal/pycore_object.h"
+#include "internal/pycore_pymem.h"
 #include "internal/pycore_pystate.h"
 #include "internal/pycore_runtime.h"
 
@@ -58,6 +59,13 @@
 #define HEAP_HAS_IMMORTALS (PY_VERSION_HEX >= 0x030C0000)
 
 /* ---- allocators ---- */
+
+/* `pymalloc`, `malloc`, `pymalloc_debug`, ...; NULL if somebody has put a hook there. */
+static inline const char *
+heap_allocator_name(void)
+{
+    return _PyMem_GetCurrentAllocatorName();
+}
 
 /* Without the lock that PyMem_SetAllocator() takes where the first branch holds. */
 static inline void

@@ -30,6 +30,7 @@ static PyMethodDef heap_methods[] = {{NULL, NULL, 0, NULL}};
 
 #else
 
+#include "allocator.h"
 #include "digest.h"
 #include "forker.h"
 #include "process.h"
@@ -67,7 +68,8 @@ heap_exec(PyObject *module)
         return -1;
     }
     if (PyModule_AddFunctions(module, forker_methods) < 0 ||
-        PyModule_AddFunctions(module, process_methods) < 0) {
+        PyModule_AddFunctions(module, process_methods) < 0 ||
+        PyModule_AddFunctions(module, allocator_methods) < 0) {
         return -1;
     }
     return forker_add_types(module) < 0 ? -1 : digest_add_type(module);

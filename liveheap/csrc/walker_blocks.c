@@ -23,39 +23,20 @@
  * give page tables to what a library reserved and never used.
  */
 #define _GNU_SOURCE
+#include "pools.h"
+#include "proctext.h"
 #include "walker_state.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#define POOL_BYTES ((uintptr_t)16384)
-#define POOL_HEADER 48u
-#define UNIT 16u /* of block sizes, and of addresses */
-#define SIZE_CLASSES 32u
+#define UNIT POOL_UNIT
 #define MOST_RANGES ((size_t)1 << 16)
 #define MOST_POOLS ((size_t)1 << 22) /* 64 GiB of them */
 #define SPARE_POOLS ((size_t)16384)  /* the kernel counts pages per CPU, not exactly */
 #define POOL_WORDS (POOL_BYTES / UNIT / 64)
 #define PAGE_BYTES ((uintptr_t)4096)
 #define PAGES_AT_ONCE ((size_t)4096)
-
-/* As in Objects/obmalloc.c, which shows it to nobody. */
-struct small_pool {
-    union {
-        uint8_t *padding;
-        unsigned count;
-    } used;
-    uintptr_t free_block; /* the first of a list */
-    void *next;
-    void *previous;
-    unsigned arena;
-    unsigned size_class;
-    unsigned next_offset;
-    unsigned max_next_offset;
-};
 
 struct pool {
     uintptr_t base;
@@ -68,34 +49,13 @@ struct pool {
 
 /* ---- anonymous memory ---- */
 
-struct text {
-    int fd;
-    ssize_t n;
-    ssize_t at;
-    char bytes[4096];
-};
-
-static int
-next_char(struct text *text)
-{
-    if (text->at == text->n) {
-        text->n = syscall(SYS_read, text->fd, text->bytes, sizeof(text->bytes));
-        text->at = 0;
-        if (text->n <= 0) {
-            text->n = 0;
-            return -1;
-        }
-    }
-    return (unsigned char)text->bytes[text->at++];
-}
-
 /* A hexadecimal number and the character after it. */
 static uintptr_t
-next_number(struct text *text, int *after)
+next_number(struct proctext *text, int *after)
 {
     uintptr_t number = 0;
     for (;;) {
-        int c = next_char(text);
+        int c = proctext_char(text);
         if (c >= '0' && c <= '9') {
             number = number * 16 + (uintptr_t)(c - '0');
         }
@@ -112,12 +72,12 @@ next_number(struct text *text, int *after)
 /* The rest of a line of maps, from the permissions on: whether this is memory that
  * malloc or mmap gave. `[anon:...]` is what a kernel calls memory with a name. */
 static bool
-is_anonymous(struct text *text)
+is_anonymous(struct proctext *text)
 {
     char words[5][8] = {{0}};
     size_t word = 0, length = 0;
     int c;
-    while ((c = next_char(text)) >= 0 && c != '\n') {
+    while ((c = proctext_char(text)) >= 0 && c != '\n') {
         if (c != ' ') {
             if (length < sizeof(words[0]) - 1) {
                 words[word][length++] = (char)c;
@@ -132,29 +92,23 @@ is_anonymous(struct text *text)
            (words[4][0] == '\0' || strncmp(words[4], "[anon", 5) == 0);
 }
 
-static struct text
-open_text(const char *path)
-{
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    return (struct text){.fd = fd};
-}
-
 /* The second number of statm; each pool has a page of these. A library may reserve far
  * more than there is memory: room for pools in all of that would break the limit set
  * to our address space, and so end the walk. */
 static size_t
 count_resident_pages(void)
 {
-    struct text text = open_text("/proc/self/statm");
+    struct proctext text;
     size_t n = 0;
     int c, n_spaces = 0;
-    while (text.fd >= 0 && n_spaces < 2 && (c = next_char(&text)) >= 0) {
+    proctext_open(&text, "/proc/self/statm");
+    while (text.fd >= 0 && n_spaces < 2 && (c = proctext_char(&text)) >= 0) {
         n_spaces += c == ' ';
         if (n_spaces == 1 && c != ' ') {
             n = n * 10 + (size_t)(c - '0');
         }
     }
-    (void)syscall(SYS_close, text.fd);
+    proctext_close(&text);
     return n < MOST_POOLS ? n : MOST_POOLS;
 }
 
@@ -162,7 +116,8 @@ count_resident_pages(void)
 static void
 list_ranges(struct vector *ranges)
 {
-    struct text text = open_text("/proc/self/maps");
+    struct proctext text;
+    proctext_open(&text, "/proc/self/maps");
     if (text.fd < 0) {
         return;
     }
@@ -178,7 +133,7 @@ list_ranges(struct vector *ranges)
             vector_push(ranges, end);
         }
     }
-    (void)syscall(SYS_close, text.fd);
+    proctext_close(&text);
 }
 
 /* ---- pools ---- */
@@ -200,29 +155,18 @@ read_free_list(struct pool *pool, uintptr_t block, unsigned n_used)
     return n_used == pool->n_blocks - n_free;
 }
 
-static bool
-is_pool(uintptr_t base)
-{
-    const struct small_pool *header = (const struct small_pool *)base;
-    unsigned block = (header->size_class + 1) * UNIT;
-    return header->size_class < SIZE_CLASSES &&
-           header->max_next_offset == POOL_BYTES - block &&
-           header->next_offset > POOL_HEADER && header->next_offset <= POOL_BYTES &&
-           (header->next_offset - POOL_HEADER) % block == 0;
-}
-
 /* Reads what is free and what is met; false if it is no pool after all. */
 static bool
 read_pool(struct walk *walk, struct pool *pool, uintptr_t base)
 {
     const struct small_pool *header = (const struct small_pool *)base;
     const uint64_t *words = bitmap_find_region(&walk->seen, base);
-    if (words == NULL || !is_pool(base)) {
+    if (words == NULL || !pool_is(header)) {
         return false;
     }
     memset(pool, 0, sizeof(*pool));
     pool->base = base;
-    pool->block = (header->size_class + 1) * UNIT;
+    pool->block = pool_block(header);
     pool->n_blocks = (header->next_offset - POOL_HEADER) / pool->block;
     size_t first = (base & (((uintptr_t)1 << REGION_SHIFT) - 1)) / UNIT / 64;
     unsigned n_met = 0;
@@ -345,7 +289,8 @@ list_pools_between(struct vector *pools, uintptr_t begin, uintptr_t end)
         }
         for (size_t offset = 0; offset < length; offset += POOL_BYTES) {
             if ((resident[offset / PAGE_BYTES] & 1) != 0 &&
-                pools->n < pools->capacity && is_pool(at + offset)) {
+                pools->n < pools->capacity &&
+                pool_is((const struct small_pool *)(at + offset))) {
                 vector_push(pools, at + offset);
             }
         }

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from liveheap.commands.memory import BYTES, COUNTS, PARTS
 from liveheap.errors import CommandError
 
 
@@ -90,11 +91,46 @@ class FakeWalk:
         self.closed.set()
 
 
+class FakeAllocators:
+    """A process of 100 MiB, of which a trim gives 10 back."""
+
+    def __init__(self, ask: Callable[[str, dict[str, Any]], None]) -> None:
+        self._ask = ask
+        self.glibc: str | None = "2.36"
+        self.parts = dict.fromkeys((*PARTS, *BYTES, *COUNTS), 0)
+        self.parts |= {"rss": 100 << 20, "objects": 70 << 20, "malloc_free": 30 << 20}
+        self.parts |= {"trimmable": 10 << 20, "n_free_chunks": 1000}
+        self.kinds = {"tcp": 3, "file": 2}
+
+    def names(self) -> dict[str, str | None]:
+        self._ask("names", {})
+        return {"python": "pymalloc", "glibc": self.glibc, "malloc": "libc.so.6"}
+
+    def residence(self, seconds: float) -> dict[str, Any]:
+        return {**self.parts, "malloc_known": True, "cut_short": False}
+
+    def trim(self) -> float:
+        given, self.parts["trimmable"] = self.parts["trimmable"], 0
+        self.parts["rss"] -= given
+        self.parts["malloc_free"] -= given
+        return 0.004
+
+    def descriptors(self, seconds: float) -> dict[str, Any]:
+        return {
+            "n": 5,
+            "kinds": self.kinds,
+            "cut_short": False,
+            "local_ports": [(8000, 3)],
+            "remote_ports": [(6379, 2), (443, 1)],
+        }
+
+
 class FakeHeap:
     """Hands out what the test prepared, and remembers how it was asked."""
 
     def __init__(self) -> None:
         self.unsupported: str | None = None
+        self.allocators = FakeAllocators(self._ask)
         self.rows: tuple[FakeCount, ...] = (
             FakeCount("builtins", "dict", 3, 300),
             FakeCount("shop", "Order", 5, 500),

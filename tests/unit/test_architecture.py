@@ -37,7 +37,9 @@ MAY_IMPORT = """
     walk             : errors spool
     admission        : errors limits
     hugepages        : errors limits admission
-    heap             : errors _heap limits spool counts walk admission hugepages
+    allocators       : errors _heap
+    heap             : errors _heap allocators
+    heap             : limits spool counts walk admission hugepages
     commands         : errors protocol snapshot memory tasks history
     hosts            : errors tasks
     agent            : errors tokens registry protocol commands hosts process heap

@@ -6,7 +6,7 @@ obeyed; and no name may fill the screen.
 """
 
 LONGEST = 256
-_PLAIN_MARKS = str.maketrans("├└│─…▁▂▃▄▅▆▇█", "|`|-~_..::+##")
+_PLAIN_MARKS = str.maketrans("├└│─…▁▂▃▄▅▆▇█▏▎▍▌▋▊▉", "|`|-~_..::+##|||||##")
 
 
 def visible(text: object, *, longest: int = LONGEST) -> str:

@@ -12,6 +12,7 @@ from liveheap_client.verbs import (
     histogram,
     inspecting,
     leaks,
+    memory,
     paths,
     report,
     snapshot,
@@ -25,6 +26,7 @@ from liveheap_client.verbs.base import Verb
 VERBS: tuple[Verb, ...] = (
     status.VERB,
     attach.VERB,
+    memory.VERB,
     histogram.VERB,
     snapshot.VERB,
     leaks.VERB,

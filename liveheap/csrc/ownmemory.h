@@ -1,0 +1,55 @@
+/* Reading this process's own memory while it runs: no fault, no lock, no GIL.
+ *
+ * What was mapped a moment ago may be gone, so nothing is read through a pointer: the
+ * kernel copies it (process_vm_readv, or /proc/self/mem where a filter forbids that),
+ * and says no where there is nothing. What is read may be half changed. No Python.h.
+ */
+#ifndef LIVEHEAP_OWNMEMORY_H
+#define LIVEHEAP_OWNMEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define OWN_PAGE ((uintptr_t)4096)
+#define OWN_PAGES_AT_ONCE ((size_t)4096)
+#define OWN_WINDOW ((size_t)1 << 18)
+
+struct ownmemory {
+    int pid;
+    int mem; /* /proc/self/mem, or -1 */
+    uintptr_t
+        range_end; /* of what is being looked through: pages are asked for ahead */
+    /* Which pages are in memory, from `pages_begin` on. */
+    uintptr_t pages_begin;
+    uintptr_t pages_end;
+    unsigned char pages[OWN_PAGES_AT_ONCE];
+    /* A copy of what lies from `begin` on. */
+    uintptr_t begin;
+    uintptr_t end;
+    size_t step;
+    unsigned char window[OWN_WINDOW];
+};
+
+void own_open(struct ownmemory *own);
+void own_close(struct ownmemory *own);
+
+/* Says that what lies before `end` will be looked through, and forgets what was seen. */
+void own_begin_range(struct ownmemory *own, uintptr_t end);
+
+/* Copies n bytes; false if they cannot all be had. */
+bool own_read(struct ownmemory *own, uintptr_t at, void *to, size_t n);
+
+/* The n (at most 64) bytes at `at`, from a window that grows while it is read in order,
+ * over pages in memory only: a look at others would give them page tables, or fetch
+ * them from swap. NULL if they cannot be had; valid until the next call. */
+const void *own_peek(struct ownmemory *own, uintptr_t at, size_t n);
+
+/* The first page at or after `at` and before `end` that is in memory; `end` if none
+ * is. Both are multiples of a page. */
+uintptr_t own_next_resident(struct ownmemory *own, uintptr_t at, uintptr_t end);
+
+/* How many bytes of whole pages between the two are in memory. */
+size_t own_resident(struct ownmemory *own, uintptr_t begin, uintptr_t end);
+
+#endif

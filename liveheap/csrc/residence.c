@@ -1,0 +1,269 @@
+#define _GNU_SOURCE
+#include "residence.h"
+
+#include "chunks.h"
+#include "clock.h"
+#include "pools.h"
+#include "smaps.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define GUARD_MAX ((uintptr_t)1 << 20)
+
+struct survey {
+    struct residence *all;
+    struct ownmemory own;
+    struct smaps smaps;
+    struct mapping before; /* the mapping before the present one */
+    uint64_t deadline_ns;
+    bool glibc; /* malloc's chunks may be read */
+};
+
+/* What lies in one anonymous mapping, in bytes of resident pages. */
+struct parts {
+    uint64_t pools;
+    uint64_t mapped;
+    uint64_t heaps;
+    uint64_t rest;
+};
+
+/* ---- malloc's heaps ---- */
+
+static void
+add_heap(struct survey *survey, uintptr_t begin, uintptr_t end, uint64_t resident,
+         bool is_main)
+{
+    struct residence *all = survey->all;
+    struct chunks chunks = {0};
+    bool known =
+        survey->glibc && chunks_read(&survey->own, begin, end, is_main, &chunks);
+    uint64_t n_free = chunks.free_resident;
+    n_free = n_free < resident ? n_free : resident;
+    all->malloc_known = all->malloc_known && known;
+    all->malloc_free += n_free;
+    all->malloc_used += resident - n_free;
+    all->trimmable += chunks.trimmable;
+    all->n_free_chunks += chunks.n_free;
+}
+
+static uintptr_t
+add_arena_heap(struct survey *survey, uintptr_t at, uintptr_t end, struct parts *parts)
+{
+    uintptr_t heap_end = survey->glibc ? chunks_heap_end(&survey->own, at) : 0;
+    if (heap_end == 0 || heap_end > end) {
+        return at;
+    }
+    uint64_t resident = own_resident(&survey->own, at, heap_end);
+    add_heap(survey, at, heap_end, resident, false);
+    own_begin_range(&survey->own, end);
+    survey->all->arenas += resident;
+    survey->all->n_arenas++;
+    parts->heaps += resident;
+    return heap_end;
+}
+
+/* ---- anonymous memory ---- */
+
+static uintptr_t
+add_pool(struct survey *survey, uintptr_t at, uintptr_t end,
+         const struct small_pool *header, struct parts *parts)
+{
+    if (at % POOL_BYTES != 0 || end - at < POOL_BYTES || !pool_is(header)) {
+        return at;
+    }
+    struct residence *all = survey->all;
+    uint64_t block = pool_block(header);
+    uint64_t n_blocks = (POOL_BYTES - POOL_HEADER) / block;
+    uint64_t resident = own_resident(&survey->own, at, at + POOL_BYTES);
+    uint64_t n_used = header->used.count;
+    if (n_used > n_blocks) {
+        return at;
+    }
+    uint64_t overhead = POOL_BYTES - n_blocks * block;
+    overhead = overhead < resident ? overhead : resident;
+    uint64_t used = n_used * block;
+    used = used < resident - overhead ? used : resident - overhead;
+    all->objects += used;
+    all->pool_overhead += overhead;
+    all->pool_free += resident - overhead - used;
+    all->n_pools++;
+    parts->pools += resident;
+    return at + POOL_BYTES;
+}
+
+static uintptr_t
+add_mapped_block(struct survey *survey, uintptr_t at, uintptr_t end,
+                 const uint64_t *words, struct parts *parts)
+{
+    uintptr_t length = survey->glibc ? chunks_mapped(words, end - at) : 0;
+    if (length != 0) {
+        parts->mapped += own_resident(&survey->own, at, at + length);
+    }
+    return at + length;
+}
+
+/* Tells what lies at a page; returns where the next thing begins. */
+static uintptr_t
+add_page(struct survey *survey, uintptr_t at, uintptr_t end, struct parts *parts)
+{
+    union {
+        struct small_pool pool;
+        uint64_t words[6];
+    } header;
+    uintptr_t next = at;
+    if (at % CHUNKS_HEAP_MAX == 0) {
+        next = add_arena_heap(survey, at, end, parts);
+    }
+    if (next == at && own_read(&survey->own, at, &header, sizeof(header))) {
+        next = add_pool(survey, at, end, &header.pool, parts);
+        if (next == at) {
+            next = add_mapped_block(survey, at, end, header.words, parts);
+        }
+    }
+    if (next == at) {
+        parts->rest += OWN_PAGE;
+        next = at + OWN_PAGE;
+    }
+    return (next + OWN_PAGE - 1) & ~(OWN_PAGE - 1);
+}
+
+static uint64_t
+found(const struct parts *parts)
+{
+    return parts->pools + parts->mapped + parts->heaps + parts->rest;
+}
+
+/* Pages come and go, and a page of zeros that was only read counts for smaps as none.
+ * So the parts are made to add up to what smaps says. */
+static void
+close_on(uint64_t rss, struct parts *parts)
+{
+    uint64_t n = found(parts);
+    if (n <= rss) {
+        parts->rest += rss - n;
+        return;
+    }
+    uint64_t excess = n - rss;
+    uint64_t from_rest = excess < parts->rest ? excess : parts->rest;
+    excess -= from_rest;
+    parts->rest -= from_rest;
+    parts->mapped -= excess < parts->mapped ? excess : parts->mapped;
+}
+
+static void
+add_anonymous(struct survey *survey, const struct mapping *mapping)
+{
+    struct parts parts = {0};
+    uintptr_t at = mapping->begin;
+    own_begin_range(&survey->own, mapping->end);
+    while (found(&parts) < mapping->rss && !survey->all->cut_short) {
+        at = own_next_resident(&survey->own, at, mapping->end);
+        if (at >= mapping->end) {
+            break;
+        }
+        at = add_page(survey, at, mapping->end, &parts);
+        survey->all->cut_short = clock_ns() > survey->deadline_ns;
+    }
+    close_on(mapping->rss, &parts);
+    survey->all->malloc_mapped += parts.mapped;
+    survey->all->anonymous += parts.rest;
+}
+
+/* ---- mappings ---- */
+
+/* A thread's stack lies above a mapping that nobody may touch, unless the kernel guards
+ * it by other means. */
+static bool
+is_stack(const struct mapping *before, const struct mapping *mapping)
+{
+    bool is_guard = before->end == mapping->begin && !before->readable &&
+                    before->kind == MAPPING_ANONYMOUS &&
+                    before->end - before->begin <= GUARD_MAX;
+    return mapping->writable && (is_guard || mapping->is_stack);
+}
+
+static void
+add_private(struct survey *survey, const struct mapping *mapping)
+{
+    struct residence *all = survey->all;
+    all->inherited +=
+        mapping->rss > mapping->exclusive ? mapping->rss - mapping->exclusive : 0;
+    if (mapping->kind == MAPPING_BRK) {
+        add_heap(survey, mapping->begin, mapping->end, mapping->rss, true);
+    }
+    else if (mapping->kind == MAPPING_STACK) {
+        all->main_stack += mapping->rss;
+    }
+    else if (is_stack(&survey->before, mapping)) {
+        all->stacks += mapping->rss;
+        all->n_stacks++;
+    }
+    else {
+        add_anonymous(survey, mapping);
+    }
+}
+
+static void
+add_mapping(struct survey *survey, const struct mapping *mapping)
+{
+    struct residence *all = survey->all;
+    all->n_mappings++;
+    all->rss += mapping->rss;
+    all->exclusive += mapping->exclusive;
+    all->swapped += mapping->swap;
+    switch (mapping->kind) {
+    case MAPPING_SHARED:
+        all->shared += mapping->rss;
+        break;
+    case MAPPING_FILE:
+        all->relocations += mapping->anonymous;
+        all->files += mapping->rss - mapping->anonymous;
+        break;
+    case MAPPING_OTHER:
+        all->files += mapping->rss;
+        break;
+    default:
+        if (mapping->rss > 0) {
+            add_private(survey, mapping);
+        }
+    }
+}
+
+/* Its own copies of memory are large, and taken from nobody's malloc. */
+static struct survey *
+make_survey(void)
+{
+    void *pages = mmap(NULL, sizeof(struct survey), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+int
+residence_read(struct residence *all, const char *path, bool glibc,
+               uint64_t deadline_ns)
+{
+    struct mapping mapping;
+    struct survey *survey = make_survey();
+    if (survey == NULL) {
+        return -1;
+    }
+    memset(all, 0, sizeof(*all));
+    all->malloc_known = glibc;
+    survey->all = all;
+    survey->glibc = glibc;
+    survey->deadline_ns = deadline_ns;
+    own_open(&survey->own);
+    int result = smaps_open(&survey->smaps, path);
+    int error = errno;
+    while (result == 0 && smaps_next(&survey->smaps, &mapping)) {
+        add_mapping(survey, &mapping);
+        survey->before = mapping;
+    }
+    smaps_close(&survey->smaps);
+    own_close(&survey->own);
+    (void)munmap(survey, sizeof(*survey));
+    errno = error;
+    return result;
+}

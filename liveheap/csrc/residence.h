@@ -1,0 +1,52 @@
+/* Where resident memory goes: each page of this process in one of a few parts.
+ *
+ * The mappings and what of each is in memory come from smaps, and the sums close on it.
+ * Within anonymous memory pages are told apart by what lies in them: pools of pymalloc,
+ * heaps and mapped blocks of malloc, and the rest, which is nobody's that is known. The
+ * allocators are not asked: neither their locks nor the GIL are taken, so the worker
+ * goes on; what it changes meanwhile may be counted before or after.
+ *
+ * Not malloc's blocks but its heaps are closed on: a block may be in use and its pages
+ * never touched. No Python.h, no malloc.
+ */
+#ifndef LIVEHEAP_RESIDENCE_H
+#define LIVEHEAP_RESIDENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Bytes in memory, unless it says something else. */
+struct residence {
+    uint64_t rss;           /* the sum of all parts */
+    uint64_t exclusive;     /* of it: what no other process has */
+    uint64_t inherited;     /* of it: anonymous, shared with a process of one family */
+    uint64_t swapped;       /* not in memory */
+    uint64_t objects;       /* blocks of pymalloc that are given out */
+    uint64_t pool_free;     /* blocks of pymalloc that are not */
+    uint64_t pool_overhead; /* pools' headers and what is left behind the last block */
+    uint64_t malloc_used;   /* malloc's heaps, without ... */
+    uint64_t malloc_free;   /* ... this, which is free */
+    uint64_t malloc_mapped; /* blocks for which malloc made mappings of their own */
+    uint64_t trimmable; /* of malloc_free: whole pages, which malloc_trim gives back */
+    uint64_t arenas;    /* of malloc_used and _free: outside the main arena */
+    uint64_t files;     /* mapped files, as they are */
+    uint64_t relocations; /* mapped files, written to */
+    uint64_t shared;      /* shared memory */
+    uint64_t stacks;      /* of threads */
+    uint64_t main_stack;
+    uint64_t anonymous; /* the rest */
+    uint64_t n_mappings;
+    uint64_t n_pools;
+    uint64_t n_arenas; /* heaps, up to 64 MiB each, outside the main arena */
+    uint64_t n_stacks;
+    uint64_t n_free_chunks;
+    bool malloc_known; /* else malloc_used has what is free, too */
+    bool cut_short;    /* there was no time to tell all anonymous pages apart */
+};
+
+/* Fills `all`; `path` is /proc/self/smaps, and `deadline_ns` by clock_ns(). 0, or -1
+ * with errno. */
+int residence_read(struct residence *all, const char *path, bool glibc,
+                   uint64_t deadline_ns);
+
+#endif
