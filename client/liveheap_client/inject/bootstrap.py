@@ -1,0 +1,208 @@
+"""What runs in the worker, once, on its main thread: load the agent, start it, report.
+
+The client sends this file as text, to be executed in a namespace of its own that has
+OPTIONS; it imports it for nothing but its path. It may use what every CPython from 3.10
+on has, and must let nothing out: no exception, no name, no entry of a path, no thread.
+
+It reports over a named pipe. Nobody at the other end means that the client has given up:
+then nothing is done, however late this runs. What it does is said in lines, `name` and
+`value` with a tab between them: `began` at first, so that silence tells a worker that
+does not get around to it from one that hangs in here.
+
+The agent's modules come from an explicit folder, which is known to the import system for
+the time of the import only; unless the worker has a liveheap of its own. All their names
+are under `liveheap`, which no program but ours imports, so nothing of the worker's is
+shadowed, not even for another thread in between.
+
+A signal of the worker's may arrive while this runs, and its handler raise here what was
+meant for the worker's own code (SystemExit, a time limit). So who raised is looked for,
+and that signal is sent once more, a moment later.
+"""
+
+import os
+import sys
+import time
+
+PACKAGE = "liveheap"
+ENTRY = "liveheap.agent.injected"
+OPTIONS: "dict[str, object]" = globals().get("OPTIONS", {})
+AGAIN_AFTER_S = 0.05
+
+
+def main(options):  # type: ignore[no-untyped-def]
+    """Report, and do it, unless it is too late for that."""
+    try:
+        pipe = os.open(options["report"], os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if time.time() <= options["until"]:
+            tell(pipe, {"began": os.getpid()})
+            tell(pipe, attempt(options))
+    finally:
+        os.close(pipe)
+
+
+def tell(pipe, facts):  # type: ignore[no-untyped-def]
+    """Write lines to the client, in one piece."""
+    lines = [f"{name}\t{clean(value)}\n" for name, value in facts.items()]
+    os.write(pipe, "".join(lines).encode("ascii")[:4000])
+
+
+def clean(value):  # type: ignore[no-untyped-def]
+    """Write a value in one line."""
+    return str(value).encode("unicode_escape").decode("ascii")[:1000]
+
+
+def attempt(options):  # type: ignore[no-untyped-def]
+    """Return what came of it."""
+    began = time.perf_counter()
+    try:
+        facts = start(options)
+    except BaseException as exc:
+        facts = {"state": "failed", "error": f"{type(exc).__name__}: {exc}"}
+        if send_again(exc):
+            facts = {"state": "busy", "error": "a signal came in between"}
+    return {**facts, "seconds": time.perf_counter() - began}
+
+
+def start(options):  # type: ignore[no-untyped-def]
+    """Import the agent and start it."""
+    import _thread
+
+    is_patched = "gevent.monkey" in sys.modules or "eventlet.patcher" in sys.modules
+    if is_patched and _thread.get_native_id() != os.getpid():
+        return {"state": "wrong-thread"}
+    names = frozenset(sys.modules)
+    importing = half_imported(names)
+    if importing:
+        return {"state": "busy", "error": f"it is importing {importing}"}
+    package = "its own"
+    if PACKAGE not in sys.modules and not has_its_own():
+        package = "brought"
+        if not options["folder"]:
+            return {"state": "missing"}
+        if not fits(options):
+            return {"state": "unfit", "error": sys.version.split()[0]}
+        import_from(options)
+    entry = __import__(ENTRY, None, None, ["begin"])
+    version = sys.modules[PACKAGE].__version__
+    facts = entry.begin(version, options["settings"], names)
+    return {"package": package, "version": version, **facts}
+
+
+def half_imported(names):  # type: ignore[no-untyped-def]
+    """Return a module of the standard library that another thread is importing."""
+    for name in names:
+        if name.partition(".")[0] in sys.stdlib_module_names:
+            spec = getattr(sys.modules.get(name), "__spec__", None)
+            if getattr(spec, "_initializing", False):
+                return name
+    return None
+
+
+def has_its_own():  # type: ignore[no-untyped-def]
+    """Whether a liveheap that can do this is installed where the worker looks."""
+    from importlib.machinery import PathFinder
+
+    spec = PathFinder.find_spec(PACKAGE)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if os.path.exists(os.path.join(folder, "agent", "injected.py")):
+            return True
+    return False
+
+
+def fits(options):  # type: ignore[no-untyped-def]
+    """Whether the extension modules that were brought are for this interpreter."""
+    from importlib.machinery import EXTENSION_SUFFIXES
+
+    return any(options["tag"] in suffix for suffix in EXTENSION_SUFFIXES)
+
+
+def import_from(options):  # type: ignore[no-untyped-def]
+    """Import the package from the folder that was brought; leave no way back to it."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    folder = os.path.join(options["folder"], PACKAGE)
+    init = os.path.join(folder, "__init__.py")
+    spec = spec_from_file_location(PACKAGE, init, submodule_search_locations=[folder])
+    package = module_from_spec(spec)
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    sys.modules[PACKAGE] = package
+    try:
+        spec.loader.exec_module(package)
+        if options["in_memory"]:
+            load_in_memory(folder)
+        __import__(ENTRY)
+    except BaseException:
+        for name in list(sys.modules):
+            if name == PACKAGE or name.startswith(PACKAGE + "."):
+                sys.modules.pop(name, None)
+        raise
+    finally:
+        sys.dont_write_bytecode = writes
+        for path in list(sys.path_importer_cache):
+            if path.startswith(options["folder"]):
+                sys.path_importer_cache.pop(path, None)
+
+
+def load_in_memory(folder):  # type: ignore[no-untyped-def]
+    """Load the engine from memory, where no mount lets code be mapped from files."""
+    from importlib.machinery import ExtensionFileLoader
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    full = PACKAGE + "._heap"
+    for name in os.listdir(folder):
+        if not (name.startswith("_heap.") and name.endswith(".so")):
+            continue
+        memory = os.memfd_create(PACKAGE, os.MFD_CLOEXEC)
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                os.write(memory, file.read())
+            path = f"/proc/self/fd/{memory}"
+            loader = ExtensionFileLoader(full, path)
+            module = module_from_spec(spec_from_file_location(full, path, loader=loader))
+            loader.exec_module(module)
+        finally:
+            os.close(memory)
+        sys.modules[full] = module
+        sys.modules[PACKAGE]._heap = module
+
+
+def send_again(exc):  # type: ignore[no-untyped-def]
+    """Send the signal again whose handler raised this; return whether one did."""
+    import _signal
+    import _thread
+
+    number = _signal.SIGINT if isinstance(exc, KeyboardInterrupt) else None
+    trace = exc.__traceback__
+    while trace is not None and number is None:
+        frame = trace.tb_frame
+        for name in frame.f_code.co_varnames[: min(2, frame.f_code.co_argcount)]:
+            value = frame.f_locals.get(name)
+            if isinstance(value, int) and handles(frame.f_code, value):
+                number = int(value)
+        trace = trace.tb_next
+    if number is None:
+        return False
+
+    def later(number):  # type: ignore[no-untyped-def]
+        time.sleep(AGAIN_AFTER_S)
+        os.kill(os.getpid(), number)
+
+    _thread.start_new_thread(later, (number,))
+    return True
+
+
+def handles(code, number):  # type: ignore[no-untyped-def]
+    """Whether this code is the handler of that signal."""
+    import _signal
+
+    if not 0 < number < _signal.NSIG:
+        return False
+    handler = _signal.getsignal(number)
+    return getattr(getattr(handler, "__func__", handler), "__code__", None) is code
+
+
+if OPTIONS:
+    main(OPTIONS)

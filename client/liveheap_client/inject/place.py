@@ -1,0 +1,201 @@
+"""A directory that a worker can read and only its user can enter, on its own side.
+
+The worker may live in another mount namespace, so places are opened through
+/proc/PID/root; and its user, or a container, may have put links there to lead us, who may
+be root, astray. So a path is walked one name at a time, no link is ever followed, what
+was opened is held open, and everything below is named relative to that.
+
+The first place that is a directory, writable, with room is taken; one whose mount
+forbids to execute (noexec) only if there is no other.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from liveheap_client.errors import InjectError
+from liveheap_client.inject.process import Process
+
+PARENTS = ("/tmp", "/var/tmp", "/dev/shm")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SPARE_BYTES = 1 << 20
+
+
+class Unfit(Exception):
+    """This place will not do; the next one may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A new directory of the worker's user: an open descriptor, and its path there."""
+
+    fd: int
+    path: str
+    """As the worker names it."""
+    home: str
+    """The directory above, which stays."""
+    may_execute: bool
+    process: Process
+
+    def write(self, name: str, data: bytes, mode: int = 0o600) -> None:
+        """Make a file; the folders in its name are made as needed."""
+        with self._folder(os.path.dirname(name)) as folder:
+            descriptor = os.open(os.path.basename(name), _NEW, mode, dir_fd=folder)
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                _give(descriptor, self.process)
+
+    def make_fifo(self, name: str) -> int:
+        """Make a pipe with a name; return its both ends: so it never seems to end."""
+        os.mkfifo(name, 0o600, dir_fd=self.fd)
+        os.chown(
+            name,
+            self.process.uid,
+            self.process.gid,
+            dir_fd=self.fd,
+            follow_symlinks=False,
+        )
+        flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=self.fd)
+
+    @contextlib.contextmanager
+    def _folder(self, name: str) -> Iterator[int]:
+        """Open a folder below, making what is missing of it."""
+        fd = os.dup(self.fd)
+        try:
+            for part in filter(None, name.split("/")):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o700, dir_fd=fd)
+                below = os.open(part, _DIRECTORY, dir_fd=fd)
+                os.close(fd)
+                fd = below
+                _give(fd, self.process)
+            yield fd
+        finally:
+            os.close(fd)
+
+
+@contextlib.contextmanager
+def place_for(process: Process, n_bytes: int) -> Iterator[Place]:
+    """Lend a new directory on the worker's side; it is gone afterwards.
+
+    Raises:
+        InjectError: there is no place for one, and why each will not do.
+    """
+    parent, home = _find(process, n_bytes)
+    name = f"agent-{secrets.token_hex(6)}"
+    try:
+        with saying_where(home):
+            os.mkdir(name, 0o700, dir_fd=parent)
+            fd = os.open(name, _DIRECTORY, dir_fd=parent)
+            _give(fd, process)
+        try:
+            yield Place(fd, f"{home}/{name}", home, _may_execute(fd), process)
+        finally:
+            os.close(fd)
+    finally:
+        shutil.rmtree(f"/proc/self/fd/{parent}/{name}", ignore_errors=True)
+        os.close(parent)
+
+
+@contextlib.contextmanager
+def saying_where(home: str) -> Iterator[None]:
+    """Turn what goes wrong with files there into an error that says so."""
+    try:
+        yield
+    except OSError as exc:
+        raise InjectError(
+            f"the agent cannot be put into {home}: {exc.strerror or exc}",
+            hint=f"room, and rights: df {home}; ls -ld {home}",
+        ) from exc
+
+
+def _find(process: Process, n_bytes: int) -> tuple[int, str]:
+    """Open the best place's directory of the worker's user."""
+    complaints, without_execution = [], None
+    for above in (*PARENTS, f"/run/user/{process.uid}"):
+        try:
+            fd, path = _open_home(process, above, n_bytes)
+        except (Unfit, OSError) as exc:
+            complaints.append(f"{above}: {getattr(exc, 'strerror', None) or exc}")
+            continue
+        if _may_execute(fd):
+            if without_execution is not None:
+                os.close(without_execution[0])
+            return fd, path
+        if without_execution is None:
+            without_execution = fd, path
+        else:
+            os.close(fd)
+    if without_execution is not None:
+        return without_execution
+    listed = "\n".join(complaints)
+    raise InjectError(
+        f"the worker has no directory that could take the agent:\n{listed}",
+        hint="one of these has to be a directory that its user can write to",
+    )
+
+
+def _open_home(process: Process, above: str, n_bytes: int) -> tuple[int, str]:
+    """Open `<above>/liveheap-UID` on the worker's side, made if missing."""
+    name = f"liveheap-{process.uid}"
+    with walked(process.root, above) as fd:
+        _check_room(fd, n_bytes)
+        made = False
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=fd)
+            made = True
+        try:
+            home = os.open(name, _DIRECTORY, dir_fd=fd)
+        except OSError as exc:
+            raise Unfit(f"{name} there is a link, or no directory") from exc
+    try:
+        if made:
+            _give(home, process)
+        status = os.fstat(home)
+        if status.st_uid != process.uid:
+            raise Unfit(f"{name} there belongs to uid {status.st_uid}")
+        if stat.S_IMODE(status.st_mode) != 0o700:
+            raise Unfit(f"{name} there has mode {stat.S_IMODE(status.st_mode):04o}")
+    except BaseException:
+        os.close(home)
+        raise
+    return home, f"{above}/{name}"
+
+
+@contextlib.contextmanager
+def walked(root: str, path: str) -> Iterator[int]:
+    """Open a directory below a root, without following a link anywhere."""
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in filter(None, path.split("/")):
+            below = os.open(part, _DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _check_room(fd: int, n_bytes: int) -> None:
+    system = os.fstatvfs(fd)
+    if system.f_flag & os.ST_RDONLY:
+        raise Unfit("read-only")
+    free = system.f_bavail * system.f_frsize
+    if free < n_bytes + _SPARE_BYTES:
+        raise Unfit(f"{free >> 10} KiB free, {(n_bytes + _SPARE_BYTES) >> 10} needed")
+
+
+def _may_execute(fd: int) -> bool:
+    return not os.fstatvfs(fd).f_flag & os.ST_NOEXEC
+
+
+def _give(fd: int, process: Process) -> None:
+    """Make a file the worker's user's, if it is not."""
+    if os.fstat(fd).st_uid != process.uid:
+        os.fchown(fd, process.uid, process.gid)
