@@ -16,8 +16,8 @@ client would disagree. Each must be a real directory, ours, with mode 0700; what
 is never read, written or connected to.
 
 Root also sees other users' directories, opens nothing in them through a link and
-changes nothing there. Containers and private /tmp (their directories under
-/proc/PID/root) are not looked at yet; `directories` is where they would come in.
+changes nothing there. Containers and private /tmp keep theirs under /proc/PID/root: the
+client looks there for a process that it was asked for by pid (`entry_in`).
 
 A directory may be shared by containers with pids of their own. Facts therefore say
 the pid namespace, and what another namespace wrote is neither listed nor stale here.
@@ -65,6 +65,7 @@ class Entry:
     start_time: int
     socket: Path
     facts: dict[str, Any] = field(default_factory=dict)
+    inner_pid: int | None = None  # its number in its own pid namespace, if it has one
 
     @property
     def facts_path(self) -> Path:
@@ -183,6 +184,18 @@ def entries(environ: Mapping[str, str]) -> list[Entry]:
         for entry in _entries_in(directory):
             found.setdefault((entry.pid, entry.start_time), entry)
     return [found[key] for key in sorted(found)]
+
+
+def entry_in(descriptor: int, pid: int, began: int, owner: int) -> Entry | None:
+    """The entry of one process in an open directory, with the bare names of its files.
+
+    Whatever pid namespace wrote it: the caller knows that `pid` is of that one.
+    """
+    socket = f"{pid}-{began}.sock"
+    if not _is_socket_of(owner, socket, descriptor):
+        return None
+    facts = {**_facts(f"{pid}-{began}.json", owner, descriptor), "uid": owner}
+    return Entry(pid, began, Path(socket), facts, inner_pid=pid)
 
 
 @contextmanager

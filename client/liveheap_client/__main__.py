@@ -121,7 +121,7 @@ def _without_extra(words: Sequence[str], missing: ModuleNotFoundError) -> int:
         return OK
     raise ClientError(
         f"{words[0]!r} needs the client's packages ({missing.name} is not installed)",
-        hint="pip install 'liveheap[cli]'; run, bridge and ps work without",
+        hint="pip install 'liveheap[cli]'; run, inject, bridge and ps work without",
     )
 
 

@@ -1,4 +1,5 @@
-"""`ps`, `run` and `bridge`: the verbs of a bare server, where no extra is installed.
+"""`ps`, `run`, `inject` and `bridge`: the verbs of a bare server, where no extra is
+installed.
 
 argparse and the standard library only. Everything else of the command line is in `cli`
 and needs the extra `cli`.
@@ -9,6 +10,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from liveheap.protocol.auth import VERSION, Scope
@@ -17,6 +19,7 @@ from liveheap_client import bridge, launch, workers
 from liveheap_client import target as targets
 from liveheap_client.dial import CONNECT_TIMEOUT_S, DialOptions, remote_workers
 from liveheap_client.errors import UsageError
+from liveheap_client.inject import command as injecting
 from liveheap_client.patience import TIMEOUT_S, Patience
 from liveheap_client.reach import Reach
 from liveheap_client.render.escape import visible
@@ -27,6 +30,7 @@ from liveheap_client.terminal import Terminal
 SUMMARIES = {
     "ps": "List the workers that have an agent, here or on HOST.",
     "run": "Run a command with an agent in every Python process it starts.",
+    "inject": "Bring an agent into a running worker that has none.",
     "bridge": "Relay a session over stdin and stdout; ssh runs this on a host.",
 }
 
@@ -43,6 +47,7 @@ def main(verb: str, words: Sequence[str]) -> int:
     verbs: dict[str, Callable[[Sequence[str]], int]] = {
         "ps": _ps,
         "run": _run,
+        "inject": _inject,
         "bridge": _bridge,
     }
     return verbs[verb](words)
@@ -79,6 +84,30 @@ def _run(words: Sequence[str]) -> int:
         raise UsageError("run needs a command", hint="liveheap run -- python app.py")
     settings = {"LIVEHEAP_NAME": given.name} if given.name else {}
     return launch.replace_process(command, {**os.environ, **settings})
+
+
+def _inject(words: Sequence[str]) -> int:
+    parser = _parser("inject")
+    parser.add_argument("pid", type=int, metavar="PID", help="a process here")
+    parser.add_argument("--yes", action="store_true", help="do not ask first")
+    parser.add_argument(
+        "--agent",
+        type=Path,
+        metavar="DIR_OR_WHEEL",
+        help="the agent to bring, where the worker's Python is not this one",
+    )
+    parser.add_argument("--json", action="store_true", help="say as JSON what was done")
+    given = parser.parse_args(words)
+    terminal = Terminal.standard()
+    say = (lambda _text: None) if given.json else terminal.say
+    arrival = injecting.inject(given.pid, yes=given.yes, agent=given.agent, say=say)
+    if given.json:
+        terminal.show_json(injecting.as_json(given.pid, arrival))
+    elif arrival is None:
+        terminal.show([f"process {given.pid} has an agent already"])
+    else:
+        terminal.show(injecting.summary(arrival))
+    return 0
 
 
 def _bridge(words: Sequence[str]) -> int:

@@ -49,7 +49,7 @@ def worker(found: Worker, reach: Reach) -> LocalLink:
     handshake = ClientHandshake(
         token,
         reach.scope,
-        expect_pid=entry.pid,
+        expect_pid=entry.inner_pid or entry.pid,
         expect_start=entry.start_time,
         max_version=reach.max_version,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from liveheap import registry
 from liveheap.registry import Entry
+from liveheap_client import inside
 from liveheap_client.errors import ConnectError, UsageError
 from liveheap_client.patience import state
 
@@ -65,7 +66,7 @@ def local(environ: Mapping[str, str]) -> list[Worker]:
             hint=f"if it is yours: chmod 700 {chosen}",
         )
     found = [
-        Worker(entry, _rss_bytes(entry.pid), _uptime_s(entry.start_time))
+        _described(entry)
         for entry in registry.entries(environ)
         if state(entry.pid) != ZOMBIE
     ]
@@ -77,6 +78,9 @@ def by_pid(workers: Sequence[Worker], pid: int) -> Worker:
     for worker in workers:
         if worker.pid == pid:
             return worker
+    elsewhere = inside.entry_of(pid)
+    if elsewhere is not None:
+        return _described(elsewhere)
     raise _no_agent(pid)
 
 
@@ -117,6 +121,10 @@ def several(titles: Sequence[str], *, place: str = "") -> UsageError:
     )
 
 
+def _described(entry: Entry) -> Worker:
+    return Worker(entry, _rss_bytes(entry.pid), _uptime_s(entry.start_time))
+
+
 def _names(worker: Worker) -> set[str]:
     program = str(worker.fact("program") or "")
     words = program.split()
@@ -141,7 +149,12 @@ def _no_agent(pid: int) -> ConnectError:
             f"process {pid} belongs to another user (uid {owner})",
             hint="ask as that user: sudo -u USER liveheap ...",
         )
-    return ConnectError(f"process {pid} has no liveheap agent", hint=START_HINT)
+    return ConnectError(f"process {pid} has no liveheap agent", hint=inject_hint(pid))
+
+
+def inject_hint(pid: int) -> str:
+    """Say how an agent gets into a worker that has none."""
+    return f"bring one in, without a restart: liveheap inject {pid}"
 
 
 def _thread_group(pid: int) -> int | None:

@@ -52,7 +52,8 @@ MAY_IMPORT = """
     client.target    : client.errors
     client.transport : errors client.errors client.target
     client.patience  : client.errors client.transport
-    client.workers   : registry client.errors client.patience
+    client.inside    : registry
+    client.workers   : registry client.errors client.patience client.inside
     client.reach     : errors tokens registry protocol
     client.reach     : client.errors client.transport client.patience client.workers
     client.dial      : errors protocol client.errors client.target client.transport
@@ -70,7 +71,8 @@ MAY_IMPORT = """
     client.progress  : client.render client.terminal
     client.commands  : errors protocol snapshot commands client.errors
     client.commands  : client.session client.caller client.analysis
-    client.inject    : errors registry client.errors client.patience client.workers
+    client.inject    : errors registry liveheap client.errors client.patience
+    client.inject    : client.inside client.workers
     client.desk      : client.errors client.terminal client.caller
     client           :
     client.bridge    : errors protocol client.errors client.transport client.patience

@@ -4,32 +4,38 @@ The client sends this file as text, to be executed in a namespace of its own tha
 OPTIONS; it imports it for nothing but its path. It may use what every CPython from 3.10
 on has, and must let nothing out: no exception, no name, no entry of a path, no thread.
 
-It reports over a named pipe. Nobody at the other end means that the client has given up:
-then nothing is done, however late this runs. What it does is said in lines, `name` and
-`value` with a tab between them: `began` at first, so that silence tells a worker that
-does not get around to it from one that hangs in here.
+It reports over a named pipe. Nobody at the other end means that the client has given
+up: then nothing is done, however late this runs. What it does is said in lines, `name`
+and `value` with a tab between them: `began` at first, so that silence tells a worker
+that does not get around to it from one that hangs in here.
 
-The agent's modules come from an explicit folder, which is known to the import system for
-the time of the import only; unless the worker has a liveheap of its own. All their names
-are under `liveheap`, which no program but ours imports, so nothing of the worker's is
-shadowed, not even for another thread in between.
+The agent's modules come from an explicit folder, which is known to the import system
+for the time of the import only; unless the worker has a liveheap of its own. All their
+names are under `liveheap`, which no program but ours imports, so nothing of the
+worker's is shadowed, not even for another thread in between.
 
 A signal of the worker's may arrive while this runs, and its handler raise here what was
 meant for the worker's own code (SystemExit, a time limit). So who raised is looked for,
 and that signal is sent once more, a moment later.
 """
 
+import _thread
 import os
+import signal
 import sys
 import time
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, PathFinder
+from importlib.util import module_from_spec, spec_from_file_location
+from types import CodeType
+from typing import Any
 
 PACKAGE = "liveheap"
 ENTRY = "liveheap.agent.injected"
-OPTIONS: "dict[str, object]" = globals().get("OPTIONS", {})
+OPTIONS: dict[str, Any] = globals().get("OPTIONS", {})
 AGAIN_AFTER_S = 0.05
 
 
-def main(options):  # type: ignore[no-untyped-def]
+def main(options: dict[str, Any]) -> None:
     """Report, and do it, unless it is too late for that."""
     try:
         pipe = os.open(options["report"], os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -43,18 +49,18 @@ def main(options):  # type: ignore[no-untyped-def]
         os.close(pipe)
 
 
-def tell(pipe, facts):  # type: ignore[no-untyped-def]
+def tell(pipe: int, facts: dict[str, Any]) -> None:
     """Write lines to the client, in one piece."""
     lines = [f"{name}\t{clean(value)}\n" for name, value in facts.items()]
     os.write(pipe, "".join(lines).encode("ascii")[:4000])
 
 
-def clean(value):  # type: ignore[no-untyped-def]
+def clean(value: object) -> str:
     """Write a value in one line."""
     return str(value).encode("unicode_escape").decode("ascii")[:1000]
 
 
-def attempt(options):  # type: ignore[no-untyped-def]
+def attempt(options: dict[str, Any]) -> dict[str, Any]:
     """Return what came of it."""
     began = time.perf_counter()
     try:
@@ -66,10 +72,8 @@ def attempt(options):  # type: ignore[no-untyped-def]
     return {**facts, "seconds": time.perf_counter() - began}
 
 
-def start(options):  # type: ignore[no-untyped-def]
+def start(options: dict[str, Any]) -> dict[str, Any]:
     """Import the agent and start it."""
-    import _thread
-
     is_patched = "gevent.monkey" in sys.modules or "eventlet.patcher" in sys.modules
     if is_patched and _thread.get_native_id() != os.getpid():
         return {"state": "wrong-thread"}
@@ -91,7 +95,7 @@ def start(options):  # type: ignore[no-untyped-def]
     return {"package": package, "version": version, **facts}
 
 
-def half_imported(names):  # type: ignore[no-untyped-def]
+def half_imported(names: frozenset[str]) -> "str | None":
     """Return a module of the standard library that another thread is importing."""
     for name in names:
         if name.partition(".")[0] in sys.stdlib_module_names:
@@ -101,10 +105,8 @@ def half_imported(names):  # type: ignore[no-untyped-def]
     return None
 
 
-def has_its_own():  # type: ignore[no-untyped-def]
+def has_its_own() -> bool:
     """Whether a liveheap that can do this is installed where the worker looks."""
-    from importlib.machinery import PathFinder
-
     spec = PathFinder.find_spec(PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
         if os.path.exists(os.path.join(folder, "agent", "injected.py")):
@@ -112,20 +114,18 @@ def has_its_own():  # type: ignore[no-untyped-def]
     return False
 
 
-def fits(options):  # type: ignore[no-untyped-def]
+def fits(options: dict[str, Any]) -> bool:
     """Whether the extension modules that were brought are for this interpreter."""
-    from importlib.machinery import EXTENSION_SUFFIXES
-
     return any(options["tag"] in suffix for suffix in EXTENSION_SUFFIXES)
 
 
-def import_from(options):  # type: ignore[no-untyped-def]
+def import_from(options: dict[str, Any]) -> None:
     """Import the package from the folder that was brought; leave no way back to it."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
     folder = os.path.join(options["folder"], PACKAGE)
     init = os.path.join(folder, "__init__.py")
     spec = spec_from_file_location(PACKAGE, init, submodule_search_locations=[folder])
+    assert spec is not None
+    assert spec.loader is not None
     package = module_from_spec(spec)
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     sys.modules[PACKAGE] = package
@@ -146,11 +146,8 @@ def import_from(options):  # type: ignore[no-untyped-def]
                 sys.path_importer_cache.pop(path, None)
 
 
-def load_in_memory(folder):  # type: ignore[no-untyped-def]
+def load_in_memory(folder: str) -> None:
     """Load the engine from memory, where no mount lets code be mapped from files."""
-    from importlib.machinery import ExtensionFileLoader
-    from importlib.util import module_from_spec, spec_from_file_location
-
     full = PACKAGE + "._heap"
     for name in os.listdir(folder):
         if not (name.startswith("_heap.") and name.endswith(".so")):
@@ -161,20 +158,18 @@ def load_in_memory(folder):  # type: ignore[no-untyped-def]
                 os.write(memory, file.read())
             path = f"/proc/self/fd/{memory}"
             loader = ExtensionFileLoader(full, path)
-            module = module_from_spec(spec_from_file_location(full, path, loader=loader))
+            spec = spec_from_file_location(full, path, loader=loader)
+            module = module_from_spec(spec)  # type: ignore[arg-type]
             loader.exec_module(module)
         finally:
             os.close(memory)
         sys.modules[full] = module
-        sys.modules[PACKAGE]._heap = module
+        setattr(sys.modules[PACKAGE], "_heap", module)  # noqa: B010 - mypy's wish
 
 
-def send_again(exc):  # type: ignore[no-untyped-def]
+def send_again(exc: BaseException) -> bool:
     """Send the signal again whose handler raised this; return whether one did."""
-    import _signal
-    import _thread
-
-    number = _signal.SIGINT if isinstance(exc, KeyboardInterrupt) else None
+    number = int(signal.SIGINT) if isinstance(exc, KeyboardInterrupt) else None
     trace = exc.__traceback__
     while trace is not None and number is None:
         frame = trace.tb_frame
@@ -186,7 +181,7 @@ def send_again(exc):  # type: ignore[no-untyped-def]
     if number is None:
         return False
 
-    def later(number):  # type: ignore[no-untyped-def]
+    def later(number: int) -> None:
         time.sleep(AGAIN_AFTER_S)
         os.kill(os.getpid(), number)
 
@@ -194,13 +189,11 @@ def send_again(exc):  # type: ignore[no-untyped-def]
     return True
 
 
-def handles(code, number):  # type: ignore[no-untyped-def]
+def handles(code: CodeType, number: int) -> bool:
     """Whether this code is the handler of that signal."""
-    import _signal
-
-    if not 0 < number < _signal.NSIG:
+    if not 0 < number < signal.NSIG:
         return False
-    handler = _signal.getsignal(number)
+    handler = signal.getsignal(number)
     return getattr(getattr(handler, "__func__", handler), "__code__", None) is code
 
 

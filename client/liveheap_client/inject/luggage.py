@@ -1,10 +1,11 @@
 """The agent's package, brought to a worker that cannot import it.
 
-What is brought: the modules of `liveheap`, its engine built for the worker's interpreter,
-msgpack's Python code under a name of ours (the agent exchanges a few small messages; C
-code of others has no business in a stranger's process), and zstd's extension if there is
-one that fits. From this client's own installation where that runs the same minor
-version; else from `--agent`, a wheel, or a folder of wheels or of installed packages.
+What is brought: the modules of `liveheap`, its engine built for the worker's
+interpreter, msgpack's Python code under a name of ours (the agent exchanges a few small
+messages; C code of others has no business in a stranger's process), and zstd's
+extension if there is one that fits. From this client's own installation where that runs
+the same minor version; else from `--agent`, a wheel, or a folder of wheels or of
+installed packages.
 
 Modules go with their bytecode, where this interpreter is of the worker's version: to
 compile them would stop its main thread for a tenth of a second more.
@@ -142,7 +143,7 @@ def _zstd() -> Files:
 
 
 def _from_outside(python: Python, agent: Path) -> Luggage:
-    """Return what a wheel, or a folder of wheels or packages, has for an interpreter."""
+    """Return what a wheel or a folder has for an interpreter."""
     try:
         found = dict(_read_outside(agent, python))
     except (OSError, zipfile.BadZipFile, ValueError, RuntimeError) as exc:
@@ -203,9 +204,8 @@ def _sorted_in(
             yield name, data
         elif package == "msgpack" and rest in _MSGPACK:
             yield f"{PACKAGE}/protocol/_msgpack/{rest}", data
-        elif package == "zstandard" and rest.startswith("backend_c."):
-            if python.tag in rest:
-                yield f"{PACKAGE}/agent/{rest}", data
+        elif name.startswith("zstandard/backend_c.") and python.tag in rest:
+            yield f"{PACKAGE}/agent/{rest}", data
 
 
 def _read_tree(folder: Path, package: str, python: Python) -> Files:

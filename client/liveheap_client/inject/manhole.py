@@ -1,12 +1,12 @@
 """The first way in: a manhole that the worker's own program has opened.
 
 `manhole.install()` leaves a socket `/tmp/manhole-PID`, behind which a console of the
-worker runs, in a thread of its own. Its name proves nothing, for /tmp is everybody's: the
-kernel says which process listens there, and nothing is sent to any other.
+worker runs, in a thread of its own. Its name proves nothing, for /tmp is everybody's:
+the kernel says which process listens there, and nothing is sent to any other.
 
 The console greets with the stacks of all threads, so what it says is thrown away up to
-its prompt, for a bounded time. One client at a time has it; where somebody else does, no
-prompt comes, and the next way is taken.
+its prompt, for a bounded time. One client at a time has it; where somebody else does,
+no prompt comes, and the next way is taken.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ import socket
 import struct
 import time
 
-from liveheap_client.inject.place import walked
 from liveheap_client.inject.process import Process
+from liveheap_client.inside import walked
 
 PROMPT = b">>> "
 UCRED = struct.Struct("3i")

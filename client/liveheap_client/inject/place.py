@@ -1,9 +1,9 @@
 """A directory that a worker can read and only its user can enter, on its own side.
 
 The worker may live in another mount namespace, so places are opened through
-/proc/PID/root; and its user, or a container, may have put links there to lead us, who may
-be root, astray. So a path is walked one name at a time, no link is ever followed, what
-was opened is held open, and everything below is named relative to that.
+/proc/PID/root; and its user, or a container, may have put links there to lead us, who
+may be root, astray. So a path is walked one name at a time, no link is ever followed,
+what was opened is held open, and everything below is named relative to that.
 
 The first place that is a directory, writable, with room is taken; one whose mount
 forbids to execute (noexec) only if there is no other.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from liveheap_client.errors import InjectError
 from liveheap_client.inject.process import Process
+from liveheap_client.inside import walked
 
 PARENTS = ("/tmp", "/var/tmp", "/dev/shm")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,6 +40,7 @@ class Place:
     """As the worker names it."""
     home: str
     """The directory above, which stays."""
+    home_fd: int
     may_execute: bool
     process: Process
 
@@ -49,6 +51,13 @@ class Place:
             with open(descriptor, "wb") as file:
                 file.write(data)
                 _give(descriptor, self.process)
+
+    def write_beside(self, name: str, data: bytes) -> None:
+        """Make a file in the directory above, which does not go with this one."""
+        descriptor = os.open(name, _NEW, 0o600, dir_fd=self.home_fd)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            _give(descriptor, self.process)
 
     def make_fifo(self, name: str) -> int:
         """Make a pipe with a name; return its both ends: so it never seems to end."""
@@ -95,7 +104,7 @@ def place_for(process: Process, n_bytes: int) -> Iterator[Place]:
             fd = os.open(name, _DIRECTORY, dir_fd=parent)
             _give(fd, process)
         try:
-            yield Place(fd, f"{home}/{name}", home, _may_execute(fd), process)
+            yield Place(fd, f"{home}/{name}", home, parent, _may_execute(fd), process)
         finally:
             os.close(fd)
     finally:
@@ -166,20 +175,6 @@ def _open_home(process: Process, above: str, n_bytes: int) -> tuple[int, str]:
         os.close(home)
         raise
     return home, f"{above}/{name}"
-
-
-@contextlib.contextmanager
-def walked(root: str, path: str) -> Iterator[int]:
-    """Open a directory below a root, without following a link anywhere."""
-    fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for part in filter(None, path.split("/")):
-            below = os.open(part, _DIRECTORY, dir_fd=fd)
-            os.close(fd)
-            fd = below
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _check_room(fd: int, n_bytes: int) -> None:

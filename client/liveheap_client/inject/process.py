@@ -16,6 +16,7 @@ from pathlib import Path
 
 from liveheap import registry
 from liveheap_client.errors import InjectError
+from liveheap_client.inside import status_of
 
 OLDEST, NEWEST = (3, 10), (3, 15)
 _VERSION = r"3\.(?P<minor>\d+)(?P<threads>t?)(?P<debug>d?)"
@@ -72,6 +73,11 @@ class Process:
             _same_root(self.pid)
         )
 
+    @property
+    def sees_our_pids(self) -> bool:
+        """Whether numbers of processes mean the same to it as to us."""
+        return _namespace(self.pid, "pid") == _namespace("self", "pid")
+
     def is_there(self) -> bool:
         """Whether it is still the process that was looked at."""
         return registry.start_time(self.pid) == self.start_time
@@ -92,7 +98,7 @@ def look(pid: int) -> Process:
     Raises:
         InjectError: there is no such process, or it cannot get one, and why.
     """
-    status = _status(pid)
+    status = status_of(pid)
     began = registry.start_time(pid)
     if status is None or began is None:
         raise InjectError(f"no process {pid} here", hint="liveheap ps")
@@ -112,7 +118,7 @@ def look(pid: int) -> Process:
 
 def refuse_if_halted(process: Process) -> None:
     """Raise InjectError if the process has ended or stands still."""
-    status = _status(process.pid)
+    status = status_of(process.pid)
     if status is None or not process.is_there():
         raise gone(process.pid)
     _refuse_by_state(process.pid, status)
@@ -215,7 +221,7 @@ def _mapped(pid: int) -> Iterator[str]:
 
 def forbidden(pid: int) -> InjectError:
     """Return the error for a process that we may not look into: who forbids it."""
-    ours = _status("self") or {}
+    ours = status_of("self") or {}
     may_trace = int(ours.get("CapEff", "0"), 16) >> 19 & 1
     yama = _number("/proc/sys/kernel/yama/ptrace_scope")
     if yama == 3:
@@ -237,15 +243,6 @@ def forbidden(pid: int) -> InjectError:
         reason = "a security module (SELinux, AppArmor) may forbid it"
         hint = "its log may say so: dmesg, or ausearch -m avc"
     return InjectError(f"process {pid} cannot be traced: {reason}", hint=hint)
-
-
-def _status(pid: int | str) -> dict[str, str] | None:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text("utf-8", "replace")
-    except OSError:
-        return None
-    pairs = (line.partition(":") for line in text.splitlines())
-    return {name: value.strip() for name, _, value in pairs}
 
 
 def _program(pid: int) -> str:

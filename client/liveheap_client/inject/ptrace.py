@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from liveheap_client.errors import ClientError
+from liveheap_client.errors import InjectError
 
 Mode = Literal["auto", "pending", "direct"]
 Thread = Literal["main", "own"]
@@ -66,10 +66,6 @@ WANTED = {
     "PyGILState_Release",
     "PyRun_SimpleString",
 }
-
-
-class InjectError(ClientError):
-    """Nothing was injected; the message says why, the hint what would help."""
 
 
 @dataclass(frozen=True, slots=True)

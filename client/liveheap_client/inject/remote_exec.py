@@ -3,9 +3,10 @@
 It stops nobody: it leaves the path of a script in the worker, whose main thread runs it
 at its next safe point. Three things follow from that.
 
-- A main thread that sleeps in an event loop comes to no safe point. It is stopped and let
-  go at once, which ends the loop's wait as a signal would, and changes nothing else. One
-  that sleeps in a lock or in `recv` goes on sleeping: there the next way is taken.
+- A main thread that sleeps in an event loop comes to no safe point. It is stopped and
+  let go at once, which ends the loop's wait as a signal would, and changes nothing
+  else. One that sleeps in a lock or in `recv` goes on sleeping: there the next way is
+  taken.
 - The worker has one slot for a path, and nothing takes a call back. So the script does
   nothing once its pipe is closed, and while it may still be called its file must not go
   away: that would print a traceback into the worker's log. It is replaced by an empty
@@ -24,7 +25,7 @@ import sys
 from collections.abc import Sequence
 
 from liveheap import registry
-from liveheap_client.inject import ptrace
+from liveheap_client.inject.nudge import nudge
 from liveheap_client.inject.place import Place
 from liveheap_client.inject.process import Process
 
@@ -33,7 +34,7 @@ PREFIX = "remote-exec"
 CALL = "import sys; sys.remote_exec(int(sys.argv[1]), sys.argv[2])"
 OFF = "PYTHON_DISABLE_REMOTE_DEBUG"
 _LEFT = re.compile(rf"{PREFIX}-(\d+)-(\d+)-[0-9a-f]+\.py")
-_NOTHING = b"# A script of liveheap's that came too late. Kept while this worker lives.\n"
+_NOTHING = b"# A script of liveheap's that came too late; kept while the worker lives\n"
 
 
 class NoRemoteExec(Exception):
@@ -58,8 +59,7 @@ def call(process: Process, script: str, *, timeout_s: float) -> None:
             raise NoRemoteExec(_reason(str(exc))) from exc
     else:
         _by_another(process, script, timeout_s)
-    with contextlib.suppress(ptrace.InjectError):
-        ptrace.nudge(process.pid)
+    nudge(process.pid)
 
 
 def _by_another(process: Process, script: str, timeout_s: float) -> None:

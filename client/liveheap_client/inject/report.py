@@ -1,7 +1,8 @@
 """What the script in the worker tells us, line by line, through a named pipe.
 
-Waiting here is waiting for an event: a line, or the end of the worker. Meanwhile nothing
-is known of a worker that does not answer but what /proc shows, and that is said.
+Waiting here is waiting for an event: a line, or the end of the worker. Meanwhile
+nothing is known of a worker that does not answer but what /proc shows, and that is
+said.
 """
 
 import contextlib

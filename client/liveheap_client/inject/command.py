@@ -1,0 +1,113 @@
+"""`liveheap inject PID`, and the question that `attach` asks: bring an agent in.
+
+Needs no extra: it is run on the worker's machine, which may have the agent alone.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from liveheap import registry
+from liveheap_client import inside
+from liveheap_client.errors import InjectError, UsageError
+from liveheap_client.inject import ladder, process
+from liveheap_client.inject.ladder import Arrival
+from liveheap_client.inject.process import Process
+
+YES = ("y", "yes")
+_WAYS = {
+    "manhole": "over the manhole that its program has opened",
+    "remote_exec": "by sys.remote_exec, which stops nobody",
+    "ptrace": "by ptrace, which stops its main thread for a moment",
+}
+
+
+def inject(
+    pid: int,
+    *,
+    yes: bool,
+    agent: Path | None,
+    say: Callable[[str], None],
+) -> Arrival | None:
+    """Ask, and bring an agent into a process; None if it has one already.
+
+    Raises:
+        InjectError: no agent could be brought in, and why.
+        UsageError: nobody said yes.
+    """
+    if has_agent(pid):
+        return None
+    found = process.look(pid)
+    if not yes:
+        ask(found, say)
+    return ladder.bring(found, agent=agent, environ=os.environ, say=say)
+
+
+def has_agent(pid: int) -> bool:
+    """Whether an agent of that process can be reached by its pid."""
+    listed = any(entry.pid == pid for entry in registry.entries(os.environ))
+    return listed or inside.entry_of(pid) is not None
+
+
+def ask(found: Process, say: Callable[[str], None]) -> None:
+    """Say what will be done, and go on only with a yes."""
+    offered = ladder.ways(found)
+    how = _WAYS[offered[0]] if offered else "by a way that is not there yet"
+    say(
+        f"process {found.pid} ({found.program}, Python {found.python}, "
+        f"uid {found.uid}) has no agent."
+    )
+    say(
+        f"One can be brought in {how}. Loading it takes the worker's main thread a few "
+        f"hundredths of a second; liveheap detach {found.pid} takes it out again."
+    )
+    if not (sys.stdin is not None and sys.stdin.isatty()):
+        raise UsageError(
+            "that needs a yes, and there is no terminal to ask at", hint="--yes"
+        )
+    print("Bring it in? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in YES:
+        raise InjectError("nothing was done", hint="liveheap run -- CMD")
+
+
+def summary(arrival: Arrival) -> list[str]:
+    """Return what was done, in words."""
+    pid = arrival.process.pid
+    if arrival.way == "running":
+        return [f"process {pid} has an agent already"]
+    how = {"manhole": "over its manhole", "remote_exec": "by sys.remote_exec"}.get(
+        arrival.way, "by ptrace"
+    )
+    stopped = "stopped nobody"
+    if arrival.stopped_ms is not None:
+        stopped = (
+            f"its main thread stood still for {arrival.stopped_ms:.1f} ms "
+            f"({arrival.mode})"
+        )
+    is_own = arrival.package == "its own"
+    package = "its own liveheap" if is_own else "the agent brought"
+    return [
+        *(f"not by {refused}" for refused in arrival.refused),
+        f"process {pid} has an agent now, {how}: {stopped}; loading {package} took "
+        f"{arrival.loading_s * 1000:.0f} ms of it. Away with it: liveheap detach {pid}",
+    ]
+
+
+def as_json(pid: int, arrival: Arrival | None) -> dict[str, Any]:
+    """Return what was done, for programs."""
+    if arrival is None:
+        return {"pid": pid, "already": True}
+    return {
+        "pid": pid,
+        "already": arrival.way == "running",
+        "way": arrival.way,
+        "mode": arrival.mode,
+        "stopped_ms": arrival.stopped_ms,
+        "loading_ms": round(arrival.loading_s * 1000, 1),
+        "package": arrival.package,
+        "socket": arrival.socket,
+        "python": str(arrival.process.python),
+        "refused": list(arrival.refused),
+    }

@@ -1,0 +1,352 @@
+"""Bring an agent into a worker: which ways there are, and how each is walked.
+
+From the mildest to the strongest, the next only where the one before did not do:
+
+    manhole      a console that the worker's own program has opened gets a line
+    remote_exec  CPython 3.14+: the interpreter runs a script, nobody is stopped
+    ptrace       x86-64: the main thread is stopped for a moment and given a line to run
+
+Each has the worker run the same script (bootstrap.py), which says over a pipe when it
+begins and what came of it. So every wait is a wait for an event with a bound, and a way
+that did not get through is given up for certain: once the pipe is closed and the
+luggage is gone, a script that runs after all finds nothing and does nothing.
+
+Nothing stays on disk: what the agent needs is in the worker's memory when it has
+started. The one exception is said in remote_exec.py.
+"""
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from liveheap_client.errors import InjectError
+from liveheap_client.inject import bootstrap as script
+from liveheap_client.inject import luggage, manhole, ptrace, remote_exec
+from liveheap_client.inject.luggage import Luggage
+from liveheap_client.inject.place import Place, place_for
+from liveheap_client.inject.process import Process, refuse_if_halted
+from liveheap_client.inject.report import Report
+
+REPORT = "report"
+SCRIPT = "bootstrap.py"
+WAITS_S = {"manhole": 3.0, "remote_exec": 1.5, "ptrace": 15.0}
+SAY_AFTER_S = 1.5
+FINISH_S = 30.0
+TOTAL_S = 90.0
+
+# What the worker is given to run: one expression, for a console and a C function alike.
+# Names of its own in __main__ must not stand in the way, nor ours stay there.
+_LINE = (
+    "import _io\n"
+    "try:\n"
+    " with _io.open(OPTIONS['script'], 'rb') as file: text = file.read()\n"
+    " exec(compile(text, OPTIONS['script'], 'exec'), globals())\n"
+    "except BaseException: pass\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An agent that is there now, and how it came."""
+
+    process: Process
+    way: str
+    package: str
+    """Whose modules it is: the worker's own, or those that were brought."""
+    socket: str
+    loading_s: float
+    stopped_ms: float | None = None
+    mode: str | None = None
+    refused: tuple[str, ...] = ()
+    """The ways that did not do, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What every way needs."""
+
+    process: Process
+    place: Place
+    line: str
+    report: Report
+    say: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Told:
+    """What a way tells besides the script's report."""
+
+    mode: str | None = None
+    stopped_ms: float | None = None
+    refused: list[str] = field(default_factory=list)
+
+
+class NotThisWay(Exception):
+    """This way did not get through; the next may."""
+
+
+def ways(process: Process) -> list[str]:
+    """Return the ways that a process offers, the mildest first."""
+    found = []
+    if manhole.is_there(process):
+        found.append("manhole")
+    if remote_exec.is_possible(process):
+        found.append("remote_exec")
+    if os.uname().machine == "x86_64":
+        found.append("ptrace")
+    return found
+
+
+def bring(
+    process: Process,
+    *,
+    agent: Path | None,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+) -> Arrival:
+    """Bring an agent into a process; return when it listens.
+
+    Raises:
+        InjectError: none is there, for a reason, and nothing of ours has stayed.
+    """
+    _refuse_if_unwanted(process)
+    packed = _pack(process, agent)
+    offered = ways(process)
+    if not offered:
+        raise InjectError(
+            f"there is no way into a running worker on {os.uname().machine} "
+            f"with Python {process.python} yet",
+            hint="start the agent in it: liveheap run -- CMD",
+        )
+    told = _Told()
+    with _prepared(process, packed, environ, say) as attempt:
+        for way in offered:
+            try:
+                facts = _WALKS[way](attempt, told)
+            except (NotThisWay, InjectError) as exc:
+                told.refused.append(f"{way}: {exc}")
+                last = exc
+                continue
+            return _arrival(process, way, facts, told)
+    raise _none_did(process, told, last)
+
+
+def _pack(process: Process, agent: Path | None) -> Luggage | None:
+    """Return the luggage; None if none fits, but the worker has a liveheap."""
+    try:
+        return luggage.pack(process.python, agent)
+    except InjectError:
+        if agent is None and installed_there(process):
+            return None
+        raise
+
+
+def installed_there(process: Process) -> bool:
+    """Whether a liveheap seems to be installed in the worker's environment."""
+    environ = process.environ()
+    version = f"python{process.python}"
+    prefixes = [environ.get("VIRTUAL_ENV", ""), _prefix_of(process)]
+    folders = environ.get("PYTHONPATH", "").split(":")
+    for prefix in filter(None, prefixes):
+        folders.append(f"{prefix}/lib/{version}/site-packages")
+        folders.append(f"{prefix}/lib/python3/dist-packages")
+    return any(
+        os.path.exists(f"{process.root}{folder}/liveheap/agent/injected.py")
+        for folder in folders
+        if folder.startswith("/")
+    )
+
+
+def _prefix_of(process: Process) -> str:
+    """Return where the interpreter that was started is installed, a venv or not."""
+    with contextlib.suppress(OSError):
+        first = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0]
+        path = os.fsdecode(first)
+        if path.startswith("/") and "/bin/" in path:
+            return path.rpartition("/bin/")[0]
+    return ""
+
+
+def _refuse_if_unwanted(process: Process) -> None:
+    """Respect the kill switch."""
+    environ = process.environ()
+    if environ.get("LIVEHEAP", "").strip().lower() in ("0", "false", "no", "off"):
+        raise InjectError(
+            f"LIVEHEAP={environ['LIVEHEAP']} in the environment of process "
+            f"{process.pid} says that no agent shall run in it",
+            hint="start it without LIVEHEAP=0",
+        )
+
+
+@contextlib.contextmanager
+def _prepared(
+    process: Process,
+    packed: Luggage | None,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+) -> Iterator[Attempt]:
+    """Have everything lie ready on the worker's side, and take it away again."""
+    room = packed.n_bytes if packed is not None else 0
+    with place_for(process, room) as place:
+        remote_exec.sweep(place)
+        if packed is not None:
+            packed.unpack(place)
+        place.write(SCRIPT, Path(script.__file__).read_bytes())
+        with Report(place.make_fifo(REPORT), process) as report:
+            options = {
+                "report": f"{place.path}/{REPORT}",
+                "script": f"{place.path}/{SCRIPT}",
+                "folder": place.path if packed is not None else "",
+                "tag": process.python.tag,
+                "in_memory": not place.may_execute,
+                "until": time.time() + TOTAL_S,
+                "settings": _settings(process, place, environ),
+            }
+            spaces = {"OPTIONS": options, "__name__": "liveheap_bootstrap"}
+            line = f"__import__('builtins').exec({_LINE!r}, {spaces!r})"
+            yield Attempt(process, place, line, report, say)
+
+
+def _settings(
+    process: Process, place: Place, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the settings of the agent: where we look for it, if it can go there."""
+    chosen = environ.get("LIVEHEAP_DIR")
+    if chosen and process.sees_our_files and not process.environ().get("LIVEHEAP_DIR"):
+        with contextlib.suppress(OSError):
+            if os.stat(chosen).st_uid == process.uid:
+                return {"dir": os.path.abspath(chosen)}
+    if not place.home.startswith(("/tmp/", "/run/")):
+        return {"dir": place.home}
+    return {}
+
+
+def _by_manhole(attempt: Attempt, told: _Told) -> Mapping[str, str]:
+    attempt.say("sending a line to the manhole that the worker has opened")
+    try:
+        manhole.say(attempt.process, attempt.line, timeout_s=WAITS_S["manhole"])
+    except manhole.NoManhole as exc:
+        raise NotThisWay(str(exc)) from exc
+    return _outcome(attempt, "manhole")
+
+
+def _by_remote_exec(attempt: Attempt, told: _Told) -> Mapping[str, str]:
+    attempt.say("having the interpreter run a script: sys.remote_exec")
+    name = remote_exec.script_name(attempt.process, secrets.token_hex(4))
+    place = attempt.place
+    place.write_beside(name, attempt.line.encode() + b"\n")
+    try:
+        remote_exec.call(
+            attempt.process, f"{place.home}/{name}", timeout_s=WAITS_S["remote_exec"]
+        )
+        return _outcome(attempt, "remote_exec")
+    except remote_exec.NoRemoteExec as exc:
+        raise NotThisWay(str(exc)) from exc
+    finally:
+        if "began" in attempt.report.facts:
+            os.unlink(name, dir_fd=place.home_fd)
+        else:
+            remote_exec.neutralize(place.home_fd, name)
+
+
+def _by_ptrace(attempt: Attempt, told: _Told) -> Mapping[str, str]:
+    attempt.say("stopping its main thread for a moment to give it a line: ptrace")
+    done = ptrace.inject(attempt.process.pid, attempt.line, timeout=WAITS_S["ptrace"])
+    told.mode, told.stopped_ms = done.mode, done.stopped_ms
+    return _outcome(attempt, "ptrace")
+
+
+_WALKS = {
+    "manhole": _by_manhole,
+    "remote_exec": _by_remote_exec,
+    "ptrace": _by_ptrace,
+}
+
+
+def _outcome(attempt: Attempt, way: str) -> Mapping[str, str]:
+    """Wait for what the script reports; return it if an agent is there.
+
+    Raises:
+        NotThisWay: the script was not run, or not where it should be.
+        InjectError: it was run, and there is no agent for another reason.
+    """
+    report, pid = attempt.report, attempt.process.pid
+    if not report.wait("began", min(SAY_AFTER_S, WAITS_S[way])):
+        left = WAITS_S[way] - SAY_AFTER_S
+        if left > 0:
+            attempt.say(
+                f"process {pid} has not come by its next line of Python for "
+                f"{SAY_AFTER_S:g} s: it may be in a long call that holds the GIL"
+            )
+        if left <= 0 or not report.wait("began", left):
+            raise NotThisWay(f"the worker ran no line of it within {WAITS_S[way]:g} s")
+    if not report.wait("state", FINISH_S):
+        raise InjectError(
+            f"the agent is being loaded in process {pid} for more than {FINISH_S:g} s",
+            hint=f"where it hangs: py-spy dump --pid {pid}",
+        )
+    facts = report.facts
+    if facts["state"] in ("started", "running"):
+        return facts
+    if facts["state"] == "wrong-thread":
+        raise NotThisWay("it would run beside an event loop's main thread")
+    raise _refused(attempt.process, facts)
+
+
+def _refused(process: Process, facts: Mapping[str, str]) -> InjectError:
+    """Say why the script started no agent."""
+    state, error = facts["state"], facts.get("error", "no reason given")
+    if state == "busy":
+        return InjectError(
+            f"process {process.pid} was not to be disturbed: {error}",
+            hint="try again in a moment",
+        )
+    if state == "off":
+        return InjectError(
+            f"agents are switched off for process {process.pid}",
+            hint="by LIVEHEAP=0, or by a file `disabled` in its run directory",
+        )
+    if state in ("missing", "unfit"):
+        return InjectError(
+            f"process {process.pid} has no liveheap of its own that it could import",
+            hint="bring one: liveheap inject --agent DIR_OR_WHEEL",
+        )
+    return InjectError(
+        f"the agent does not start in process {process.pid}: {error}",
+        hint="nothing of it has stayed there",
+    )
+
+
+def _none_did(process: Process, told: _Told, last: Exception) -> InjectError:
+    refuse_if_halted(process)
+    hint = getattr(last, "hint", None)
+    return InjectError(
+        "\n".join((f"no way into process {process.pid} was open:", *told.refused)),
+        hint=hint or "start the agent in it: liveheap run -- CMD",
+    )
+
+
+def _arrival(
+    process: Process, way: str, facts: Mapping[str, str], told: _Told
+) -> Arrival:
+    return Arrival(
+        process=process,
+        way=way if facts["state"] == "started" else "running",
+        package=facts.get("package", "?"),
+        socket=facts.get("socket", ""),
+        loading_s=_seconds(facts.get("seconds", "")),
+        stopped_ms=told.stopped_ms if way == "ptrace" else None,
+        mode=told.mode if way == "ptrace" else None,
+        refused=tuple(told.refused),
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
