@@ -2,6 +2,7 @@
 #   make demo           a leaking worker, attached to and explained, in under a minute
 #   make test           lint, types, all tests, the agent alone, the C under sanitizers
 #   make test-pythons   the tests on every other CPython from 3.10 to 3.15
+#   make test-hosts     every host (Celery, gunicorn, RQ, ...) on every CPython: a table
 SHELL := /bin/bash
 PYTHON ?= python3
 VENVS := build/venvs
@@ -15,7 +16,7 @@ CONSUMERS := nodejs=node npm=npm golang-go=go
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
-.PHONY: demo test test-pythons lint engine pytest alone sanitize bench leakbench report-check export-check clean
+.PHONY: demo test test-hosts test-pythons lint engine pytest alone sanitize bench leakbench report-check export-check clean
 .NOTPARALLEL:
 
 demo:
@@ -62,6 +63,11 @@ sanitize: $(TEST)/.installed
 	    $(wildcard tests/unit/test_snapshot_*.py)
 	@$(STEP) 'engine under sanitizers' .ci/sanitize.sh $(TEST) sanitize-engine \
 	    tests/engine
+
+# HOSTS and PYTHONS choose: HOSTS='celery rq' PYTHONS=3.12; JOBS cells run side by side.
+test-hosts:
+	@.ci/system.sh $(HEADERS) redis-server=redis-server
+	@$(PYTHON) tests/hosts/run.py --hosts $(HOSTS) --pythons $(PYTHONS) --jobs $(or $(JOBS),2) $(RECORD)
 
 test-pythons:
 	@.ci/test-pythons.sh '$(PYTHON)' '$(ALREADY_TESTED)'

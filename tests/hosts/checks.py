@@ -1,0 +1,232 @@
+"""The checks of one cell, in the order of a worker's life.
+
+Each is a function of a running host. It returns a note for the table, raises
+AssertionError with the reason if the promise is broken, or NotApplicable.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from hosts import broker
+from hosts.catalogue import CRASH, HUP
+from hosts.running import WAIT_S, Running
+from spawn import eventually
+
+from liveheap import registry
+
+PARCELS = 250
+NO_GATE = ""
+QUEUE = "rq:queue:default"
+SLOWEST_PING_S = 2.0
+PINGS = 5
+MOST_PINGED = 8
+# What no agent may cause on anybody's standard error.
+SHAME = (
+    "liveheap",
+    "Exception ignored",
+    "SystemError",
+    "Fatal Python",
+    "MonkeyPatchWarning",
+    "_set_done",
+    "Bad file descriptor",
+)
+
+
+class NotApplicable(Exception):
+    """The check has no meaning for this host; the text says why."""
+
+
+def has_agents(running: Running) -> str:
+    """Every Python process of the host has an agent of its own that answers."""
+
+    def missing() -> set[int]:
+        wanted = {told.pid for told in running.tasks()}
+        if running.way != "call":
+            wanted |= running.pythons()
+        return wanted - set(running.workers())
+
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: not missing(), what="agents", deadline_s=WAIT_S)
+    assert not missing(), f"no agent in {sorted(missing())}"
+    workers = running.workers()
+    for pid in workers:
+        facts = running.status(pid)
+        assert facts["pid"] == pid, f"{pid} answers as {facts['pid']}"
+    return f"{len(workers)}"
+
+
+def answers_under_load(running: Running) -> str:
+    """While the tasks compute, every agent answers soon."""
+    figures = []
+    for pid in list(running.workers())[:MOST_PINGED]:
+        with running.session(pid) as session:
+            for _ in range(PINGS):
+                began = time.monotonic()
+                session.request("status")
+                figures.append(time.monotonic() - began)
+    assert max(figures) < SLOWEST_PING_S, f"{max(figures):.1f} s for a status"
+    return f"{sorted(figures)[len(figures) // 2] * 1000:.1f} ms"
+
+
+def finds_the_parcels(running: Running) -> str:
+    """A snapshot holds every planted object, on a path through the task's local."""
+    pid, tasks = Counter(told.pid for told in running.tasks()).most_common(1)[0]
+    file = running.home / f"{pid}.liveheap"
+    ask(running, "snapshot", pid, "-o", file)
+    rows = ask(running, "paths", "parcels.Parcel", file, "--json")
+    count = rows["count"]
+    assert count == tasks * PARCELS, (
+        f"{count} parcels in the file, not {tasks * PARCELS}"
+    )
+    text = json.dumps(rows)
+    assert '"parcels"' in text or "parcels" in text.replace("parcels.Parcel", ""), text[
+        :500
+    ]
+    return f"{count}"
+
+
+def labels_are_right(running: Running) -> str:
+    """Every running task is known to the agent by kind, name and id; no other is."""
+    truth, seen = running.tasks(), 0
+    for pid in {told.pid for told in truth}:
+        labels = running.status(pid).get("running")
+        if labels is None:
+            raise NotApplicable("not yet")
+        expected = Counter(
+            (told.kind, told.name, told.id) for told in truth if told.pid == pid
+        )
+        got = Counter(as_told(label, expected) for label in labels)
+        assert got == expected, f"{pid}: {dict(got)}, not {dict(expected)}"
+        seen += sum(got.values())
+    return f"{seen}"
+
+
+def as_told(label: Any, expected: Counter[tuple[str, str, str | None]]) -> Any:
+    """Return a label in the terms of the tasks' own words."""
+    return label
+
+
+def is_renewed(running: Running) -> str:
+    """After each kind of renewal the new processes have agents, the old have none."""
+    if not running.host.renewals:
+        raise NotApplicable("it never renews a process")
+    for number, renewal in enumerate(running.host.renewals, start=2):
+        before = renew(running, renewal, gate=f"gate-{number - 1}")
+        gate = f"gate-{number}"
+        running.feed(running.host.tasks, gate)
+        running.wait_for_tasks(running.host.tasks)
+        has_agents(running)
+        kept = before & running.incarnations()
+        assert not kept, f"{renewal}: still there after it: {sorted(kept)}"
+        listed = set(running.workers())
+        alive = running.processes()
+        assert listed <= alive, f"{renewal}: listed but dead: {listed - alive}"
+    return ", ".join(running.host.renewals)
+
+
+def renew(running: Running, renewal: str, *, gate: str) -> frozenset[Any]:
+    """Renew, and return when the old processes are gone: those that must go."""
+    before = running.incarnations()
+    assert before, "no process runs a task"
+    if renewal == CRASH:
+        before = frozenset(sorted(before)[:1])
+        os.kill(next(iter(before))[0], signal.SIGKILL)
+    running.open(gate)
+    if renewal == HUP:
+        running.process.send_signal(signal.SIGHUP)
+    eventually(
+        lambda: running.has_ended() or not before & alive(running),
+        what=f"{renewal}: {sorted(before)} are gone",
+        deadline_s=WAIT_S,
+    )
+    assert not running.has_ended(), f"{renewal} ended it: {running.process.returncode}"
+    return before
+
+
+def alive(running: Running) -> set[tuple[int, float]]:
+    """Return pid and start of the agent of every process."""
+    return {(pid, facts["started"]) for pid, facts in running.workers().items()}
+
+
+def ends_cleanly(running: Running) -> str:
+    """SIGTERM ends it as without us, and nothing on its stderr speaks of an agent."""
+    open_all(running)
+    code = running.end()
+    assert code in running.host.exit_codes, f"exit code {code}"
+    eventually(lambda: not running.processes(), what="its processes end")
+    lines = [
+        line
+        for line in running.stderr.splitlines()
+        if any(word in line for word in SHAME)
+    ]
+    assert not lines, f"on stderr: {lines[0][:200]}"
+    return f"{code}"
+
+
+def leaves_no_socket(running: Running) -> str:
+    """After the end a listing is empty, and it has tidied up."""
+    left = len(running.sockets())
+    assert not list(registry.entries(running.environ)), "somebody is listed"
+    assert not running.sockets(), f"{len(running.sockets())} sockets stay"
+    return f"{left} pruned" if left else ""
+
+
+def survives_a_burst(running: Running) -> str:
+    """Jobs that are over at once, each in a process of its own, leave no socket."""
+    if not running.host.burst:
+        raise NotApplicable("it has no such jobs")
+    open_all(running)
+    eventually(lambda: len(running.processes()) == 1, what="the last child has ended")
+    running.workers()
+    before, began = set(running.sockets()), time.monotonic()
+    running.feed(running.host.burst, NO_GATE)
+    eventually(
+        lambda: (
+            not broker.length(running.redis, QUEUE) and len(running.processes()) == 1
+        ),
+        what="all jobs are done",
+        deadline_s=60,
+    )
+    took = time.monotonic() - began
+    left = set(running.sockets()) - before
+    assert not left, f"{len(left)} sockets of {running.host.burst} jobs"
+    return f"{running.host.burst} jobs in {took:.1f} s"
+
+
+def open_all(running: Running) -> None:
+    """Let all tasks end, those in a queue as well."""
+    running.open(*(f"gate-{number}" for number in range(1, 10)))
+
+
+def ask(running: Running, *words: object) -> Any:
+    """Run `liveheap ...`; return what its --json says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "liveheap_client", *map(str, words)],
+        env=running.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=running.home,
+    )
+    assert done.returncode == 0, f"liveheap {words[0]}: {done.stderr.strip()[:300]}"
+    return json.loads(done.stdout) if "--json" in words else None
+
+
+CHECKS = {
+    "agent in each": has_agents,
+    "ping under load": answers_under_load,
+    "marker found": finds_the_parcels,
+    "labels": labels_are_right,
+    "renewed": is_renewed,
+    "burst": survives_a_burst,
+    "clean exit": ends_cleanly,
+    "no socket left": leaves_no_socket,
+}

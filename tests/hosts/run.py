@@ -1,0 +1,142 @@
+"""The matrix: every host on every CPython, each through the checks of a worker's life.
+
+    make test-hosts                                     all of it, about half an hour
+    make test-hosts HOSTS=celery PYTHONS='3.11 3.12'    by the beginnings of names
+    make test-hosts RECORD=--record                     also into results.md and README
+
+The table goes to stdout, each cell to stderr as it ends. CPython 3.14 and 3.15 run in
+the chroot of .ci/newpythons.sh where this machine has none. A cell is a process of its
+own and is killed, with all that it started, after a time. Exit code 1 if a check failed.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from hosts import environments, table
+from hosts.catalogue import HOSTS, Host, named, slug
+
+CELL_S = 240
+RESULTS = environments.PROJECT / "build" / "hosts"
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
+
+
+def main() -> int:
+    given = arguments()
+    hosts = [host for word in given.hosts for host in named(word)] or list(HOSTS)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    found = environments.interpreters()
+    if given.inside:
+        run_all(given.inside, f"python{given.inside}", hosts, given.jobs)
+        return 0
+    results = {}
+    for version in given.pythons or PYTHONS:
+        results[version] = of_one_python(version, found.get(version), hosts, given.jobs)
+    table.show(results, hosts)
+    if given.record:
+        table.record(results, hosts)
+    return 1 if table.has_failures(results) else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hosts", nargs="*", default=[], help="beginnings of names")
+    parser.add_argument("--pythons", nargs="*", default=[], choices=[*PYTHONS])
+    parser.add_argument("--jobs", type=int, default=2, help="cells side by side")
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def of_one_python(
+    version: str, interpreter: str | None, hosts: list[Host], jobs: int
+) -> list[dict[str, Any]]:
+    """Return the cells of one Python, wherever it is."""
+    if interpreter is not None:
+        return run_all(version, interpreter, hosts, jobs)
+    if version not in environments.NEWEST or not environments.is_root():
+        reason = f"no CPython {version} here"
+        return [{"host": host.name, "missing": reason} for host in hosts]
+    words = ["python" + version, "tests/hosts/run.py", "--inside", version]
+    names = [slug(host) for host in hosts]
+    script = 'PATH=$PATH && .ci/system.sh redis-server=redis-server && exec "$@"'
+    subprocess.run(
+        [
+            *(".ci/newpythons.sh", "bash", "-c", script, "bash"),
+            *(*words, "--jobs", str(jobs), "--hosts", *names),
+        ],
+        cwd=environments.PROJECT,
+        check=True,
+    )
+    return list(json.loads((RESULTS / f"{version}.json").read_text()))
+
+
+def run_all(
+    version: str, interpreter: str, hosts: list[Host], jobs: int
+) -> list[dict[str, Any]]:
+    """Run the cells of one Python of this file system; keep what came out."""
+    say(f"CPython {version}: environment")
+    refused = environments.make(version, interpreter)
+
+    def one(host: Host) -> dict[str, Any]:
+        began = time.monotonic()
+        reasons = [f"{name}: {refused[name]}" for name in host.needs if name in refused]
+        result = (
+            {"host": host.name, "missing": reasons[0]}
+            if reasons
+            else cell(version, host)
+        )
+        took = time.monotonic() - began
+        say(f"CPython {version}, {host.name}: {table.word(result)} ({took:.0f} s)")
+        return result
+
+    with ThreadPoolExecutor(jobs) as pool:
+        results = list(pool.map(one, hosts))
+    (RESULTS / f"{version}.json").write_text(json.dumps(results, indent=1))
+    return results
+
+
+def cell(version: str, host: Host) -> dict[str, Any]:
+    """Run one cell in a process of its own, bounded in time."""
+    log = RESULTS / f"{version}-{slug(host)}.log"
+    words = [str(environments.folder(version) / "bin" / "python"), "-m", "hosts.cell"]
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [*words, slug(host)],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            said, _ = process.communicate(timeout=CELL_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)  # the cell ends what it started
+            process.communicate()
+            return {"host": host.name, "broken": f"not done in {CELL_S} s"}
+    try:
+        return dict(json.loads(said.splitlines()[-1]))
+    except (IndexError, ValueError):
+        return {
+            "host": host.name,
+            "broken": f"exit code {process.returncode}: see {log.name}",
+        }
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The matrix as a table: hosts in rows, CPythons in columns, reasons in words below."""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from hosts.catalogue import Host
+
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+BEGIN, END = "<!-- hosts: begin -->", "<!-- hosts: end -->"
+COMMAND = "make test-hosts RECORD=--record"
+FAILED, NONE = "failed", "none"
+SAYS = (
+    (
+        "agent in each",
+        "an agent in every process, started by `liveheap run`, by `.pth` "
+        "and by `liveheap.start()`",
+    ),
+    ("ping under load", "an answer from each under load"),
+    (
+        "marker found",
+        "a snapshot that holds every planted object, on a path through the "
+        "task's local",
+    ),
+    ("labels", "each running task by kind, name and id"),
+    ("renewed", "the same after reload, recycling and a killed child"),
+    ("burst", "no socket of a hundred short jobs"),
+    ("clean exit", "the host's own exit code, nothing of ours on stderr"),
+    ("no socket left", "no socket after the end"),
+)
+
+Results = dict[str, list[dict[str, Any]]]
+
+
+def faults(cell: dict[str, Any]) -> list[str]:
+    """Return what failed in a cell, each with its way and reason."""
+    if "broken" in cell:
+        return [str(cell["broken"])]
+    return [
+        f"{check} ({way}): {note}"
+        for way, checks in cell.get("ways", {}).items()
+        for check, (state, note) in checks.items()
+        if state == FAILED
+    ]
+
+
+def has_failures(results: Results) -> bool:
+    return any(faults(cell) for cells in results.values() for cell in cells)
+
+
+def word(cell: dict[str, Any]) -> str:
+    """Return what stands in the table."""
+    if "missing" in cell:
+        return "-"
+    if faults(cell):
+        failed = [
+            check
+            for checks in cell.get("ways", {}).values()
+            for check, (state, _) in checks.items()
+            if state == FAILED
+        ]
+        return "**" + (", ".join(dict.fromkeys(failed)) or "broken") + "**"
+    later = [
+        check
+        for check, (state, note) in cell["ways"].get("run", {}).items()
+        if state == NONE and note == "not yet"
+    ]
+    return "yes" + "".join(f", {check} not yet" for check in later)
+
+
+def lines(results: Results, hosts: list[Host]) -> Iterator[str]:
+    """Yield the table and, below it, what its cells rest on."""
+    versions = list(results)
+    rows = [["host", *versions]]
+    by_name = {
+        version: {cell["host"]: cell for cell in cells}
+        for version, cells in results.items()
+    }
+    for host in hosts:
+        cells = [by_name[version].get(host.name) for version in versions]
+        rows.append([host.name, *(word(cell) if cell else "" for cell in cells)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rows.insert(1, ["-" * width for width in widths])
+    for row in rows:
+        padded = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        yield f"| {' | '.join(padded)} |"
+    yield from reasons(by_name)
+
+
+def reasons(by_name: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
+    """Yield why a cell is empty or broken, each reason once."""
+    told: dict[str, list[str]] = {}
+    for version, cells in by_name.items():
+        for name, cell in cells.items():
+            for reason in [cell["missing"]] if "missing" in cell else faults(cell):
+                told.setdefault(reason, []).append(f"{name} on {version}")
+    if told:
+        yield ""
+    for reason, places in told.items():
+        where = ", ".join(places) if len(places) < 4 else f"{len(places)} cells"
+        yield f"- {where}: {reason}"
+
+
+def figures(results: Results) -> Iterator[str]:
+    """Yield what the checks measured, cell by cell."""
+    yield "| CPython | host | " + " | ".join(check for check, _ in SAYS) + " |"
+    yield "| --- " * (len(SAYS) + 2) + "|"
+    for version, cells in results.items():
+        for cell in cells:
+            checks = cell.get("ways", {}).get("run", {})
+            notes = (checks.get(check, ("", ""))[1] for check, _ in SAYS)
+            yield f"| {version} | {cell['host']} | " + " | ".join(notes) + " |"
+
+
+def versions(results: Results) -> str:
+    """Return the versions of the hosts, each once."""
+    found: dict[str, set[str]] = {}
+    for cells in results.values():
+        for cell in cells:
+            for name, version in cell.get("versions", {}).items():
+                found.setdefault(name, set()).add(version)
+    each = (f"{name} {'/'.join(sorted(found[name]))}" for name in sorted(found))
+    return ", ".join(each)
+
+
+def block(results: Results, hosts: list[Host]) -> str:
+    """Return what the README shows."""
+    meaning = "; ".join(text for _, text in SAYS)
+    kernel = re.split(r"[-+]", platform.release())[0]
+    return "\n".join(
+        [
+            f"`{COMMAND}`",
+            "",
+            f"- {date.today().isoformat()}, commit {commit()}, Linux {kernel}, "
+            f"{os.cpu_count()} cores",
+            f"- {versions(results)}",
+            f"- yes: {meaning}",
+            "",
+            *lines(results, hosts),
+        ]
+    )
+
+
+def show(results: Results, hosts: list[Host]) -> None:
+    print("\n".join(lines(results, hosts)))
+
+
+def record(results: Results, hosts: list[Host]) -> None:
+    """Write results.md, and the table between the marks in the README."""
+    text = block(results, hosts)
+    measured = "\n".join(figures(results))
+    (HERE / "results.md").write_text(
+        f"# The last recorded run\n\n{text}\n\n## What was measured\n\n{measured}\n",
+        encoding="utf-8",
+    )
+    readme = README.read_text(encoding="utf-8")
+    head, begin, rest = readme.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if begin and end:
+        README.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+
+
+def commit() -> str:
+    """Return the short name of what is checked out; a `+` if it was changed."""
+
+    def git(*words: str) -> str:
+        asked = ["git", "-C", str(HERE), *words]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
