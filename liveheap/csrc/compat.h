@@ -335,6 +335,10 @@ heap_bytearray_more(const PyByteArrayObject *array)
 }
 
 #define HEAP_SIZES_QUEUES (PY_VERSION_HEX >= 0x030F0000)
+/* Where a StringIO keeps what is written: 0 in lists, 1 in a writer that is a member,
+ * 2 in one that a member points to; a writer begins with its string. */
+#define HEAP_STRING_IO_WRITER \
+    (PY_VERSION_HEX >= 0x030E0000 ? 2 : PY_VERSION_HEX >= 0x030C0000 ? 1 : 0)
 
 /* ---- dict ---- */
 

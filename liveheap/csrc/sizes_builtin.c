@@ -157,6 +157,43 @@ bytes_io_more(PyObject *object)
     return (uint64_t)(PyBytes_Type.tp_basicsize + Py_SIZE(buffer));
 }
 
+/* What is written piles up in a writer's string until somebody reads or seeks; from then
+ * on four bytes a character.  No __sizeof__ counts either. */
+struct string_io_head {
+    PyObject_HEAD
+    Py_UCS4 *buffer;
+    Py_ssize_t position, length;
+    size_t capacity;
+    int state;
+#if HEAP_STRING_IO_WRITER == 2
+    PyObject **writer;
+#elif HEAP_STRING_IO_WRITER == 1
+    PyObject *writer;
+#endif
+};
+
+#define STRING_IO_PILES_UP 2
+
+static uint64_t
+string_io_more(PyObject *object)
+{
+    const struct string_io_head *text = (const struct string_io_head *)object;
+    uint64_t more = text->buffer == NULL ? 0 : text->capacity * sizeof(Py_UCS4);
+#if HEAP_STRING_IO_WRITER
+    if (text->state == STRING_IO_PILES_UP && text->writer != NULL) {
+#if HEAP_STRING_IO_WRITER == 2
+        PyObject *written = *text->writer;
+#else
+        PyObject *written = text->writer;
+#endif
+        if (written != NULL && heap_refcount(written) == 1) {
+            more += heap_str_size(written);
+        }
+    }
+#endif
+    return more;
+}
+
 struct struct_code {
     const void *format;
     Py_ssize_t members[3];
@@ -277,6 +314,7 @@ static const struct module_type of_modules[] = {
      buffered_more},
     {"_io", "BufferedRandom", "_io.BufferedRandom", sizeof(struct buffered_head),
      buffered_more},
+    {"_io", "StringIO", "_io.StringIO", sizeof(struct string_io_head), string_io_more},
     {"_io", "BytesIO", "_io.BytesIO", sizeof(struct bytes_io_head), bytes_io_more},
     {"_struct", "Struct", "_struct.Struct", sizeof(struct struct_head), struct_more},
     {"_decimal", "Decimal", "decimal.Decimal", sizeof(struct decimal_head),

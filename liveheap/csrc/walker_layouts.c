@@ -88,6 +88,21 @@ static const struct claim generator_claims[] = {
 };
 #endif
 
+#if HEAP_STRING_IO_WRITER == 0
+/* Lists that its tp_traverse keeps to itself: long pieces, and short ones to be joined. */
+static const struct claim string_io_claims[] = {
+    {"long pieces", (uint32_t)(sizeof(PyObject) + 5 * sizeof(void *)), true},
+    {"pieces", (uint32_t)(sizeof(PyObject) + 6 * sizeof(void *)), true},
+};
+
+static bool
+is_string_io(PyTypeObject *type)
+{
+    return !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) &&
+           strcmp(type->tp_name, "_io.StringIO") == 0;
+}
+#endif
+
 #define LAYOUT(type, claims) {&(type), claims, HEAP_LENGTH(claims)}
 
 static const struct layout layouts[] = {
@@ -177,6 +192,11 @@ layouts_claims(PyTypeObject *type, struct claim claims[CLAIMS_MAX])
                 add_all(&list, layouts[i].claims, layouts[i].n);
             }
         }
+#if HEAP_STRING_IO_WRITER == 0
+        if (is_string_io(base)) {
+            add_all(&list, string_io_claims, HEAP_LENGTH(string_io_claims));
+        }
+#endif
         add_members(&list, base);
     }
     if (type->tp_dictoffset > 0) {
