@@ -8,6 +8,7 @@ is the commit in the table.
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,11 +38,16 @@ class Wheels:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = threading.RLock()
         self._pythons: dict[str, str] = {}
         self._wheels: dict[str, Path] = {}
 
     def python(self, version: str) -> str:
         """Return the interpreter of a minor version."""
+        with self._lock:
+            return self._python(version)
+
+    def _python(self, version: str) -> str:
         if not self._pythons:
             lines = run([sys.executable, ".ci/pythons.py"]).splitlines()
             self._pythons = dict(line.split(" ", 1) for line in lines)
@@ -51,6 +57,10 @@ class Wheels:
 
     def wheel(self, version: str) -> Path:
         """Return this tree's wheel for a minor version of Python."""
+        with self._lock:
+            return self._wheel(version)
+
+    def _wheel(self, version: str) -> Path:
         if version not in self._wheels:
             target = self._folder / version
             for old in target.glob("*.whl"):

@@ -1,13 +1,15 @@
 """liveheap on real leaks: set up, hunt, score, and write tests/bench/leakbench.md.
 
-    LEAKBENCH=DIR make leakbench                     everything, about half an hour
+    LEAKBENCH=DIR make leakbench                     everything, about 20 minutes
     python tests/leakbench/run.py --only NAME ...    some cases, to stdout
     python tests/leakbench/run.py --kept --only NAME the rounds of the last run again
+    python tests/leakbench/run.py --resume           only what this commit has not run
 
 LEAKBENCH names the bench of released leaks (its README tells what a machine needs);
 without it only the extra cases beside this file are run. Environments, rounds and
-screens go under LEAKBENCH_HOME. One case runs at a time, on the processors that the
-caller leaves it.
+screens go under LEAKBENCH_HOME, and each row as soon as it is there. The released cases
+run one after the other, for they share ports; beside them the extra ones, `--jobs` at
+a time, all on the processors that the caller leaves them.
 """
 
 import argparse
@@ -15,9 +17,12 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import extras
 import judge
@@ -28,17 +33,15 @@ from judge import Row
 
 PAGE = ROOT / "tests" / "bench" / "leakbench.md"
 VARIANTS = ("leak", "control")
+Task = Callable[[], Row]
 
 
 def main() -> int:
     given = arguments()
     home = given.home.resolve()
     wheels = Wheels(home / "wheels")
-    rows = []
     try:
-        for row in measured(given, home, wheels):
-            rows.append(row)
-            print(json.dumps(asdict(row)), file=sys.stderr, flush=True)
+        rows = measured(given, home, wheels)
     except Failed as failed:
         print(f"leakbench: {failed}", file=sys.stderr)
         return 1
@@ -63,24 +66,57 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--variants", nargs="*", default=VARIANTS, choices=VARIANTS)
     parser.add_argument("--no-extra", action="store_true", help="released cases only")
     parser.add_argument("--kept", action="store_true", help="analyse kept rounds again")
+    parser.add_argument("--jobs", type=int, default=2, help="extra cases at a time")
+    parser.add_argument("--resume", action="store_true", help="keep this commit's rows")
     parser.add_argument("--record", action="store_true", help="write leakbench.md")
     return parser.parse_args()
 
 
-def measured(given: argparse.Namespace, home: Path, wheels: Wheels) -> Iterator[Row]:
-    """Yield a row per case and variant."""
-    results = home / "liveheap"
-    if given.bench:
-        bench = released.Bench(given.bench.resolve(), home, wheels)
-        for case in bench.cases():
-            for variant in given.variants:
-                control = variant == "control"
-                if not wanted(given, case.name) or (control and case.control == "none"):
-                    continue
-                out = results / f"{case.name}.{variant}"
-                yield released_row(given, bench, case, variant=variant, out=out)
-    if not given.no_extra:
-        yield from extra_rows(given, home, wheels)
+def measured(given: argparse.Namespace, home: Path, wheels: Wheels) -> list[Row]:
+    """Return a row per case and variant, in the order of the cases."""
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(given.jobs) as several:
+        rows = [
+            pool.submit(remembered, given, out, make)
+            for pool, tasks in (
+                (one, released_tasks(given, home, wheels)),
+                (several, extra_tasks(given, home, wheels)),
+            )
+            for out, make in tasks
+        ]
+        return [row.result() for row in rows]
+
+
+def remembered(given: argparse.Namespace, out: Path, make: Task) -> Row:
+    """Return what this commit made of a case before, or make it, and keep it."""
+    path = out / "row.json"
+    if given.resume and path.exists():
+        kept = json.loads(path.read_text())
+        if kept.pop("commit") == table.commit():
+            return Row(**kept)
+    row = make()
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"commit": table.commit(), **asdict(row)}))
+    print(json.dumps(asdict(row)), file=sys.stderr, flush=True)
+    return row
+
+
+def released_tasks(
+    given: argparse.Namespace, home: Path, wheels: Wheels
+) -> Iterator[tuple[Path, Task]]:
+    """Yield what is to be run one after the other."""
+    if not given.bench:
+        return
+    bench = released.Bench(given.bench.resolve(), home, wheels)
+    for case in bench.cases():
+        for variant in given.variants:
+            control = variant == "control"
+            if not wanted(given, case.name) or (control and case.control == "none"):
+                continue
+            out = home / "liveheap" / f"{case.name}.{variant}"
+            yield (
+                out,
+                partial(released_row, given, bench, case, variant=variant, out=out),
+            )
 
 
 def released_row(
@@ -109,24 +145,39 @@ def released_row(
     return judge.released(row, bench.truth(case), score)
 
 
-def extra_rows(given: argparse.Namespace, home: Path, wheels: Wheels) -> Iterator[Row]:
+def extra_tasks(
+    given: argparse.Namespace, home: Path, wheels: Wheels
+) -> Iterator[tuple[Path, Task]]:
+    """Yield what may be run at the same time."""
+    if given.no_extra:
+        return
+    chosen = [(n, a) for n, a in extras.answers().items() if wanted(given, n)]
     python = None
-    for name, answer in extras.answers().items():
-        if not wanted(given, name):
-            continue
+    if chosen and not given.kept:
+        python = extras.environment(home, wheels)
+    for name, answer in chosen:
         out = home / "liveheap" / f"extra.{name}"
-        variant = answer["variant"]
-        try:
-            if not given.kept:
-                shutil.rmtree(out, ignore_errors=True)
-                python = python or extras.environment(home, wheels)
-                options = [given.verb, "--rounds", "5", "--interval", "2"]
-                extras.hunt(python, name, out, [given.liveheap, *options])
-            report = analysed(given, out)
-        except Failed as failed:
-            yield judge.failed(name, variant, str(failed))
-            continue
-        yield judge.extra(judge.row_of(name, variant, out, report), answer, report)
+        yield out, partial(extra_row, given, python, name, answer=answer, out=out)
+
+
+def extra_row(
+    given: argparse.Namespace,
+    python: Path | None,
+    name: str,
+    *,
+    answer: dict[str, Any],
+    out: Path,
+) -> Row:
+    variant = answer["variant"]
+    try:
+        if python is not None:
+            shutil.rmtree(out, ignore_errors=True)
+            options = [given.verb, "--rounds", "5", "--interval", "2"]
+            extras.hunt(python, name, out, [given.liveheap, *options])
+        report = analysed(given, out)
+    except Failed as failed:
+        return judge.failed(name, variant, str(failed))
+    return judge.extra(judge.row_of(name, variant, out, report), answer, report)
 
 
 def analysed(given: argparse.Namespace, out: Path) -> judge.Report:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from stream_builder import GREENLET, GraphBuilder, Node
 
 from liveheap_client.analysis import growth
 from liveheap_client.analysis.graph import HeapGraph
+from liveheap_client.analysis.sentence import Places, next_command
 
 MIB = 1 << 20
+PLACES = Places("4711", "round-005.liveheap", "round-*.liveheap")
 Report = dict[str, Any]
 
 
@@ -48,7 +51,7 @@ def round_(
 
 
 def told(rounds: Sequence[HeapGraph]) -> Report:
-    return growth.diff(rounds).to_json(newest="round-005.liveheap", target="4711")
+    return growth.diff(rounds).to_json(PLACES)
 
 
 def of(series: Sequence[int], **how: Any) -> Report:
@@ -246,3 +249,57 @@ def test_the_report_is_plain_data_with_the_names_of_the_contract() -> None:
     suspect = report["suspects"][0]
     assert suspect["alloc"] is suspect["task"] is None
     assert suspect["leak_share"] == 50 * 448
+
+
+def after(**places: Any) -> str:
+    """Return the next command for a leak of dicts, with other places."""
+    report = plain_dicts()
+    return next_command(report, replace(PLACES, **places))
+
+
+def plain_dicts() -> Report:
+    def one(place: int, n: int) -> HeapGraph:
+        b = GraphBuilder(base=0x7F0000000000 + place * (1 << 30))
+        b.module("worker", {"CACHE": b.list(b.dict() for _ in range(n))})
+        header = {"pid": 1, "created": 1000.0 + 60 * place, "rss": 20 * MIB}
+        return HeapGraph.decode([b.stream()], header=header)
+
+    return told([one(place, n) for place, n in enumerate([10, 20, 30, 40, 50])])
+
+
+def test_the_next_command_looks_at_one_object_where_the_type_says_nothing() -> None:
+    report = plain_dicts()
+    example = report["suspects"][0]["example"]
+
+    assert report["next"] == f"liveheap object {example} round-005.liveheap"
+    assert after(newest=None, rounds=None) == "liveheap collections 4711"
+    assert of([10, 20, 30, 40, 50])["next"].startswith("liveheap backrefs worker.Row")
+
+
+def test_of_a_worker_that_is_gone_the_next_command_names_its_rounds() -> None:
+    calm = of([50, 50, 50, 50, 50])
+
+    gone = next_command(calm, replace(PLACES, target=None))
+    assert gone == "liveheap report round-*.liveheap -o report.html"
+    assert next_command(calm, Places(None, None, None)).startswith(
+        "liveheap leaks TARGET"
+    )
+
+
+def test_a_class_speaks_for_the_dicts_that_come_with_it() -> None:
+    def one(place: int, n: int) -> HeapGraph:
+        b = GraphBuilder(base=0x7F0000000000 + place * (1 << 30))
+        kind = b.type("worker", "Message", ["payload"])
+        memo = [
+            thing
+            for _ in range(n)
+            for thing in (b.dict(size=4000), b.instance(kind, [b.leaf("bytes", 40)]))
+        ]
+        b.module("worker", {"MEMO": b.list(memo)})
+        header = {"pid": 1, "created": 1000.0 + 60 * place, "rss": 20 * MIB}
+        return HeapGraph.decode([b.stream()], header=header)
+
+    report = told([one(place, n) for place, n in enumerate([10, 20, 30, 40, 50])])
+
+    assert report["suspects"][0]["type"] == "worker.Message"
+    assert "grew 10 -> 50 worker.Message" in report["verdict"]["sentence"]

@@ -7,6 +7,12 @@ from liveheap_client.render.table import Look
 
 PIPE = Look()
 
+VERDICT = {
+    "kind": "leak",
+    "confidence": "high",
+    "sentence": "Leak: app.CACHE grew.",
+    "reasons": [],
+}
 SUSPECT = {
     "path": "app.CACHE.rows[*] -> app.Leaky",
     "type": "app.Leaky",
@@ -28,7 +34,7 @@ def report(**changes: Any) -> dict[str, Any]:
             {"type": "int", "counts": [10, 0, 0, 10], "bytes": [1, 0, 0, 1]},
         ],
         "rss": [1 << 20, None, None, 3 << 20],
-        "verdict": {"kind": "leak"},
+        "verdict": VERDICT,
         "truncated": False,
         "more_suspects": 0,
         "notes": [],
@@ -39,6 +45,8 @@ def report(**changes: Any) -> dict[str, Any]:
 def test_a_suspect_is_named_by_its_path_first() -> None:
     assert list(growth.lines(report(), look=PIPE)) == [
         "",
+        "Leak: app.CACHE grew.",
+        "verdict: leak, confidence high",
         "One path gained objects in each of 4 rounds.",
         "RSS 1.0 MiB -> 3.0 MiB (+2.0 MiB)",
         "",
@@ -60,6 +68,8 @@ def test_no_suspect_is_said_as_plainly() -> None:
 
     assert list(growth.lines(calm, look=PIPE)) == [
         "",
+        "Leak: app.CACHE grew.",
+        "verdict: leak, confidence high",
         "No path gained objects in each of 4 rounds.",
     ]
 
@@ -67,14 +77,14 @@ def test_no_suspect_is_said_as_plainly() -> None:
 def test_what_weakens_the_answer_stands_before_it() -> None:
     lines = list(growth.lines(report(notes=["2 rounds are a comparison"]), look=PIPE))
 
-    assert lines[2] == "2 rounds are a comparison"
+    assert lines[4] == "2 rounds are a comparison"
 
 
 def test_only_the_first_suspects_are_shown_and_the_rest_is_counted() -> None:
     many = report(suspects=[SUSPECT] * 12, more_suspects=5)
     lines = list(growth.lines(many, look=PIPE))
 
-    assert lines[1] == "17 paths gained objects in each of 4 rounds."
+    assert lines[3] == "17 paths gained objects in each of 4 rounds."
     assert "... and 7 more that gained less; --json has them" in lines
     assert not any(line.startswith("11.") for line in lines)
 

@@ -56,7 +56,7 @@ def take(caller: Caller, directory: Path, troubles: list[str], **how: Any) -> li
         directory,
         args={},
         watch=watch(troubles),
-        **{"interval_s": 0.01, "rounds": 2, **how},
+        **{"interval_s": 0.01, "numbers": range(1, 3), **how},
     )
     return [round_.path.name for round_ in taken]
 
@@ -86,7 +86,7 @@ def test_after_a_round_that_took_too_long_the_next_ones_keep_their_distance(
     monkeypatch.setattr(module, "_wait_until", wait)
     with FakeAgent(snapshot=snapshot) as agent:
         caller = Caller(lambda _scope: Session(agent.transport, AGREED))
-        how: dict[str, Any] = {"interval_s": 10.0, "rounds": 4, "args": {}}
+        how: dict[str, Any] = {"interval_s": 10.0, "numbers": range(1, 5), "args": {}}
         for round_ in iter_rounds(caller, tmp_path, watch=watch([]), **how):
             now += 35.0 if round_.number == 2 else 1.0
 
@@ -107,7 +107,7 @@ def test_a_round_whose_link_drops_calls_again(
         first.answer("snapshot", drop)
         agents = iter([first, second])
         caller = Caller(lambda _scope: Session(next(agents).transport, AGREED))
-        names = take(caller, tmp_path, troubles, rounds=2)
+        names = take(caller, tmp_path, troubles, numbers=range(1, 3))
 
     assert len(names) == 2
     assert len(troubles) == 1

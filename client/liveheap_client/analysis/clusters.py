@@ -42,6 +42,9 @@ class Lookup(Protocol):
     def is_telling(self, row: int) -> bool:
         """Tell whether a row is of the frames that a group of stacks is named after."""
 
+    def is_named(self, row: int) -> bool:
+        """Tell whether a row is of objects whose type says what they are."""
+
     def refers(self, rows: Sequence[int], tops: Sequence[int]) -> bool:
         """Tell whether objects of some rows have to do with what is below others."""
 
@@ -116,17 +119,17 @@ def _holder(matrix: Matrix, lookup: Lookup, row: int) -> int:
 def _cluster(
     matrix: Matrix, lookup: Lookup, rows: Sequence[tuple[int, Growth]]
 ) -> Cluster:
-    row, growth = rows[0]
+    members = _named_first(matrix, lookup, [member for member, _ in rows])
+    row, growth = members[0], rows[0][1]
     holder = _holder(matrix, lookup, row)
-    members = [member for member, _ in rows]
     stack = next((m for m in members if matrix.label[m] == Group.TASK), None)
-    tops = list(members)
+    tops = [*members, *(matrix.key_of[m] for m in members if m in matrix.key_of)]
     if holder >= 0 and matrix.label[holder] in _STACKS:
         frames = matrix.frames_of(holder)
         if frames:
             stack = next(filter(lookup.is_telling, frames), frames[0])
             known = set(frames)
-            tops = [*frames, *(m for m in members if matrix.parent[m] not in known)]
+            tops = [*frames, *(m for m in tops if matrix.parent[m] not in known)]
     counts = matrix.length[row] if growth is Growth.LENGTH else matrix.count[row]
     return Cluster(
         rows=members,
@@ -138,6 +141,20 @@ def _cluster(
         counts=counts if stack is None else matrix.count[stack],
         bytes=matrix.total[tops].sum(axis=0),
     )
+
+
+def _named_first(matrix: Matrix, lookup: Lookup, rows: list[int]) -> list[int]:
+    """Let objects of a class speak for the lists and dicts that come with them.
+
+    As many came of both, within a factor of two; the order says who weighs more.
+    """
+    gained = matrix.count[rows, -1] - matrix.count[rows, 0]
+    for place, row in enumerate(rows):
+        if 2 * gained[place] >= gained[0] >= 0.5 * gained[place] and lookup.is_named(
+            row
+        ):
+            return [row, *rows[:place], *rows[place + 1 :]]
+    return rows
 
 
 def _stacks_merged(matrix: Matrix, found: Sequence[Cluster]) -> list[Cluster]:

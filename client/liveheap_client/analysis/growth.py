@@ -29,7 +29,12 @@ from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.histogram import TypeCount, by_type
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.pathtable import Matrix, PathTable
-from liveheap_client.analysis.sentence import next_command, ruled_out, sentence
+from liveheap_client.analysis.sentence import (
+    Places,
+    next_command,
+    ruled_out,
+    sentence,
+)
 from liveheap_client.analysis.suspects import Describer, Suspect
 from liveheap_client.analysis.tasks import Figures, figures_of, main_leaver
 from liveheap_client.analysis.verdict import (
@@ -39,6 +44,9 @@ from liveheap_client.analysis.verdict import (
     Verdict,
     judge,
 )
+from liveheap_client.quantities import human_bytes
+
+SOMEWHERE = Places(target="TARGET", newest="FILE", rounds=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +73,16 @@ class GrowthReport:
     more_suspects: int
     notes: tuple[str, ...]
 
-    def to_json(
-        self, *, newest: str = "FILE", target: str = "TARGET"
-    ) -> dict[str, Any]:
+    def to_json(self, places: Places = SOMEWHERE) -> dict[str, Any]:
         """Return plain data: maps, lists, texts and numbers.
 
         Args:
-            newest: what to call the last round's file in the next command.
-            target: what to call the worker there.
+            places: what the next command may name.
         """
         data = asdict(self)
         data["verdict"]["sentence"] = sentence(data)
         data["ruled_out"] = ruled_out(data)
-        data["next"] = next_command(data, newest=newest, target=target)
+        data["next"] = next_command(data, places)
         return data
 
 
@@ -213,7 +218,7 @@ def _notes(rounds: Sequence[_Round]) -> list[str]:
     if len(rounds) < ROUNDS_FOR_A_VERDICT:
         notes.insert(
             0,
-            f"{len(rounds)} rounds are a comparison, not a verdict; "
+            f"{len(rounds)} rounds are a comparison, not yet a verdict; "
             f"that takes {ROUNDS_FOR_A_VERDICT}",
         )
     if len({one.facts.process for one in rounds}) > 1:
@@ -223,7 +228,7 @@ def _notes(rounds: Sequence[_Round]) -> list[str]:
     garbage = rounds[-1].facts.garbage_bytes
     if garbage > MUCH_GARBAGE * rounds[-1].facts.bytes:
         notes.append(
-            f"{garbage} bytes of the last round are garbage not yet collected: "
+            f"{human_bytes(garbage)} of the last round are garbage not yet collected: "
             "--gc collects before each round"
         )
     if any(one.capped for one in rounds):

@@ -110,7 +110,8 @@ class Matrix:
     """Path nodes by key, rounds side by side.
 
     `internal` are the rows that are nobody's growth: the interpreter's, and garbage
-    unless `garbage_stays` because nobody collects.
+    unless `garbage_stays` because nobody collects. `key_of` names the row of the keys
+    under which the values of a row are kept, where both are suspects.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Matrix:
         self._levels: list[NDArray[np.intp]] = []
         self.family = np.zeros(len(self.key), np.uint64)
         self.example_of: dict[int, int] = {}
+        self.key_of: dict[int, int] = {}
         self.parent = np.full(len(self.key), -1, np.intp)
         self.label = np.zeros(len(self.key), np.uint8)
         self.depth = np.zeros(len(self.key), np.uint16)
@@ -210,6 +212,8 @@ class Matrix:
             ways |= {row: growth for row in found}
             below |= self._lead_to(found)
         gains = self.total[:, -1] - self.total[:, 0]
+        for value, key in self.key_of.items():
+            gains[value] += gains[key]
         objects = self.count[:, -1] - self.count[:, 0]
         single = (self.count[:, 0] == 0) & (objects == 1)
         return sorted(
@@ -340,7 +344,7 @@ class Matrix:
         for row in rows:
             value = values.get(int(self.parent[row]))
             if value is not None and self.label[row] == Label.KEY:
-                self.total[value] += self.total[row]
+                self.key_of[value] = row
             else:
                 kept.append(row)
         return kept

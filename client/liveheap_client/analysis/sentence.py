@@ -7,14 +7,17 @@ what weakens it, what was ruled out, and the command to type next.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
+from liveheap_client.analysis.kinds import says_what
 from liveheap_client.quantities import human_bytes, human_count, human_seconds, signed
 
 Report = Mapping[str, Any]
 
 MUCH_KEPT = 4 << 20
+MOST_CACHES = 2
 _PER = {"hour": "an hour", "round": "a round"}
 
 
@@ -32,7 +35,26 @@ def grown(suspect: Mapping[str, Any], per: str) -> str:
         return f"{ends}, {bytes_rate(suspect, per)}"
     what = "items" if suspect["grows"] == "length" else suspect["type"]
     counts = f"{human_count(first)} -> {human_count(last)} {what}"
-    return f"{counts}, {bytes_rate(suspect, per)}"
+    brought = carried(suspect)
+    with_it = f" (each with a {brought})" if brought else ""
+    return f"{counts}{with_it}, {bytes_rate(suspect, per)}"
+
+
+def carried(suspect: Mapping[str, Any]) -> str | None:
+    """Return the class that comes with each of a suspect's lists, dicts or tuples."""
+    if suspect["grows"] != "count" or says_what(suspect["type"]):
+        return None
+    gained = max(suspect["counts"][-1] - suspect["counts"][0], 1)
+    for content in suspect["contents"]:
+        if says_what(content["type"]) and 2 * content["gained"] >= gained:
+            return str(content["type"])
+    return None
+
+
+def filling_caches(report: Report) -> list[Mapping[str, Any]]:
+    """Return the suspects that are small caches with a bound."""
+    suspects: Sequence[Mapping[str, Any]] = report["suspects"]
+    return [s for s in suspects if s["levels_off"] and s["bound"] == "bounded"]
 
 
 def _grown(report: Report, suspect: Mapping[str, Any]) -> str:
@@ -133,6 +155,12 @@ def _plateau(report: Report) -> str:
     if filling:
         first = filling[0]
         place = first["holder"] or first["path"]
+        if first["bound"] == "bounded":
+            ends = " -> ".join(human_count(first["counts"][n]) for n in (0, -1))
+            return (
+                f"No leak: plateau. {place} is an lru_cache with a bound and fills up "
+                f"({ends} entries); {flat}."
+            )
         return (
             f"No leak: plateau. {place} fills up and levels off "
             f"({_grown(report, first)} at first); {flat}."
@@ -198,6 +226,10 @@ def ruled_out(report: Report) -> list[str]:
             open_files.append(f"{name}: {human_count(first)} -> {human_count(last)}")
     if open_files:
         lines.append(", ".join(open_files))
+    for cache in filling_caches(report)[:MOST_CACHES]:
+        ends = " -> ".join(human_count(cache["counts"][n]) for n in (0, -1))
+        place = cache["holder"] or cache["path"]
+        lines.append(f"an lru_cache with a bound, which fills: {place}, {ends} entries")
     garbage = report["rounds"][-1]["garbage_bytes"]
     lines.append(f"garbage waiting for the collector: {human_bytes(garbage)}")
     return lines
@@ -210,33 +242,73 @@ def _kept(report: Report) -> str:
     return f" ({signed(human_bytes(kept))} free in Python's allocator)"
 
 
-def next_command(report: Report, *, newest: str, target: str) -> str:
-    """Return what to type next.
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What the next command may name.
 
-    Args:
-        report: what was found.
-        newest: the file of the last round, or the target where none was kept.
-        target: the worker.
+    `newest` is the file of the last round; `rounds` are all of them, as a shell writes
+    them; None where no file was kept. `target` is the worker.
     """
+
+    target: str | None
+    newest: str | None
+    rounds: str | None
+
+
+def next_command(report: Report, places: Places) -> str:
+    """Return what to type next."""
     kind = report["verdict"]["kind"]
     suspect = _maybe_suspect(report)
     if kind == "undecided":
         reasons = report["verdict"]["reasons"]
+        if "different-processes" in reasons and places.target is None:
+            return _page(places)
         more = "--gc" if "garbage" in reasons else "--rounds 6"
-        more += " --interval 5m" if "bursts" in reasons else ""
-        return f"liveheap leaks {quote(target)} {more}"
+        return _again(places, f"{more} --interval 5m" if "bursts" in reasons else more)
     if kind in ("plateau", "nothing-grows"):
-        return f"liveheap leaks {quote(target)} --rounds 6 --interval 5m"
+        return _again(places, "--rounds 6 --interval 5m")
     if kind == "native":
-        return (
-            f"liveheap leaks {quote(target)} --rounds 6 --interval 5m  "
-            "# if it goes on: a native profiler (memray, heaptrack)"
-        )
+        again = _again(places, "--rounds 6 --interval 5m")
+        return f"{again}  # if it goes on: a native profiler (memray, heaptrack)"
     if suspect is None:
-        return f"liveheap histogram {quote(newest)}"
+        return f"liveheap histogram {_place(places)}"
+    return _look_at(suspect, places)
+
+
+def _look_at(suspect: Mapping[str, Any], places: Places) -> str:
+    """Return how to see more of a suspect.
+
+    Who refers to all the dicts of a worker is no help: of a type that says nothing it
+    is one object that tells, in a file; or, of a living worker, its containers.
+    """
+    brought = carried(suspect)
+    kind = suspect["type"] if "." in suspect["type"] else brought
+    if suspect["orphan"] and kind is not None:
+        return f"liveheap paths {quote(kind)} {_place(places)}"
+    if kind is not None:
+        return f"liveheap backrefs {quote(kind)} {_place(places)}"
+    if places.newest is not None:
+        return f"liveheap object {suspect['example']} {_place(places)}"
     if suspect["orphan"]:
-        return f"liveheap paths {quote(suspect['type'])} {quote(newest)}"
-    return f"liveheap backrefs {quote(suspect['type'])} {quote(newest)}"
+        return f"liveheap leaks {_place(places)} --keep DIR"
+    return f"liveheap collections {_place(places)}"
+
+
+def _again(places: Places, options: str) -> str:
+    """Return how to hunt on; of a worker that is gone there are its rounds to see."""
+    if places.target is None and places.rounds is not None:
+        return _page(places)
+    return f"liveheap leaks {quote(places.target or 'TARGET')} {options}"
+
+
+def _page(places: Places) -> str:
+    if places.rounds is None:
+        return "liveheap ps"
+    return f"liveheap report {places.rounds} -o report.html"
+
+
+def _place(places: Places) -> str:
+    return quote(places.newest or places.target or "TARGET")
 
 
 def _suspect(report: Report) -> Mapping[str, Any]:

@@ -15,6 +15,10 @@ we know: they wait in it, or it left about as many memory blocks (tasks.py).
 `fingerprint` names the same leak in another worker, host or deploy: SHA-1 of the path
 as text, which has no addresses, values or directories, and here no line numbers either.
 
+`levels_off` says that it dies down, as a cache does that fills, or that it is a small
+lru_cache with a bound; `bound` is `bounded` or `unbounded` where an lru_cache keeps it.
+`example` is the address of one of the objects in the last round.
+
 `garbage` says that only the collector would free it, and that is switched off. `orphan`
 says that nothing holds it: its reference count is higher than the references to it that
 we know, by `excess_references`; then only C can be keeping it.
@@ -39,6 +43,7 @@ from liveheap_client.analysis.clusters import (
     clusters,
 )
 from liveheap_client.analysis.graph import HeapGraph
+from liveheap_client.analysis.kinds import says_what
 from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.leakshare import MOST_SHARES, leak_shares
 from liveheap_client.analysis.paths import PathNodes
@@ -57,6 +62,9 @@ LOOKED_INTO = 20
 EXAMPLES_COMPARED = 30
 MOST_EDGES_COMPARED = 32
 STEPS_TO_CODE = 4
+STEPS_TO_CACHE = 3
+USUAL_BOUND = 1024
+SMALL_CACHE = 4 << 20
 MOST_LABELLED = 1000
 MOST_STEPS_TO_A_TASK = 40
 
@@ -65,6 +73,14 @@ _CALLING = frozenset(
     {"function", "method", "functools.partial", "functools._lru_cache_wrapper"}
 )
 _WEAK = frozenset({"weakref.ReferenceType", "weakref.KeyedRef", "weakref.WeakMethod"})
+_TO_MAXSIZE = (
+    "__dict__",
+    "cache_parameters",
+    "__closure__",
+    "maxsize",
+    "cell_contents",
+)
+_WRAPPER = "functools._lru_cache_wrapper"
 _LINE = re.compile(r"(?<=\.py):\d+")
 
 
@@ -108,6 +124,8 @@ class Suspect:
     growth_per_round: float
     bytes_per_round: float
     levels_off: bool
+    bound: str | None
+    example: str
     waits_in: str | None
     code: str | None
     contents: tuple[Content, ...]
@@ -193,6 +211,13 @@ class Describer:
         named = int(paths.label_name[paths.group[path]])
         return frame.code.qualname == paths.graph.name(named)
 
+    def is_named(self, row: int) -> bool:
+        """Tell whether a row is of a class that no library of Python's own defines."""
+        path = self._path(row)
+        return path >= 0 and says_what(
+            self._paths.graph.type_name(int(self._paths.type[path]))
+        )
+
     def refers(self, rows: Sequence[int], tops: Sequence[int]) -> bool:
         """Tell whether objects of some rows have to do with what is below others.
 
@@ -252,6 +277,7 @@ class Describer:
         holder, holder_type = (None, None) if orphan else self._holder(cluster, path)
         heaviest = self._path(cluster.rows[0])
         lineless = _LINE.sub("", self._text(head))
+        bound = self._bound(cluster)
         task, task_why = self._task(cluster, head) or (None, None)
         return Suspect(
             path=self._text(cluster.rows[0]),
@@ -273,7 +299,9 @@ class Describer:
             p=mann_kendall_p(judged),
             growth_per_round=theil_sen(counts).value,
             bytes_per_round=theil_sen(size).value,
-            levels_off=levels_off(judged, at),
+            levels_off=levels_off(judged, at) or _is_small_cache(bound, counts, size),
+            bound=bound,
+            example=f"0x{int(paths.graph.address[example]) * 8:x}",
             waits_in=self._waits_in(example),
             code=self._commonest_code(heaviest) if look_into else None,
             contents=self._contents(cluster) if look_into else (),
@@ -343,6 +371,36 @@ class Describer:
         kind = int(paths.type[holder])
         name = graph.type_name(kind) if kind else None
         return paths.text(holder, with_type=False), name
+
+    def _bound(self, cluster: Cluster) -> str | None:
+        """Say whether the lru_cache that keeps a suspect has a bound; None: none does.
+
+        The graph tells it by `cache_parameters`, a closure over what was asked for.
+        """
+        paths, place = self._paths, cluster.holder
+        for _ in range(STEPS_TO_CACHE):
+            if place < 0:
+                return None
+            path = self._path(place)
+            if path < 0:
+                return None
+            if paths.graph.type_name(int(paths.type[path])) == _WRAPPER:
+                limit = paths.graph.type_name(self._maxsize(int(paths.example[path])))
+                return {"int": "bounded", "NoneType": "unbounded"}.get(limit)
+            place = int(self._matrix.parent[place])
+        return None
+
+    def _maxsize(self, node: int) -> int:
+        """Return the type of the maxsize of an lru_cache; 0 if it is not found."""
+        graph, place = self._paths.graph, node
+        for name in _TO_MAXSIZE:
+            for edge in range(int(graph.row[place]), int(graph.row[place + 1])):
+                if graph.name(int(graph.edge_name[edge])) == name:
+                    place = int(graph.target[edge])
+                    break
+            else:
+                return 0
+        return int(graph.type[place])
 
     def _retaining_path(self, path: int) -> list[str]:
         example = int(self._paths.example[path])
@@ -462,6 +520,18 @@ class Describer:
 
     def _texts(self, rows: Sequence[int]) -> tuple[str, ...]:
         return tuple(self._text(row) for row in rows if self._path(row) >= 0)
+
+
+def _is_small_cache(
+    bound: str | None, counts: Sequence[int], size: Sequence[int]
+) -> bool:
+    """Tell whether a cache with a bound can come to nothing that would matter.
+
+    No snapshot says how high the bound is: as high as bounds usually are, or so high
+    that the entries there are do not reach it yet.
+    """
+    entries = max(counts[-1], USUAL_BOUND)
+    return bound == "bounded" and size[-1] / max(counts[-1], 1) * entries < SMALL_CACHE
 
 
 def _excess(graph: HeapGraph, node: int) -> int:

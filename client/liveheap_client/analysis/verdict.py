@@ -12,8 +12,8 @@
 process. A suspect counts if it rose in every interval (Mann-Kendall p <= 0.05 follows
 from that at four rounds), if its rate is worth a person's time (1 % of RSS a day), and
 if it is no chance: of many paths that go up and down by themselves some rise four times
-running, by little and unevenly. What dies down (`levels_off`) fills up; it is said, not
-accused. What only the interpreter holds nobody can act on.
+running, by little and unevenly. What dies down or has a bound (`levels_off`) fills up;
+it is said, not accused. What only the interpreter holds nobody can act on.
 """
 
 from __future__ import annotations

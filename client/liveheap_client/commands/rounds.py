@@ -7,7 +7,7 @@ the caller makes sure that the same process answers.
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def iter_rounds(
     directory: Path,
     *,
     interval_s: float,
-    rounds: int,
+    numbers: Sequence[int],
     args: dict[str, Any],
     watch: Watch,
 ) -> Generator[Round, None, None]:
@@ -90,10 +90,10 @@ def iter_rounds(
 
     The interval counts from start to start, so that a fetch shifts nothing. After one
     that took longer than that, the rounds do not hurry to catch up: what grows between
-    two of them a moment apart is chance.
+    two of them a moment apart is chance. A hunt that goes on waits before it does.
     """
-    due = time.monotonic()
-    for number in range(1, rounds + 1):
+    due = time.monotonic() + (interval_s if numbers[0] > 1 else 0)
+    for number in numbers:
         _wait_until(due, interval_s, watch)
         due = time.monotonic() + interval_s
         path = round_path(directory, number)

@@ -70,6 +70,7 @@ def _heading(report: Report, shown: Sequence[object]) -> Iterator[str]:
     suspects = len(shown) + report["more_suspects"]
     n_rounds = len(report["rounds"])
     yield ""
+    yield from _verdict(report)
     if not suspects:
         yield f"No path gained objects in each of {n_rounds} rounds."
     elif suspects == 1:
@@ -82,6 +83,16 @@ def _heading(report: Report, shown: Sequence[object]) -> Iterator[str]:
     if len(rss) > 1:
         gain = signed(human_bytes(rss[-1] - rss[0]))
         yield f"RSS {human_bytes(rss[0])} -> {human_bytes(rss[-1])} ({gain})"
+
+
+def _verdict(report: Report) -> Iterator[str]:
+    """Yield what the rounds come to; of too few a note says that they do not yet."""
+    verdict = report["verdict"]
+    if "few-rounds" in verdict["reasons"]:
+        return
+    sentence = visible(verdict["sentence"], longest=_LONGEST_PATH)
+    yield from textwrap.wrap(sentence, _WIDTH - 1, break_on_hyphens=False)
+    yield f"verdict: {verdict['kind']}, confidence {verdict['confidence']}"
 
 
 def _suspect(place: int, suspect: Mapping[str, Any], look: Look) -> Iterator[str]:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from liveheap_client.analysis.sentence import bytes_rate
+from liveheap_client.analysis.sentence import bytes_rate, filling_caches
 from liveheap_client.render.escape import visible
 from liveheap_client.render.table import Look, middle_cut
 from liveheap_client.render.units import human_bytes, human_count
@@ -49,7 +49,7 @@ def lines(report: Report, *, look: Look) -> Iterator[str]:
         yield from block
         room -= len(block) + 1
         told += 1
-    more = len(report["suspects"]) + report["more_suspects"] - told
+    more = len(shown) + report["more_suspects"] - told
     if more > 0 and told:
         yield f"   ... and {more} that gained less: --json"
     yield ""
@@ -103,7 +103,8 @@ def _ranked(report: Report) -> list[Suspect]:
         suspects.insert(0, suspects.pop(first))
     elif report["verdict"]["kind"] in ("plateau", "nothing-grows"):
         return []
-    return suspects
+    small = filling_caches(report)  # told with what was ruled out
+    return [suspect for suspect in suspects if suspect not in small]
 
 
 def _suspect(
@@ -144,6 +145,9 @@ def _suspect(
         others = suspect["n_echoes"] - 1
         text = f"{suspect['echoes'][0]}{f', and {others} more' if others else ''}"
         yield from _told("in step", text, width)
+    if suspect["bound"]:
+        bound = "with a" if suspect["bound"] == "bounded" else "without any"
+        yield from _told("cache", f"a functools.lru_cache {bound} bound", width)
     if suspect["levels_off"]:
         yield from _told("shape", "levels off, as a cache does that fills", width)
 

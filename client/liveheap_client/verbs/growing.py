@@ -86,7 +86,7 @@ def _perform(
             talk_only=as_json or question.one_screen,
         )
         found = hunt.run(plan.target, None if keep is None else Path(keep), args)
-    report = found.report().to_json(**plan.words(desk.newest if keep else None))
+    report = found.series.report().to_json(found.places)
     desk.names.update(str(row["type"]) for row in report["types"])
     if as_json:
         desk.terminal.show_json(report)

@@ -1,8 +1,9 @@
 """What `diff` and `leaks` share: rounds from a live worker, rounds from files.
 
-A worker that ends between two rounds does not end the hunt of those that were taken:
-what they tell is still told, with a note. So it is where another worker answers in its
-place. A Ctrl-C does end it; the rounds that were to be kept are named.
+A worker that ends between two rounds does not end the hunt: where another takes its
+place, as after so many tasks or requests, that one is asked on (succession.py); else
+what the rounds so far tell is told, with a note. A Ctrl-C does end it; the rounds that
+were to be kept are named.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from liveheap_client.analysis.sentence import Places
 from liveheap_client.commands.fetch import SUFFIX
 from liveheap_client.commands.rounds import Round, Watch, iter_rounds, round_path
 from liveheap_client.desk import Desk
@@ -22,11 +24,15 @@ from liveheap_client.progress import Bar, bar
 from liveheap_client.render import growth as growth_text
 from liveheap_client.render.units import human_seconds
 from liveheap_client.verbs.load import load, series
+from liveheap_client.verbs.order import in_order
 from liveheap_client.verbs.places import NAMES_A_WORKER, begins_as_snapshot, is_snapshot
 from liveheap_client.verbs.snapshot import changed_options, teller
+from liveheap_client.verbs.succession import Succession
 
 if TYPE_CHECKING:
     from liveheap_client.analysis.growth import Series
+
+LONGEST_WAIT_FOR_HEIR_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +69,6 @@ class Plan:
         """Return the worker to ask."""
         return self.places[0] if self.places else None
 
-    def words(self, kept: Path | None) -> dict[str, str]:
-        """Return what the next command calls the newest round and the worker."""
-        target = self.target or "TARGET"
-        if self.target is not None and is_snapshot(self.target):
-            return {"newest": str(self.places[-1]), "target": "TARGET"}
-        return {"newest": target if kept is None else str(kept), "target": target}
-
     def _refuse_strange_file(self, files: Sequence[str]) -> None:
         """Raise UsageError for `leaks app.py`: that is the program, not its worker."""
         (first, *others) = files
@@ -88,31 +87,28 @@ class Plan:
             )
 
 
-def compare(desk: Desk, paths: Sequence[Path], *, verb: str) -> "Series":
-    """Read snapshot files as rounds, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Rounds, and what the next command may name of them."""
+
+    series: "Series"
+    places: Places
+
+
+def compare(desk: Desk, paths: Sequence[Path], *, verb: str) -> "Taken":
+    """Read snapshot files as rounds; those of one worker in the order of time."""
     if len(paths) < 2:
         raise UsageError(
             "a comparison needs two snapshots",
             hint=f"liveheap {verb} A.liveheap B.liveheap, or liveheap {verb} TARGET",
         )
-    refuse_same_file(paths)
-    created: list[float] = []
+    paths = in_order(desk, paths)
     with bar(desk.terminal) as progress:
         found = series()
         for path in paths:
             progress.update(f"reading {path.name}", done=len(found), total=len(paths))
-            graph = load(path)
-            created.append(moment(graph.header))
-            found.add(graph)
-            del graph  # or it would stay while the next one is read
-    say_if_out_of_order(desk, created)
-    return found
-
-
-def say_if_out_of_order(desk: Desk, created: Sequence[float]) -> None:
-    """Say so if files were given in another order than they were taken in."""
-    if list(created) != sorted(created):
-        desk.terminal.say("note: give the oldest first; these are in another order")
+            found.add(load(path))
+    return Taken(found, Places("TARGET", str(paths[-1]), None))
 
 
 def refuse_kept_round(path: Path) -> None:
@@ -125,23 +121,15 @@ def refuse_kept_round(path: Path) -> None:
         )
 
 
-def moment(header: Mapping[str, Any]) -> float:
-    """Return when a snapshot was taken; 0 if it does not say."""
-    created = header.get("created")
-    return created if isinstance(created, int | float) else 0
+@dataclass(frozen=True, slots=True)
+class _Chase:
+    """What stays the same in a hunt, whoever answers."""
 
-
-def refuse_same_file(paths: Sequence[Path]) -> None:
-    """Raise UsageError if a file is given twice: it would never show growth."""
-    known: dict[tuple[int, int], Path] = {}
-    for path in paths:
-        with contextlib.suppress(OSError):
-            found = path.stat()
-            if (found.st_dev, found.st_ino) in known:
-                raise UsageError(
-                    f"{path} is given twice", hint="a comparison needs two snapshots"
-                )
-            known[found.st_dev, found.st_ino] = path
+    directory: Path
+    progress: Bar
+    found: "Series"
+    line: Succession
+    args: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,39 +142,62 @@ class Hunt:
     talk_only: bool
     """Rounds are no result: a program reads that, and so does who wants one screen."""
 
-    def run(
-        self, target: str | None, keep: Path | None, args: dict[str, Any]
-    ) -> "Series":
-        """Take all rounds."""
+    def run(self, target: str | None, keep: Path | None, args: dict[str, Any]) -> Taken:
+        """Take all rounds, of the worker and of whoever takes its place."""
         if keep is not None:
             for number in range(1, self.rounds + 1):
                 refuse_kept_round(round_path(keep, number))
+        found = series()
+        asked: str | None = target or "TARGET"
         with (
-            self.desk.caller(target) as caller,
             self.desk.scratch(keep) as directory,
+            bar(self.desk.terminal) as progress,
         ):
-            found = series()
-            with bar(self.desk.terminal) as progress:
-                rounds = iter_rounds(
-                    caller,
-                    directory,
-                    interval_s=self.interval_s,
-                    rounds=self.rounds,
-                    args=args,
-                    watch=self._watch(progress, found),
-                )
-                with contextlib.closing(rounds):
-                    try:
-                        self._take(rounds, progress, found)
-                    except KeyboardInterrupt:
-                        self.say_what_is_kept(keep)
+            line = Succession(os.environ)
+            chase = _Chase(directory, progress, found, line, args)
+            while len(found) < self.rounds:
+                try:
+                    self._follow(target, chase)
+                except KeyboardInterrupt:
+                    self.say_what_is_kept(keep)
+                    raise
+                except (WorkerGone, ConnectError) as gone:
+                    target = None if self.desk.in_shell else self._heir(chase)
+                    asked = target
+                    if target is None and len(found) < 2:
                         raise
-                    except (WorkerGone, ConnectError) as gone:
-                        if len(found) < 2:
-                            raise
+                    if target is None:
                         found.note(f"the worker ended before round {len(found) + 1}")
                         self.desk.terminal.say(f"note: {gone}")
-        return found
+                        break
+                    found.note(f"from round {len(found) + 1} on: {line.told}")
+        kept = None if keep is None else f"{shlex.quote(str(keep))}/round-*{SUFFIX}"
+        newest = None if keep is None else str(round_path(keep, len(found)))
+        return Taken(found, Places(asked, newest, kept))
+
+    def _follow(self, target: str | None, chase: _Chase) -> None:
+        """Take the rounds that are left, as long as one process answers."""
+        with self.desk.caller(target) as caller:
+            rounds = iter_rounds(
+                caller,
+                chase.directory,
+                interval_s=self.interval_s,
+                numbers=range(len(chase.found) + 1, self.rounds + 1),
+                args=chase.args,
+                watch=self._watch(chase.progress, chase.found),
+            )
+            with contextlib.closing(rounds):
+                self._take(rounds, chase)
+
+    def _heir(self, chase: _Chase) -> str | None:
+        """Return the worker that takes over, as a target; wait a moment for it."""
+        chase.progress.update("the worker ended; waiting for another in its place")
+        heir = chase.line.heir(min(self.interval_s, LONGEST_WAIT_FOR_HEIR_S))
+        if heir is None:
+            return None
+        with chase.progress.aside():
+            self.desk.terminal.say(f"note: {chase.line.told}; going on with it")
+        return str(heir)
 
     def say_what_is_kept(self, keep: Path | None) -> None:
         """Name the rounds that outlive a Ctrl-C: they may have taken hours."""
@@ -200,12 +211,13 @@ class Hunt:
             again = f"liveheap leaks {shlex.quote(str(keep))}/round-*{SUFFIX}"
             self.desk.terminal.say(f"note: {len(kept)} rounds are kept: {again}")
 
-    def _take(self, rounds: Iterable[Round], progress: Bar, found: "Series") -> None:
+    def _take(self, rounds: Iterable[Round], chase: _Chase) -> None:
         for taken in rounds:
-            with progress.aside():
+            chase.line.saw(taken.header)
+            with chase.progress.aside():
                 self._show_round(taken)
-            progress.update(f"reading round {taken.number}")
-            found.add(load(taken.path))
+            chase.progress.update(f"reading round {taken.number}")
+            chase.found.add(load(taken.path))
             self.desk.newest = taken.path
 
     def _watch(self, progress: Bar, found: "Series") -> Watch:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from liveheap import __version__
+from liveheap_client.analysis.sentence import Places
 from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
 from liveheap_client.progress import bar
 from liveheap_client.render.units import human_bytes
 from liveheap_client.verbs.base import Verb, places_argument
-from liveheap_client.verbs.hunt import moment, refuse_same_file, say_if_out_of_order
 from liveheap_client.verbs.load import load, series
+from liveheap_client.verbs.order import in_order
 from liveheap_client.verbs.output import refuse, write
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def perform(
         raise UsageError(
             "a report needs a snapshot file", hint="liveheap report A.liveheap ..."
         )
-    refuse_same_file(paths)
+    paths = in_order(desk, paths)
     out = Path(output)
     refuse(out, option="-o", replace=force_overwrite)
     text = page(gather(desk, paths))
@@ -73,7 +74,6 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
         growth = conclusion(found, paths[-1]) if len(paths) > 1 else None
         shown = [suspect for _, suspect in carded(growth)] if growth else []
         newest = portrait.of(graph, [suspect["path"] for suspect in shown])
-    say_if_out_of_order(desk, [moment(one) for one in rounds])
     return Material(
         rounds=rounds,
         growth=growth,
@@ -87,7 +87,7 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
 
 def conclusion(found: "Series", newest: Path) -> dict[str, Any]:
     """Return what the rounds tell, and what to type next: for a file, or a target."""
-    return found.report().to_json(newest=newest.name)
+    return found.report().to_json(Places("TARGET", newest.name, None))
 
 
 VERB = Verb(

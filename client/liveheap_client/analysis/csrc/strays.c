@@ -90,7 +90,15 @@ meet(struct hunt *hunt, int32_t node)
     }
 }
 
-enum turn { TURN_UNREFERRED, TURN_CYCLES, TURN_PARTS, N_TURNS };
+enum turn { TURN_UNREFERRED, TURN_INSTANCES, TURN_CYCLES, TURN_PARTS, N_TURNS };
+
+/* Of a class that somebody wrote in Python, or in an extension: what a person knows. */
+static int
+is_instance(const struct heapgraph *graph, int32_t node)
+{
+    return !(graph->flags.at[node] & (NODE_FOLDED | NODE_TYPE)) &&
+           (graph->types.at[graph->type.at[node]].flags & TYPE_HEAP);
+}
 
 static int
 has_turn(const struct hunt *hunt, int32_t node, enum turn turn)
@@ -98,6 +106,8 @@ has_turn(const struct hunt *hunt, int32_t node, enum turn turn)
     switch (turn) {
     case TURN_UNREFERRED:
         return !hunt->referred[node];
+    case TURN_INSTANCES:
+        return is_instance(hunt->graph, node);
     case TURN_CYCLES:
         return !(hunt->graph->flags.at[node] & NODE_FOLDED);
     default:

@@ -4,8 +4,9 @@
  * Some objects are reached by nobody: held by C code that no traverse shows, garbage not
  * yet collected, what everybody shares and nothing owns. A stray is an entry into them,
  * chosen so that all strays together reach all the rest. First come those that nothing
- * left refers to; then, one by one, members of cycles. A part of an object (`__dict__`)
- * is no entry while its owner can be one: the owner is what a person looks for.
+ * left refers to; then, one by one, members of cycles: instances of classes before lists
+ * and dicts, and a part of an object (`__dict__`) only where its owner can be none. The
+ * class is what a person looks for.
  *
  * The path search and the dominator tree both start here, so that one screen never
  * shows two truths.
