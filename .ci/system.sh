@@ -25,6 +25,7 @@ if [ ! -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+install=(apt-get install -y -qq --no-install-recommends "${missing[@]}")
+# The lists that are here usually do, and an old chroot's cannot be renewed.
+"${install[@]}" >/dev/null 2>&1 || { apt-get update -qq && "${install[@]}" >/dev/null; }
 echo "installed: ${missing[*]}"

@@ -1,7 +1,7 @@
 """The matrix: every host on every CPython, each through the checks of a worker's life.
 
     make test-hosts                                     all of it, about half an hour
-    make test-hosts HOSTS=celery PYTHONS='3.11 3.12'    by the beginnings of names
+    make test-hosts HOSTS=celery PYTHONS='3.11 3.12'   by the beginnings of names
     make test-hosts RECORD=--record                     also into results.md and README
 
 The table goes to stdout, each cell to stderr as it ends. CPython 3.14 and 3.15 run in
@@ -68,7 +68,7 @@ def of_one_python(
         return [{"host": host.name, "missing": reason} for host in hosts]
     words = ["python" + version, "tests/hosts/run.py", "--inside", version]
     names = [slug(host) for host in hosts]
-    script = 'PATH=$PATH && .ci/system.sh redis-server=redis-server && exec "$@"'
+    script = '.ci/system.sh redis-server=redis-server && exec "$@"'
     subprocess.run(
         [
             *(".ci/newpythons.sh", "bash", "-c", script, "bash"),
