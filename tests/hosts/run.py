@@ -6,7 +6,7 @@
 
 The table goes to stdout, each cell to stderr as it ends. CPython 3.14 and 3.15 run in
 the chroot of .ci/newpythons.sh where this machine has none. A cell is a process of its
-own and is killed, with all that it started, after a time. Exit code 1 if a check failed.
+own, and is ended with all that it started after a time. Exit code 1: a check failed.
 """
 
 import argparse
