@@ -1,7 +1,7 @@
 """The benchmark: every figure that liveheap promises, beside its rivals, in one run.
 
     python tests/bench/run.py                    about ten minutes, 1 M objects
-    python tests/bench/run.py --objects 10000000 the big heap
+    python tests/bench/run.py --objects 10000000 the big heap: what depends on the size
     python tests/bench/run.py --quick            does it run at all
     python tests/bench/run.py --record           also into results.md and the README
 
@@ -30,6 +30,7 @@ BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 COMMAND = "python tests/bench/run.py --record"
 USUAL_OBJECTS = 1_000_000
 MEMORY_OBJECTS = 8_000_000
+USUAL_PAIRS, BIG_PAIRS = 31, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,14 @@ class Plan:
     rest_s: float
     pings: int
     memory_objects: int
-    fresh: bool
+    leaks_objects: int
+    sizeless: bool
+    """Also what is the same for a heap of any size."""
 
 
 def main() -> int:
     given = arguments()
-    quick = Plan(60_000, 4, 3.0, 50, 60_000, True)
-    whole = Plan(given.objects, given.pairs, 60.0, 500, MEMORY_OBJECTS, True)
-    plan = quick if given.quick else whole
+    plan = plan_of(given)
     lines = [*circumstances(plan.objects), ""]
     rows = []
     for row in measured(plan):
@@ -62,10 +63,21 @@ def main() -> int:
     return 0
 
 
+def plan_of(given: argparse.Namespace) -> Plan:
+    """Return how much to measure; of a big heap less often, or it would take hours."""
+    if given.quick:
+        return Plan(60_000, 4, 3.0, 50, 60_000, 120_000, True)
+    objects = given.objects
+    big = objects > MEMORY_OBJECTS
+    pairs = given.pairs or (BIG_PAIRS if big else USUAL_PAIRS)
+    leaks_objects = objects if big else 2 * objects
+    return Plan(objects, pairs, 60.0, 500, MEMORY_OBJECTS, leaks_objects, not big)
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objects", type=int, default=USUAL_OBJECTS)
-    parser.add_argument("--pairs", type=int, default=31)
+    parser.add_argument("--pairs", type=int)
     parser.add_argument("--quick", action="store_true", help="does it run at all")
     parser.add_argument("--table", action="store_true", help="the default; for scripts")
     parser.add_argument(
@@ -77,7 +89,10 @@ def arguments() -> argparse.Namespace:
 
 def measured(plan: Plan) -> Iterator[Row]:
     """Yield every row; a part that fails is a row that says how."""
-    for part in (aged_rows, fresh_rows, memory_and_rest_rows, completeness.rows):
+    parts = [aged_rows, leaks_rows, fresh_rows]
+    if plan.sizeless:
+        parts += [memory_and_rest_rows, completeness.rows]
+    for part in parts:
         yield from guarded(part.__name__, part(plan))
 
 
@@ -102,6 +117,11 @@ def aged_rows(plan: Plan) -> Iterator[Row]:
         rows = dominator_rows.dominator_rows(target, plan.objects)
         yield from guarded("dominator rows", rows)
         yield from engine_rows.rival_rows(target, paired, label)
+
+
+def leaks_rows(plan: Plan) -> Iterator[Row]:
+    with running_target(plan.leaks_objects, "aged") as target:
+        yield from growth_rows.leaks_rows(target, plan.leaks_objects)
 
 
 def fresh_rows(plan: Plan) -> Iterator[Row]:

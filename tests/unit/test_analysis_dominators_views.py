@@ -76,7 +76,7 @@ def test_a_set_retains_what_its_topmost_members_do(
             inside |= bool(members[node])
             node = idom[node]
         expected += 2**i if inside else 0
-    assert accumulation.retained_of_set(tree, members) == expected
+    assert tree.retained[accumulation.topmost(tree, members)].sum() == expected
 
 
 @pytest.mark.parametrize("every", [1, 500])
@@ -96,17 +96,6 @@ def test_memory_gathers_in_the_list_of_many() -> None:
 def test_memory_gathers_where_no_child_has_most_of_it() -> None:
     tree = tree_of([-1, 0, 0], [10, 600, 390])
     assert accumulation.accumulation_point(tree, 0) == 0
-
-
-@pytest.mark.parametrize(("through", "end"), [(9, 1), (8, 0)])
-def test_the_common_path_ends_where_a_fifth_of_the_members_leaves_it(
-    through: int, end: int
-) -> None:
-    # group 0 > app.CACHE 1 > two halves 2 and 3; other members elsewhere, at 4
-    parent = np.array([-1, 0, 1, 1, 0], np.int32)
-    half = through // 2
-    members = [2] * half + [3] * (through - half) + [4] * (10 - through)
-    assert accumulation.common_path(parent, members) == end
 
 
 def test_candidates_retain_a_tenth_alone_or_with_their_kind() -> None:

@@ -17,6 +17,7 @@ from test_report_markup import HOSTILE
 from liveheap_client.analysis import portrait
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.growth import Series
+from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.report.page import Material, page
 from liveheap_client.report.suspects import carded
 from liveheap_client.report.tables import MOST_ROWS
@@ -85,7 +86,9 @@ def material(graphs: Sequence[HeapGraph]) -> Material:
         series.add(graph)
     growth = series.report().to_json() if len(graphs) > 1 else None
     shown = [suspect for _, suspect in carded(growth)] if growth else []
-    newest = portrait.of(graphs[-1], [suspect["path"] for suspect in shown])
+    newest = portrait.of(
+        PathNodes.of(graphs[-1]), [suspect["path"] for suspect in shown]
+    )
     rounds = [portrait.round_of(g, f"{n}.liveheap") for n, g in enumerate(graphs)]
     return Material(
         rounds=rounds,
@@ -262,7 +265,7 @@ def test_each_suspect_s_referrers_are_those_of_its_own_objects() -> None:
     )
     graph = HeapGraph.decode([builder.stream()])
     path = "app.A[*] -> app.Row"
-    tree = portrait.of(graph, [path]).backrefs[path]
+    tree = portrait.of(PathNodes.of(graph), [path]).backrefs[path]
 
     assert (tree["label"], tree["count"]) == ("app.Row", 7)
     assert [child["label"] for child in tree["children"]] == ["list"]
@@ -275,7 +278,8 @@ def test_a_list_of_links_is_one_row_of_what_retains_most() -> None:
     for _ in range(200):
         node = builder.instance(link, [node])
     builder.module("app", {"HEAD": node})
-    rows = portrait.of(HeapGraph.decode([builder.stream()])).retained
+    paths = PathNodes.of(HeapGraph.decode([builder.stream()]))
+    rows = portrait.of(paths).retained
     links = [row for row in rows if row[1] == "app.Link"]
 
     assert len(links) <= 2

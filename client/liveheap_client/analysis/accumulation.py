@@ -1,18 +1,15 @@
 """Where memory gathers, in a dominator tree. The constants are Eclipse MAT's.
 
 - A set of objects retains what its top-most members retain: a member below another one
-  went with that one.
+  goes with that one.
 - A candidate is a child of the super-root that retains more than a tenth of the heap,
   or all such children of one type if they do together.
 - From a candidate down, as long as the biggest child has most of it: where that ends
   is the accumulation point, the list whose thousand rows are the leak.
-- The common path of many objects: from the roots down as long as one path node leads to
-  more than four fifths of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -23,8 +20,6 @@ from liveheap_client.analysis.dominators import SUPER_ROOT, Dominators
 CANDIDATE_SHARE: Final = 0.10
 DROP_SHARE: Final = 0.7
 DEEPEST: Final = 1000
-COMMON_SHARE: Final = 0.8
-MOST_MEMBERS: Final = 10_000
 MOST_CLIMBS: Final = 64
 
 
@@ -60,11 +55,6 @@ def _topmost_of_deep(tree: Dominators, members: NDArray[np.bool_]) -> NDArray[np
     return np.flatnonzero(members & ~below_one[:-1])
 
 
-def retained_of_set(tree: Dominators, members: NDArray[np.bool_]) -> int:
-    """Return the bytes that would go if all members went."""
-    return int(tree.retained[topmost(tree, members)].sum())
-
-
 def candidates(
     tree: Dominators, kinds: NDArray[np.uint32]
 ) -> tuple[list[int], list[NDArray[np.int32]]]:
@@ -95,21 +85,3 @@ def accumulation_point(tree: Dominators, candidate: int) -> int:
             break
         node = biggest
     return node
-
-
-def common_path(
-    parent: NDArray[np.int32], members: Sequence[int] | NDArray[np.int32]
-) -> int:
-    """Return the deepest path node that leads to nearly all members, -1 if none does.
-
-    Args:
-        parent: of each path node; -1 for a group. A parent comes before its children.
-        members: the path node of each member, the first MOST_MEMBERS of them count.
-    """
-    counts = np.bincount(np.asarray(members[:MOST_MEMBERS]), minlength=len(parent))
-    least = COMMON_SHARE * counts.sum()
-    for path in range(len(parent) - 1, -1, -1):
-        if counts[path] and parent[path] >= 0:
-            counts[parent[path]] += counts[path]
-    common = np.flatnonzero(counts > least)
-    return int(common[-1]) if len(common) else -1

@@ -113,9 +113,15 @@ class Series:
     def __len__(self) -> int:
         return len(self._rounds)
 
-    def add(self, graph: HeapGraph) -> None:
-        """Search a graph, sum it up, and describe what rose in every round so far."""
-        paths = PathNodes.of(graph)
+    def add(self, graph: HeapGraph, paths: PathNodes | None = None) -> None:
+        """Search a graph, sum it up, and describe what rose in every round so far.
+
+        Args:
+            graph: the newest round's.
+            paths: its paths, if somebody has searched it already.
+        """
+        if paths is None:
+            paths = PathNodes.of(graph)
         self._rounds.append(_sum_up(graph, paths))
         if len(self._rounds) > 1:
             matrix = Matrix(

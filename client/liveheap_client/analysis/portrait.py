@@ -1,7 +1,7 @@
 """A graph in depth, for people to look at: types, what holds most, who refers to what.
 
-It is what a report shows of its newest snapshot. The graph is searched once for all of
-it, and the answer keeps nothing of the graph.
+It is what a report shows of its newest snapshot, whose paths are known from comparing
+it. The answer keeps nothing of the graph.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Portrait:
     backrefs: Mapping[str, Mapping[str, Any]]
 
 
-def of(graph: HeapGraph, asked: Iterable[str] = ()) -> Portrait:
+def of(paths: PathNodes, asked: Iterable[str] = ()) -> Portrait:
     """Describe a graph.
 
     Args:
-        graph: what to describe.
+        paths: of the graph.
         asked: paths as `PathNodes.text` writes them; who refers to the objects of the
             first few is told.
     """
-    paths = PathNodes.of(graph)
+    graph = paths.graph
     trees = {}
     for text in list(asked)[:MOST_TREES]:
         objects = objects_of(paths, text)

@@ -56,6 +56,7 @@ def perform(
 def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
     """Read the files, one graph at a time, and describe the newest in depth."""
     from liveheap_client.analysis import portrait  # noqa: PLC0415 - numpy is slow
+    from liveheap_client.analysis.paths import PathNodes  # noqa: PLC0415
     from liveheap_client.report.page import Material  # noqa: PLC0415
     from liveheap_client.report.suspects import carded  # noqa: PLC0415
 
@@ -66,14 +67,15 @@ def gather(desk: Desk, paths: Sequence[Path]) -> "Material":
             progress.update(f"reading {path.name}", done=number, total=len(paths))
             graph = load(path)
             rounds.append(portrait.round_of(graph, path.name))
+            nodes = PathNodes.of(graph)
             if len(paths) > 1:
-                found.add(graph)
+                found.add(graph, nodes)
             if number < len(paths):
-                del graph  # or it would stay while the next one is read
+                del graph, nodes  # or they would stay while the next one is read
         progress.update(f"describing {paths[-1].name}")
         growth = conclusion(found, paths[-1]) if len(paths) > 1 else None
         shown = [suspect for _, suspect in carded(growth)] if growth else []
-        newest = portrait.of(graph, [suspect["path"] for suspect in shown])
+        newest = portrait.of(nodes, [suspect["path"] for suspect in shown])
     return Material(
         rounds=rounds,
         growth=growth,
