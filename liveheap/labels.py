@@ -55,7 +55,7 @@ class task:
     def _take_token(self) -> tasks.Token | None:
         """Return what this holder began: one label may be in use on many."""
         tokens = self._tokens
-        if len(tokens) > 1:
+        if len(tokens) > 1 and tasks.REGISTRY.is_on:
             here = tasks.REGISTRY.here()
             for token in reversed(tokens):
                 if token is not None and token.key == here:

@@ -25,6 +25,7 @@ counted up to MAX_NAMES, and holders beyond MAX_HOLDERS go without a label.
 
 from __future__ import annotations
 
+import builtins
 import sys
 import time
 import weakref
@@ -39,8 +40,8 @@ MAX_DEPTH = 64
 MAX_NAMES = 256
 LONGEST = 200
 OTHER = "(other)"
-CALLERS_FROM = 3
-MOST_CALLERS = 8
+CALLERS_FROM = 2
+MOST_CALLERS = 4
 
 GREENLET, ASYNCIO, THREAD = "greenlet", "asyncio", "thread"
 
@@ -85,6 +86,20 @@ class Token(weakref.ref):  # type: ignore[type-arg]
 
 
 Observer = Callable[[str, Token], object]
+Source = Callable[[], tuple[Task, ...]]
+
+# What our own code may raise by mistake. Anything else that comes up in it was raised
+# by a signal's handler, as a time limit is, and belongs to the host.
+OUR_ERRORS = (
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+REFERENT = weakref.ref.__call__
 
 
 class ThreadAnchor:
@@ -97,49 +112,107 @@ class Registry:
     """The tasks of one process. Off, and free of cost, until the agent starts."""
 
     def __init__(self) -> None:
-        self._on = False
+        self.is_on = False
+        self.main_ident = 0
         self._innermost: dict[int, Token] = {}
         self._done: dict[str, int] = {}
         self._observers: tuple[Observer, ...] = ()
+        self._sources: tuple[Source, ...] = ()
         self._local: Any = None
         self._ident: Callable[[], int] = int
 
-    def switch_on(self, ident: Callable[[], int], local: Callable[[], Any]) -> None:
+    def switch_on(
+        self, ident: Callable[[], int], local: Callable[[], Any], main_ident: int
+    ) -> None:
         """Take labels from now on; the unpatched `_thread.get_ident` and `_local`."""
-        self._ident, self._local = ident, local()
-        self._on = True
+        self._ident, self._local, self.main_ident = ident, local(), main_ident
+        self.is_on = True
 
     def switch_off(self) -> None:
         """Take no more labels, and forget those there are."""
-        self._on = False
+        self.is_on = False
         self._local = None
         self._innermost, self._done, self._observers = {}, {}, ()
 
     def begin(self, kind: str, name: str, id: str | None = None) -> Token | None:  # noqa: A002 -- the field's name
-        """Say that a task begins here. Raises nothing."""
-        if not self._on:
+        """Say that a task begins here. Raises nothing of its own."""
+        if not self.is_on:
             return None
         try:
-            return self._begin(kind, name, id)
-        except Exception:
+            holder, what = self._find_holder()
+            key = builtins.id(holder)
+            outer = self._innermost.get(key)
+            depth = 0 if outer is None else outer.depth + 1
+            if depth >= MAX_DEPTH or len(self._innermost) >= MAX_HOLDERS:
+                return None
+            token = Token(holder, self._forget)
+            token.kind, token.name = kind, str(name)[:LONGEST]
+            token.id = None if id is None else str(id)[:LONGEST]
+            token.thread, token.holder, token.key = self._ident(), what, key
+            token.outer, token.depth, token.over = outer, depth, False
+            token.note = None
+            token.callers = callers() if what is THREAD else ()
+            token.started = time.monotonic()
+            self._innermost[key] = token
+        except OUR_ERRORS:
             return None
+        if self._observers:
+            self._tell("begin", token)
+        return token
 
     def end(self, token: Token | None) -> None:
-        """Say that a task is over, from wherever. Raises nothing."""
-        if token is None or token.over:
+        """Say that a task is over, from wherever. Raises nothing of its own."""
+        if token is None or token.over or not self.is_on:
             return
-        with suppress(Exception):
-            self._end(token)
+        if self._observers:
+            self._tell("end", token)
+        try:
+            token.over = True
+            head = self._innermost.get(token.key)
+            while head is not None and head.over:
+                head = head.outer
+            if head is None:
+                self._innermost.pop(token.key, None)
+            else:
+                self._innermost[token.key] = head
+            name = token.name
+            if name not in self._done and len(self._done) >= MAX_NAMES:
+                name = OTHER
+            _count_elements(self._done, (name,))
+        except OUR_ERRORS:
+            return
+
+    def end_here(self, kind: str, id: str | None = None) -> None:  # noqa: A002 -- the field's name
+        """End what runs here and has this kind, and this id if one is given."""
+        if self.is_on:
+            with suppress(*OUR_ERRORS):
+                self.end(self.find_here(kind, id))
+
+    def find_here(self, kind: str, id: str | None = None) -> Token | None:  # noqa: A002 -- the field's name
+        """Return the innermost task here that has this kind, and this id if given."""
+        token = self._innermost.get(self.here())
+        while token is not None:
+            if not token.over and token.kind == kind and id in (None, token.id):
+                return token
+            token = token.outer
+        return None
+
+    def here(self) -> int:
+        """Return the key of the holder that asks."""
+        return builtins.id(self._find_holder()[0])
 
     def running(self) -> tuple[Task, ...]:
         """Return what runs; of two on one holder, the later one is the inner one."""
         found = []
         for head in list(self._innermost.values()):
-            token: Token | None = head
+            token: Token | None = None if is_dead(head) else head
             while token is not None:
                 if not token.over:
                     found.append(as_task(token))
                 token = token.outer
+        for source in self._sources:
+            with suppress(*OUR_ERRORS):
+                found.extend(source())
         return tuple(sorted(found, key=lambda task: task.started))
 
     def done(self) -> Mapping[str, int]:
@@ -149,7 +222,8 @@ class Registry:
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Call `observer("begin" | "end", token)` from now on; return how to stop.
 
-        It is called on the host's threads, within the task; what it raises is dropped.
+        It is called on the host's threads, within the task; see OUR_ERRORS for what
+        it may raise.
         """
         self._observers = (*self._observers, observer)
 
@@ -160,55 +234,27 @@ class Registry:
 
         return stop
 
+    def add_source(self, source: Source) -> Callable[[], None]:
+        """Have `running` ask somebody else, too; return how to stop."""
+        self._sources = (*self._sources, source)
+
+        def stop() -> None:
+            self._sources = tuple(each for each in self._sources if each is not source)
+
+        return stop
+
     def after_fork_in_child(self) -> None:
         """Begin anew, but for what runs on the thread that forked."""
-        if not self._on:
+        if not self.is_on:
             return
-        kept = self._innermost.get(id(self._find_holder()[0]))
+        kept = self._innermost.get(self.here())
         self._innermost = {} if kept is None else {kept.key: kept}
         self._done = {}
 
-    def here(self) -> int:
-        """Return the key of the holder that asks."""
-        return id(self._find_holder()[0]) if self._on else 0
-
-    def _begin(self, kind: str, name: str, task_id: str | None) -> Token | None:
-        holder, what = self._find_holder()
-        key = id(holder)
-        outer = self._innermost.get(key)
-        depth = 0 if outer is None else outer.depth + 1
-        if depth >= MAX_DEPTH or len(self._innermost) >= MAX_HOLDERS:
-            return None
-        token = Token(holder, self._forget)
-        token.kind, token.name = kind, str(name)[:LONGEST]
-        token.id = None if task_id is None else str(task_id)[:LONGEST]
-        token.thread, token.holder, token.key = self._ident(), what, key
-        token.outer, token.depth, token.over = outer, depth, False
-        token.note = None
-        token.callers = callers() if what is THREAD else ()
-        token.started = time.monotonic()
-        self._innermost[key] = token
+    def _tell(self, what: str, token: Token) -> None:
         for observer in self._observers:
-            with suppress(Exception):
-                observer("begin", token)
-        return token
-
-    def _end(self, token: Token) -> None:
-        for observer in self._observers:
-            with suppress(Exception):
-                observer("end", token)
-        token.over = True
-        head = self._innermost.get(token.key)
-        while head is not None and head.over:
-            head = head.outer
-        if head is None:
-            self._innermost.pop(token.key, None)
-        else:
-            self._innermost[token.key] = head
-        name = token.name
-        if name not in self._done and len(self._done) >= MAX_NAMES:
-            name = OTHER
-        _count_elements(self._done, (name,))
+            with suppress(*OUR_ERRORS):
+                observer(what, token)
 
     def _forget(self, token: Token) -> None:
         """The holder is gone, and with it whatever ran on it."""
@@ -217,7 +263,7 @@ class Registry:
     def _find_holder(self) -> tuple[object, str]:
         tasks = sys.modules.get("asyncio.tasks")
         if tasks is not None:
-            loop = sys.modules["asyncio.events"]._get_running_loop()
+            loop = tasks.events._get_running_loop()
             task = None if loop is None else tasks.current_task(loop)
             if task is not None:
                 return task, ASYNCIO
@@ -231,6 +277,21 @@ class Registry:
         except AttributeError:
             anchor = self._local.anchor = ThreadAnchor()
             return anchor, THREAD
+
+
+def is_dead(token: Token) -> bool:
+    """Whether a greenlet has ended, although somebody still refers to it.
+
+    Asked in one call into C, which holds it meanwhile: were the GIL let go, the last
+    reference to it might be dropped here, on the agent's thread.
+    """
+    if token.holder != GREENLET:
+        return False
+    dead = sys.modules["greenlet"].greenlet.dead.__get__
+    try:
+        return bool(next(map(dead, map(REFERENT, (token,)))))
+    except TypeError:  # the reference is dead, too
+        return True
 
 
 def callers() -> tuple[int, ...]:
@@ -264,5 +325,6 @@ def as_task(token: Token) -> Task:
 
 
 REGISTRY = Registry()
-begin, end = REGISTRY.begin, REGISTRY.end
-running, done, observe = REGISTRY.running, REGISTRY.done, REGISTRY.observe
+begin, end, end_here = REGISTRY.begin, REGISTRY.end, REGISTRY.end_here
+running, done = REGISTRY.running, REGISTRY.done
+observe, add_source = REGISTRY.observe, REGISTRY.add_source

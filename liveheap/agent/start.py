@@ -19,11 +19,12 @@ from liveheap.agent.codecs import Codecs
 from liveheap.agent.hooks import Hooks
 from liveheap.agent.service import Agent
 from liveheap.heap import Heap
-from liveheap.hosts import gevent
+from liveheap.hosts import gevent, labelling
 
 PATHS = ("LIVEHEAP_DIR", "LIVEHEAP_SPOOL", "LIVEHEAP_TOKEN_FILE")
 STOP_WITHIN_S = 5.0
 EXIT_WITHIN_S = 2.0
+LABELLING = labelling.Labelling()
 
 
 class Current:
@@ -61,7 +62,6 @@ def start(
     )
     agent.end = leave if injected else stop
     gevent.remember_hub()
-    tasks.REGISTRY.switch_on(agent.native.ident, native.original("_thread", "_local"))
     if settings.master:
         listener = agent.come_up()
         try:
@@ -73,8 +73,17 @@ def start(
     for complaint in agent.complaints:
         say(complaint)
     Current.agent = agent
+    label_tasks(agent.native)
     if Current.hooks is None:
         Current.hooks = Hooks(at_exit, after_fork_in_parent, after_fork_in_child)
+
+
+def label_tasks(known: native.Native) -> None:
+    """Take labels from now on, of the frameworks there are and of those to come."""
+    tasks.REGISTRY.switch_on(
+        known.ident, native.original("_thread", "_local"), known.main_ident
+    )
+    LABELLING.install()
 
 
 def with_whole_paths(environ: dict[str, str], chosen: str | None) -> dict[str, str]:
@@ -90,8 +99,9 @@ def with_whole_paths(environ: dict[str, str], chosen: str | None) -> dict[str, s
 def stop() -> None:
     """End the agent and undo what it did. Does nothing if there is none."""
     agent, Current.agent = Current.agent, None
-    tasks.REGISTRY.switch_off()
     if agent is not None:
+        LABELLING.remove()
+        tasks.REGISTRY.switch_off()
         agent.close()
         agent.threads.wait_until_none(STOP_WITHIN_S)
 

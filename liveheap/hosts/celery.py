@@ -1,0 +1,57 @@
+"""Celery: `task_prerun` and `task_postrun`, sent where the task runs, in every pool.
+
+`task_postrun` comes after an exception too, and for each task that an `apply()` runs
+inside of another. It does not come to a child that is killed: the registry dies there.
+
+The signals' receivers are behind a plain lock. Whoever asks us to connect may have
+interrupted the main thread inside of it (an agent that comes by injection): then we
+would wait for ourselves. So a lock that is taken means no labels, and no wait.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from liveheap import tasks
+from liveheap.hosts.wrapping import Undo
+
+KIND = "celery"
+UID = "liveheap"
+
+
+def begin(sender: Any = None, task_id: Any = None, **_: Any) -> None:
+    """Receive `task_prerun`."""
+    tasks.begin(KIND, getattr(sender, "name", "?"), task_id)
+
+
+def end(task_id: Any = None, **_: Any) -> None:
+    """Receive `task_postrun`."""
+    tasks.end_here(KIND, task_id)
+
+
+def hook(signals: ModuleType) -> Undo:
+    """Connect to the signals."""
+    check_free(signals)
+    signals.task_prerun.connect(begin, weak=False, dispatch_uid=UID)
+    signals.task_postrun.connect(end, weak=False, dispatch_uid=UID)
+
+    def undo() -> None:
+        check_free(signals)
+        signals.task_prerun.disconnect(dispatch_uid=UID)
+        signals.task_postrun.disconnect(dispatch_uid=UID)
+
+    return undo
+
+
+def check_free(signals: ModuleType) -> None:
+    """Raise RuntimeError if somebody is in the middle of connecting."""
+    for signal in (signals.task_prerun, signals.task_postrun):
+        lock = getattr(signal, "lock", None)
+        if lock is not None:
+            if not lock.acquire(False):
+                raise RuntimeError("the signal is being changed")
+            lock.release()
+
+
+HOOKS = {"celery.signals": hook}

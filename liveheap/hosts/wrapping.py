@@ -1,0 +1,88 @@
+"""Functions of a framework's class, wrapped in a label, and unwrapped again.
+
+For frameworks that have no signal to begin and end with. Only functions that let no
+exception of the host's through are wrapped, so that no traceback of the host's shows
+a line of ours.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from liveheap import tasks
+
+Undo = Callable[[], None]
+Begin = Callable[..., "tasks.Token | None"]
+
+
+def classes_with(module: ModuleType, name: str) -> Iterator[type]:
+    """Yield the classes of this module that define a method of this name."""
+    for found in list(vars(module).values()):
+        is_own = isinstance(found, type) and found.__module__ == module.__name__
+        if is_own and name in found.__dict__:
+            yield found
+
+
+def label(owner: type, name: str, begin: Begin) -> Undo:
+    """Label each call of a method as `begin(*args)` says; return how to undo that."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            token = begin(*args)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                tasks.end(token)
+
+        return wrapper
+
+    return replace(owner, name, make)
+
+
+def label_coroutine(owner: type, name: str, begin: Begin) -> Undo:
+    """Label each run of a method that is a coroutine function."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            token = begin(*args)
+            try:
+                return await original(*args, **kwargs)
+            finally:
+                tasks.end(token)
+
+        return wrapper
+
+    return replace(owner, name, make)
+
+
+def replace(
+    owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Undo:
+    """Put `make(original)` into a class; the undo spares what others did since."""
+    original = getattr(owner, name)
+    inherited = name not in owner.__dict__
+    wrapper = functools.update_wrapper(make(original), original)
+    setattr(owner, name, wrapper)
+
+    def undo() -> None:
+        if owner.__dict__.get(name) is not wrapper:
+            return
+        if inherited:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, original)
+
+    return undo
+
+
+def undo_all(undos: list[Undo]) -> Undo:
+    """Return one undo for several, the last first."""
+
+    def undo() -> None:
+        while undos:
+            undos.pop()()
+
+    return undo
