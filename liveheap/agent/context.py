@@ -11,6 +11,7 @@ from liveheap import tasks
 from liveheap.commands.context import Heap
 from liveheap.errors import CommandError
 from liveheap.history import Figures
+from liveheap.protocol.auth import Scope
 
 if TYPE_CHECKING:
     from liveheap.agent.service import Agent
@@ -61,6 +62,15 @@ class AgentContext:
     def tasks(self) -> frozenset[tasks.Task]:
         """What runs right now."""
         return frozenset(tasks.running())
+
+    def done(self) -> Mapping[str, int]:
+        """How many tasks have ended, by name."""
+        return tasks.done()
+
+    @property
+    def scope(self) -> Scope:
+        """What this session may see."""
+        return self._session.agreed.scope
 
     def thread_id(self, ident: int) -> int | None:
         """Return the number that a thread of the host has in a snapshot.

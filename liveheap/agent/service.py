@@ -37,7 +37,7 @@ from liveheap.agent.stream import Stream
 from liveheap.agent.threads import Threads
 from liveheap.commands.context import Heap
 from liveheap.history import Figures, History
-from liveheap.hosts import command_line, frameworks, gevent, roles
+from liveheap.hosts import command_line, frameworks, gevent, labelling, roles
 from liveheap.protocol.auth import VERSION, Agreed, Ident
 
 MAX_SESSIONS = 4
@@ -333,6 +333,8 @@ class Agent:
             "sessions": len(self.sessions),
             "heavy": self.heavy.command,
             "engine": self.heap.unsupported or "ok",
+            "labels": " ".join(labelling.LABELLING.hooked) or None,
+            "labels_failed": " ".join(labelling.LABELLING.failed) or None,
             "scope_ceiling": self.config.allow.label,
             "lost_audit_lines": self.audit.lost or None,
             "failures": self.failures or None,

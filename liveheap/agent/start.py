@@ -24,7 +24,6 @@ from liveheap.hosts import gevent, labelling
 PATHS = ("LIVEHEAP_DIR", "LIVEHEAP_SPOOL", "LIVEHEAP_TOKEN_FILE")
 STOP_WITHIN_S = 5.0
 EXIT_WITHIN_S = 2.0
-LABELLING = labelling.Labelling()
 
 
 class Current:
@@ -83,7 +82,7 @@ def label_tasks(known: native.Native) -> None:
     tasks.REGISTRY.switch_on(
         known.ident, native.original("_thread", "_local"), known.main_ident
     )
-    LABELLING.install()
+    labelling.LABELLING.install()
 
 
 def with_whole_paths(environ: dict[str, str], chosen: str | None) -> dict[str, str]:
@@ -100,7 +99,7 @@ def stop() -> None:
     """End the agent and undo what it did. Does nothing if there is none."""
     agent, Current.agent = Current.agent, None
     if agent is not None:
-        LABELLING.remove()
+        labelling.LABELLING.remove()
         tasks.REGISTRY.switch_off()
         agent.close()
         agent.threads.wait_until_none(STOP_WITHIN_S)

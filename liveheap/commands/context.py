@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from liveheap.history import Figures
+from liveheap.protocol.auth import Scope
 from liveheap.tasks import Task
 
 T = TypeVar("T")
@@ -166,6 +167,15 @@ class Context(Protocol):
 
     def tasks(self) -> frozenset[Task]:
         """What runs right now, as far as the worker's framework or code says."""
+        ...
+
+    def done(self) -> Mapping[str, int]:
+        """How many tasks have ended, by name."""
+        ...
+
+    @property
+    def scope(self) -> Scope:
+        """What this session may see."""
         ...
 
     def thread_id(self, ident: int) -> int | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 
 from liveheap.commands.base import Command, Piece, Step
 from liveheap.commands.context import Context
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
+
+MOST_TASKS = 100
 
 # Every fact that `Context.facts` may hold, in the order in which it is shown, and
 # its unit. A fact that does not apply (greenlets without gevent) is left out.
@@ -40,6 +43,12 @@ FIELDS = (
     ("instance", "text"),
     ("generation", "count"),
     ("injected", "bool"),
+    ("labels", "text"),
+    ("labels_failed", "text"),
+    ("running", "count"),
+    ("done", "count"),
+    ("tasks", "list"),
+    ("done_by_name", "list"),
     ("lost_audit_lines", "count"),
     ("failures", "count"),
 )
@@ -49,10 +58,11 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Record]:
     """Show who the worker is and how it is.
 
     Program, age, memory, threads, open files, collector, and whether the engine
-    works in it; on a terminal its memory of the last hours as a picture. Costs the
-    worker microseconds; stops nothing.
+    works in it; which tasks run, on what and for how long, and how many are done; on
+    a terminal its memory of the last hours as a picture. Costs the worker
+    microseconds; stops nothing.
     """
-    facts = {**ctx.facts(), "greenlets": ctx.greenlets()}
+    facts = {**ctx.facts(), "greenlets": ctx.greenlets(), **describe_tasks(ctx)}
     yield from ()
     return Record(
         tuple(
@@ -61,6 +71,34 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Record]:
             if facts.get(name) is not None
         )
     )
+
+
+def describe_tasks(ctx: Context) -> dict[str, object]:
+    """Return what runs, the longest first, and what is done; ids in scope graph."""
+    running = sorted(ctx.tasks(), key=lambda task: task.started)
+    done = sorted(ctx.done().items(), key=lambda item: -item[1])
+    if not running and not done:
+        return {}
+    now, with_ids = time.monotonic(), ctx.scope >= Scope.GRAPH
+    return {
+        "running": len(running),
+        "done": sum(count for _, count in done),
+        "tasks": [
+            {
+                "kind": task.kind,
+                "name": task.name,
+                "id": task.id if with_ids else None,
+                "seconds": round(now - task.started, 3),
+                "holder": task.holder,
+                "address": task.address if with_ids else None,
+                "thread": ctx.thread_id(task.thread),
+            }
+            for task in running[:MOST_TASKS]
+        ],
+        "done_by_name": [
+            {"name": name, "count": count} for name, count in done[:MOST_TASKS]
+        ],
+    }
 
 
 STATUS = Command(

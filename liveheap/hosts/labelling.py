@@ -133,3 +133,6 @@ class Loader:
 def is_whole(module: ModuleType) -> bool:
     """Whether a module's last line has run."""
     return not getattr(getattr(module, "__spec__", None), "_initializing", False)
+
+
+LABELLING = Labelling()

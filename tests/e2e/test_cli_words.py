@@ -204,7 +204,7 @@ def test_ssh_is_called_with_the_options_that_keep_it_safe(
     *options, host, command = record.read_text().rstrip("\n").split("\t")
     given = set(options[2::2])
     assert host == "ops@box"
-    assert command == ("liveheap bridge --scope read --protocol 1 --name 'it'\"'\"'s'")
+    assert command == ("liveheap bridge --scope graph --protocol 1 --name 'it'\"'\"'s'")
     assert {
         "BatchMode=yes",
         "ServerAliveInterval=15",

@@ -8,6 +8,7 @@ from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
 from liveheap_client.caller import Caller
 from liveheap_client.desk import Desk
+from liveheap_client.render import tasks
 from liveheap_client.render.units import human
 from liveheap_client.session import Session
 from liveheap_client.verbs.base import Verb, target_argument
@@ -55,7 +56,7 @@ def perform(desk: Desk, *, target: str | None) -> int:
 
 
 def banner(session: Session, status: Record | None) -> list[str]:
-    """Return who answers, what it is, how old and how big."""
+    """Return who answers, what it is, how old and how big, and what it runs."""
     ident = session.ident
     first = f"worker {ident.pid} on {ident.host}, scope {session.agreed.scope.label}"
     if status is None:
@@ -70,6 +71,8 @@ def banner(session: Session, status: Record | None) -> list[str]:
         pair = (text, word) if name in _AMOUNT_FIRST else (word, text)
         parts.append(" ".join(filter(None, pair)))
     lines = [first, ", ".join(parts)]
+    if running := tasks.summary(values):
+        lines.append(running)
     if values.get("engine") not in (None, "ok"):
         lines.append(f"no snapshots here: {values['engine']}")
     return lines

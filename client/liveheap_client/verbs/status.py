@@ -1,12 +1,17 @@
-"""`status`: who the worker is and how it is, and what its memory did until now."""
+"""`status`: who the worker is and how it is, what it runs, what its memory did.
+
+Ids of tasks are data, and shown where the worker gives scope graph.
+"""
 
 from liveheap.commands.history import HISTORY
 from liveheap.commands.status import STATUS
-from liveheap.errors import CommandError
-from liveheap.protocol.results import Table
+from liveheap.errors import AuthenticationError, CommandError
+from liveheap.protocol.auth import Scope
+from liveheap.protocol.results import Record, Table
+from liveheap_client.caller import Caller
 from liveheap_client.desk import Desk
 from liveheap_client.progress import bar
-from liveheap_client.render import graph, shapes
+from liveheap_client.render import graph, shapes, tasks
 from liveheap_client.session import Session
 from liveheap_client.verbs.ask import help_text
 from liveheap_client.verbs.base import Verb, json_option, target_argument
@@ -16,18 +21,37 @@ def perform(desk: Desk, *, as_json: bool, target: str | None = None) -> int:
     """Ask, and show the facts with a picture below; a pipe gets the facts."""
     with desk.caller(target) as caller, bar(desk.terminal) as progress:
         progress.update(STATUS.name)
-        session = caller.session(STATUS.scope)
-        facts = session.request(STATUS.name)
+        session = open_session(caller)
+        shape = session.request(STATUS.name)
         watched = desk.terminal.look.human
         kept = history(session) if as_json or watched else []
     if as_json:
-        desk.terminal.show_json({**shapes.as_json(facts), "history": kept})
+        desk.terminal.show_json({**shapes.as_json(shape), "history": kept})
         return 0
-    desk.terminal.show(shapes.lines(facts, look=desk.terminal.look))
-    picture = list(graph.lines(kept, look=desk.terminal.look))
-    if picture:
-        desk.terminal.show(["", *picture])
+    look = desk.terminal.look
+    facts = shape.as_dict() if isinstance(shape, Record) else {}
+    desk.terminal.show(shapes.lines(without_lists(shape), look=look))
+    for part in (tasks.lines(facts, look=look), graph.lines(kept, look=look)):
+        if block := list(part):
+            desk.terminal.show(["", *block])
     return 0
+
+
+def open_session(caller: Caller) -> Session:
+    """Open a session of scope graph, or of scope read where that is the ceiling."""
+    try:
+        return caller.session(Scope.GRAPH)
+    except AuthenticationError as error:
+        if error.code != "scope":
+            raise
+        return caller.session(STATUS.scope)
+
+
+def without_lists(shape: shapes.Shape) -> shapes.Shape:
+    """Return the facts without those that have a table of their own."""
+    if not isinstance(shape, Record):
+        return shape
+    return Record(tuple(each for each in shape.fields if each[0] not in tasks.LISTS))
 
 
 def history(session: Session) -> list[dict[str, object]]:
