@@ -240,7 +240,7 @@ def test_the_shell_takes_lines_from_a_pipe(worker: Worker, env: dict[str, str]) 
 
     done = liveheap("attach", worker.pid, env=env, stdin=lines)
 
-    status, _, help_text = done.stdout.partition("}\n")
+    status, _, help_text = done.stdout.partition("\n}\n")
     assert json.loads(status + "}")["pid"] == worker.pid
     assert "histogram" in help_text
     assert f"worker {worker.pid}" in done.stderr
@@ -249,7 +249,7 @@ def test_the_shell_takes_lines_from_a_pipe(worker: Worker, env: dict[str, str]) 
 def test_a_failing_line_does_not_stop_the_next_and_is_the_exit_code(
     worker: Worker, env: dict[str, str]
 ) -> None:
-    lines = "nonsense\nhist\nstatus --nonsense\n'unclosed\nstatus\n"
+    lines = "nonsense\nhistog\nstatus --nonsense\n'unclosed\nstatus\n"
 
     done = liveheap("attach", worker.pid, env=env, stdin=lines, expect=2)
 
