@@ -102,7 +102,7 @@ def clusters(matrix: Matrix, lookup: Lookup) -> list[Cluster]:
 def bursts(matrix: Matrix, lookup: Lookup, known: Sequence[Cluster]) -> list[Cluster]:
     """Return what gained in some intervals, by much, and never lost any."""
     rows = matrix.bursts([row for cluster in known for row in cluster.tops])
-    found = [_cluster(matrix, lookup, [(row, Growth.COUNT)]) for row in rows]
+    found = [_cluster(matrix, lookup, [one]) for one in rows]
     live = int(matrix.size[: matrix.n_keys, -1].sum())
     much = [c for c in found if c.gained_bytes >= BURST_SHARE * live]
     return sorted(much, key=lambda c: -c.gained_bytes)[:MOST_BURSTS]

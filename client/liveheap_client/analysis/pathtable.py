@@ -226,28 +226,33 @@ class Matrix:
             ),
         )
 
-    def bursts(self, known: Sequence[int]) -> list[int]:
-        """Return the rows that gained objects now and then, never lost any, and go on.
+    def bursts(self, known: Sequence[int]) -> list[tuple[int, Growth]]:
+        """Return the rows that gained now and then, never lost any, and go on.
 
-        None at, above or below a known one, and none below another.
+        Objects, or else bytes: what a buffer keeps grows by leaps. None at, above or
+        below a known one, and none below another.
         """
-        steps = np.diff(self.count, axis=1)
-        now_and_then = (
-            (steps >= 0).all(axis=1)
-            & ((steps > 0).sum(axis=1) >= 2)
-            & (steps[:, -2:] > 0).any(axis=1)
-            & ~(steps > 0).all(axis=1)
-            & ~self.internal
-        )
+        by_count = _bursts(self.count) & ~self.internal
+        by_size = _bursts(self.size) & ~self.internal & ~_gains(self.count)
         above = self._lead_to(known)
         marked = dict.fromkeys(known, Growth.COUNT)
-        rows = [
-            int(row)
-            for row in np.flatnonzero(now_and_then)
-            if int(row) not in above and self._under(int(row), marked) < 0
-        ]
+
+        def fresh(found: NDArray[np.bool_]) -> list[int]:
+            return [
+                int(row)
+                for row in np.flatnonzero(found)
+                if int(row) not in above and self._under(int(row), marked) < 0
+            ]
+
+        rows = fresh(by_count)
         marked |= dict.fromkeys(rows, Growth.COUNT)
-        return [row for row in rows if self._under(row, marked) < 0]
+        counted = [row for row in rows if self._under(row, marked) < 0]
+        above |= self._lead_to(counted)
+        sized = self._lowest(fresh(by_size))
+        return [
+            *((row, Growth.COUNT) for row in counted),
+            *((row, Growth.SIZE) for row in sized),
+        ]
 
     def frames_of(self, group: int) -> list[int]:
         """Return the rows of frames that multiply under a group of stacks."""
@@ -389,3 +394,21 @@ def _rises(values: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell of each row whether it rises in every interval."""
     rises: NDArray[np.bool_] = np.all(np.diff(values, axis=1) > 0, axis=1)
     return rises
+
+
+def _gains(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell of each row whether it is higher at the end."""
+    gains: NDArray[np.bool_] = values[:, -1] > values[:, 0]
+    return gains
+
+
+def _bursts(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell of each row whether it rises, but not always, never falls, and goes on."""
+    steps = np.diff(values, axis=1)
+    found: NDArray[np.bool_] = (
+        (steps >= 0).all(axis=1)
+        & ((steps > 0).sum(axis=1) >= 2)
+        & (steps[:, -2:] > 0).any(axis=1)
+        & ~(steps > 0).all(axis=1)
+    )
+    return found
