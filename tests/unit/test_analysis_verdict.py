@@ -126,7 +126,7 @@ def test_a_buffer_that_grows_by_leaps_is_named_and_left_open() -> None:
     sizes = [MIB, MIB, 2 * MIB, 2 * MIB, 4 * MIB]
     report = told([one(place, size) for place, size in enumerate(sizes)])
 
-    assert report["verdict"]["reasons"] == ["bursts"]
+    assert report["verdict"]["reasons"] == ("bursts",)
     assert "worker.LOG grew 1.0 MiB -> 4.0 MiB" in report["verdict"]["sentence"]
 
 
