@@ -20,7 +20,7 @@ from typing import Any
 
 from liveheap.errors import AuthenticationError, LiveheapError
 from liveheap.protocol.auth import Agreed
-from liveheap_client import reach, workers
+from liveheap_client import census, reach, workers
 from liveheap_client.errors import (
     ConnectError,
     TimedOut,
@@ -68,8 +68,7 @@ def serve(wanted: Wanted, how: Reach) -> int:
 
 def list_workers(environ: Mapping[str, str]) -> int:
     """Greet with the list of this machine's workers."""
-    found = [worker.to_json() for worker in workers.local(environ)]
-    _greet({"bridge": BRIDGE_VERSION, "workers": found})
+    _greet({"bridge": BRIDGE_VERSION, "workers": census.local(environ)})
     return 0
 
 

@@ -56,6 +56,8 @@ MAY_IMPORT = """
     client.workers   : registry client.errors client.patience client.inside
     client.reach     : errors tokens registry protocol
     client.reach     : client.errors client.transport client.patience client.workers
+    client.rollcall  : errors tokens registry protocol client.transport client.workers
+    client.census    : client.workers client.rollcall
     client.dial      : errors protocol client.errors client.target client.transport
     client.dial      : client.patience client.workers client.reach
     client.session   : errors protocol client.errors client.target client.transport
@@ -76,9 +78,11 @@ MAY_IMPORT = """
     client.desk      : client.errors client.terminal client.caller
     client           :
     client.bridge    : errors protocol client.errors client.transport client.patience
-    client.bridge    : client.workers client.reach
+    client.bridge    : client.workers client.reach client.census
     client.launch    : client.errors
     client.streams   :
+    client.arguments : client.errors
+    client.ps        : *
     client.bare      : *
     client.demo      : *
     client.shell     : *

@@ -1,0 +1,169 @@
+"""The workers of this machine as one list of facts: who descends from whom, how big
+each is and what it does.
+
+/proc gives what needs no word from the worker: size, age, state, parent. What a
+process has to itself (USS), and what of its memory it still shares with the process it
+was forked from, is in smaps_rollup: the kernel walks the page tables for it, some 40 us
+per MiB, so all workers together get SMAPS_BUDGET_S and who does not fit goes without.
+What runs in a worker only its agent knows; all agents are asked at once.
+
+A row is plain data with the names that `ps --json` prints, because it also comes from a
+bridge on another machine; a fact that is not known is None, or missing.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from liveheap_client import workers
+from liveheap_client.rollcall import RollCall
+from liveheap_client.workers import Worker
+
+ANSWER_WITHIN_S = 0.5
+SMAPS_BUDGET_S = 0.12
+SECONDS_PER_BYTE = 40e-6 / (1 << 20)
+DEEPEST = 64
+
+ANSWERS, SILENT, STOPPED = "answers", "silent", "stopped"
+_STOPPED_STATES = frozenset({"T", "t"})
+_TOLD = ("role", "pool", "framework", "running", "done", "greenlets", "heavy")
+
+Row = dict[str, Any]
+
+
+def local(environ: Mapping[str, str], roll: RollCall | None = None) -> list[Row]:
+    """Return a row for each worker of this machine, parents before their children.
+
+    Raises ConnectError as `workers.local` does.
+    """
+    found = workers.local(environ)
+    if roll is not None:
+        return take(found, roll)
+    with RollCall(environ) as once:
+        return take(found, once)
+
+
+def take(found: Sequence[Worker], roll: RollCall) -> list[Row]:
+    """Return a row for each worker, parents before their children."""
+    stats = {worker.pid: _stat(worker.pid) for worker in found}
+    asked = [worker for worker in found if not _is_stopped(stats[worker.pid])]
+    told = roll.ask(asked, "status", deadline_s=ANSWER_WITHIN_S)
+    memory = _memory(found)
+    parents = _parents(found)
+    rows = []
+    for worker in found:
+        row = worker.to_json()
+        key = worker.pid, worker.entry.start_time
+        answer = told.get(key, {})
+        row.update({name: answer[name] for name in _TOLD if name in answer})
+        row["state"] = ANSWERS if key in told else SILENT
+        if _is_stopped(stats[worker.pid]):
+            row["state"] = STOPPED
+        row["parent"] = parents[worker.pid]
+        row["uss"], row["shared"] = memory.get(worker.pid, (None, None))
+        row["grown"] = _difference(row["rss"], row.get("settled_rss"))
+        rows.append(row)
+    return in_order(rows)
+
+
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Return rows so that each tree is together, parents first; adds `depth`."""
+    below: dict[object, list[Row]] = {}
+    pids = {row.get("pid") for row in rows}
+    for row in rows:
+        parent = row.get("parent")
+        below.setdefault(parent if parent in pids else None, []).append(row)
+    ordered: list[Row] = []
+    todo = [(row, 0) for row in reversed(below.get(None, []))]
+    while todo:
+        row, depth = todo.pop()
+        ordered.append({**row, "depth": depth})
+        todo += [(child, depth + 1) for child in reversed(below.get(row["pid"], []))]
+    return ordered
+
+
+def descendants(pid: int, found: Sequence[Worker]) -> list[Worker]:
+    """Return the workers that are a process, or come from it by any number of forks."""
+    return [
+        worker for worker in found if worker.pid == pid or pid in ancestors(worker.pid)
+    ]
+
+
+def ancestors(pid: int) -> list[int]:
+    """Return the processes that a process comes from, the nearest first."""
+    found: list[int] = []
+    while len(found) < DEEPEST:
+        stat = _stat(found[-1] if found else pid)
+        if stat is None or int(stat[1]) <= 1 or int(stat[1]) in found:
+            break
+        found.append(int(stat[1]))
+    return found
+
+
+def _parents(found: Sequence[Worker]) -> dict[int, int | None]:
+    """Return for each worker the nearest of its ancestors that has an agent."""
+    pids = {worker.pid for worker in found}
+    return {
+        worker.pid: next((pid for pid in ancestors(worker.pid) if pid in pids), None)
+        for worker in found
+    }
+
+
+def _memory(
+    found: Sequence[Worker], clock: Callable[[], float] = time.perf_counter
+) -> dict[int, tuple[int, int]]:
+    """Return USS and what is shared with the parent, the small ones first."""
+    known: dict[int, tuple[int, int]] = {}
+    began, walked = clock(), 0
+    for worker in sorted(found, key=lambda each: each.rss_bytes or 0):
+        rss, spent = worker.rss_bytes or 0, clock() - began
+        pace = spent / walked if walked > 64 << 20 else SECONDS_PER_BYTE
+        if spent + rss * pace > SMAPS_BUDGET_S:
+            break
+        figures = _smaps(worker.pid)
+        walked += rss
+        if figures is not None:
+            known[worker.pid] = figures
+    return known
+
+
+def _smaps(pid: int) -> tuple[int, int] | None:
+    """Return private bytes, and anonymous ones that another process has as well.
+
+    Pages of files that many processes map (libraries) are neither. None: not ours to
+    read, or gone.
+    """
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
+            lines = file.read().splitlines()[1:]
+    except OSError:
+        return None
+    kib = {
+        name: int(rest.split()[0])
+        for name, _, rest in (line.partition(b":") for line in lines)
+        if rest
+    }
+    private = kib.get(b"Private_Clean", 0) + kib.get(b"Private_Dirty", 0)
+    shared = min(kib.get(b"Shared_Dirty", 0), kib.get(b"Anonymous", 0))
+    return private * 1024, shared * 1024
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """Return the state, the parent and what follows in /proc/PID/stat."""
+    try:
+        raw = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = raw.rpartition(b")")[2].split()
+    return fields if len(fields) > 1 else None
+
+
+def _is_stopped(stat: Sequence[bytes] | None) -> bool:
+    return stat is not None and stat[0].decode() in _STOPPED_STATES
+
+
+def _difference(now: object, before: object) -> int | None:
+    if isinstance(now, int) and isinstance(before, int):
+        return now - before
+    return None

@@ -1,0 +1,156 @@
+"""The workers of a host as a table: each tree drawn, a worker's memory and work beside.
+
+Works on the rows of `ps --json`, from here or from a bridge of another version: a fact
+may be missing, and everything in it is another program's text. A narrow screen loses
+the columns that matter least; a pipe gets all of them, and no drawing.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from liveheap.protocol.results import Column
+from liveheap_client.render.escape import visible
+from liveheap_client.render.table import Look, table
+from liveheap_client.render.units import human_bytes, human_seconds
+
+Row = Mapping[str, Any]
+
+_GAP = 2
+_LONGEST_NAME = 40
+_NARROW_NAME = 24
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A column, what it shows of a row, and how early a narrow screen loses it."""
+
+    column: Column
+    cell: Callable[[Row], object]
+    goes: int = 0
+
+
+def _fact(name: str) -> Callable[[Row], object]:
+    return lambda row: row.get(name)
+
+
+def _framework(row: Row) -> str | None:
+    """Return `celery/prefork`, `gunicorn/gevent`, `gevent`."""
+    framework, pool = row.get("framework"), row.get("pool")
+    if not pool or pool in str(framework):
+        return framework if framework is None else str(framework)
+    return f"{framework}/{pool}" if framework else str(pool)
+
+
+def _running(row: Row) -> str | None:
+    """Return the task that runs longest, its age, and how many run beside it."""
+    if row.get("state") in ("silent", "stopped"):
+        return "not answering" if row["state"] == "silent" else "stopped"
+    tasks = row.get("running")
+    if not isinstance(tasks, list):
+        return None
+    if not tasks:
+        return "-"
+    first = tasks[0] if isinstance(tasks[0], Mapping) else {"name": tasks[0]}
+    age = first.get("seconds")
+    told = visible(first.get("name", "?"), longest=_LONGEST_NAME)
+    told += f" {human_seconds(age)}" if isinstance(age, int | float) else ""
+    return told if len(tasks) == 1 else f"{told} +{len(tasks) - 1}"
+
+
+def _done(row: Row) -> object:
+    done = row.get("done")
+    if isinstance(done, Mapping):
+        return sum(each for each in done.values() if isinstance(each, int))
+    return done if isinstance(done, int) else None
+
+
+def _name(row: Row) -> str:
+    return str(row.get("name") or row.get("program") or "?")
+
+
+_SHOWN = (
+    _Shown(Column("pid", "id"), _fact("pid")),
+    _Shown(Column("program", "text"), _name),
+    _Shown(Column("role", "text"), lambda row: row.get("role") or row.get("kind")),
+    _Shown(Column("framework", "text"), _framework, goes=4),
+    _Shown(Column("python", "text"), _fact("python"), goes=9),
+    _Shown(Column("rss", "bytes"), _fact("rss")),
+    _Shown(Column("uss", "bytes"), _fact("uss"), goes=6),
+    _Shown(Column("shared", "bytes"), _fact("shared"), goes=8),
+    _Shown(Column("grown", "bytes"), _fact("grown"), goes=3),
+    _Shown(Column("running", "text"), _running, goes=1),
+    _Shown(Column("done", "count"), _done, goes=5),
+    _Shown(Column("uptime", "seconds"), _fact("uptime"), goes=2),
+)
+
+
+def lines(rows: Sequence[Row], *, look: Look) -> list[str]:
+    """Return the table, as wide as the screen allows."""
+    names = list(_drawn(rows)) if look.human else [_name(row) for row in rows]
+    shown = list(_SHOWN)
+    while True:
+        columns = [each.column for each in shown]
+        cells = [
+            [
+                name if each.column.name == "program" else each.cell(row)
+                for each in shown
+            ]
+            for name, row in zip(names, rows, strict=True)
+        ]
+        least = max(shown, key=lambda each: each.goes)
+        if not least.goes or _fits(columns, cells, look):
+            return table(columns, cells, look=look)
+        shown.remove(least)
+
+
+def total(rows: Sequence[Row]) -> str:
+    """Return how many there are and what they hold together, each page once."""
+    count = f"{len(rows)} worker{'' if len(rows) == 1 else 's'}"
+    sizes = [row.get("rss") for row in rows]
+    known = sum(size for size in sizes if isinstance(size, int))
+    return f"{count}, RSS {human_bytes(known)} in all" if known else count
+
+
+def _drawn(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield each name behind the branches that lead to it."""
+    depths = [_depth(row) for row in rows]
+    for place, row in enumerate(rows):
+        yield _branches(depths, place) + visible(_name(row), longest=_LONGEST_NAME)
+
+
+def _branches(depths: Sequence[int], place: int) -> str:
+    """Return the marks before a name: `│  └─ ` for the last child of a first child."""
+    marks = []
+    for level in range(1, depths[place] + 1):
+        goes_on = False
+        for depth in depths[place + 1 :]:
+            if depth <= level:
+                goes_on = depth == level
+                break
+        if level == depths[place]:
+            marks.append("├─ " if goes_on else "└─ ")
+        else:
+            marks.append("│  " if goes_on else "   ")
+    return "".join(marks)
+
+
+def _depth(row: Row) -> int:
+    depth = row.get("depth")
+    return min(depth, 20) if isinstance(depth, int) and depth > 0 else 0
+
+
+def _fits(
+    columns: Sequence[Column], cells: Sequence[Sequence[object]], look: Look
+) -> bool:
+    """Whether a table fits with its names at a width that is still readable."""
+    if look.width is None:
+        return True
+    width = -_GAP
+    for place, column in enumerate(columns):
+        widest = max(
+            [len(column.name), *(len(look.value(r[place], column.unit)) for r in cells)]
+        )
+        elastic = column.name in ("program", "running")
+        width += _GAP + (min(widest, _NARROW_NAME) if elastic else widest)
+    return width <= look.width

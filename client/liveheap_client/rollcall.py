@@ -1,0 +1,210 @@
+"""One question to many agents of this machine at once, and no waiting for the slow.
+
+A list of sixty workers must not take sixty times a worker's time, nor hang at the one
+that is stopped. So all sessions are driven by one poll: handshake and frames are
+sans-IO. Who has not answered at the deadline is `silent`, which is an answer as well:
+its interpreter is stopped, or held by a long call. A session that is open stays open
+for the next call, until `close`; one that was too slow is given up.
+
+Standard library and the protocol only: this runs on bare servers.
+"""
+
+import select
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from liveheap import registry, tokens
+from liveheap.errors import LiveheapError
+from liveheap.protocol.auth import ClientHandshake, Scope
+from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
+from liveheap.protocol.messages import Failure, Request, Result, Role
+from liveheap.protocol.results import Record
+from liveheap_client.transport import unix
+from liveheap_client.workers import Worker
+
+RECEIVE_BYTES = 1 << 16
+
+Key = tuple[int, int]
+
+
+class Hopeless(Exception):
+    """This session leads to no answer."""
+
+
+class Call:
+    """One worker's session: from the connect to the answer, a step at a time."""
+
+    def __init__(self, worker: Worker, token: bytes) -> None:
+        self.answer: Record | None = None
+        self._connection: Connection | None = None
+        self._question = ""
+        self._asked = 0
+        self._unsent = b""
+        self._handshake = ClientHandshake(
+            token,
+            Scope.READ,
+            expect_pid=worker.pid,
+            expect_start=worker.entry.start_time,
+        )
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.setblocking(False)
+            with registry.connect_path(worker.entry) as path:
+                unix.check(path, f"worker {worker.pid}")
+                self._socket.connect(path)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def events(self) -> int:
+        """What to poll for."""
+        return select.POLLIN | (select.POLLOUT if self._unsent else 0)
+
+    def ask(self, command: str) -> None:
+        """Ask, as soon as the session stands."""
+        self.answer, self._question = None, command
+        self._go_on()
+
+    def advance(self, events: int) -> None:
+        """Do what can be done now; raise Hopeless if that leads nowhere."""
+        if events & ~select.POLLOUT:
+            self._receive()
+        self._go_on()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _receive(self) -> None:
+        try:
+            data = self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            raise Hopeless("closed")
+        if self._connection is None:
+            self._handshake.receive(data)
+        else:
+            self._connection.receive_data(data)
+
+    def _go_on(self) -> None:
+        """Send what is owed; read what came."""
+        if self._connection is None:
+            self._unsent += self._handshake.data_to_send()
+            if self._handshake.done:
+                self._connection = Connection(
+                    Role.CLIENT, agreed=self._handshake.result
+                )
+                trailing = bytes(self._handshake.trailing)
+                if trailing:
+                    self._connection.receive_data(trailing)
+        if self._connection is not None:
+            if self._question:
+                self._asked += 1
+                question, self._question = self._question, ""
+                request = Request(id=self._asked, command=question, args={})
+                self._unsent += self._connection.send(request)
+            self._read_answer(self._connection)
+        if self._unsent:
+            with suppress(BlockingIOError):
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+
+    def _read_answer(self, connection: Connection) -> None:
+        while (event := connection.next_event()) is not NEED_DATA:
+            if event is CLOSED or isinstance(event, Failure):
+                raise Hopeless("no answer")
+            if isinstance(event, Result) and event.id == self._asked:
+                if not isinstance(event.shape, Record):
+                    raise Hopeless("not a record")
+                self.answer = event.shape
+
+
+class RollCall:
+    """The sessions with the workers of this machine, one each, reused call by call."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._calls: dict[Key, Call] = {}
+        self._tokens: dict[Path, bytes] = {}
+
+    def __enter__(self) -> "RollCall":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def ask(
+        self, workers: Iterable[Worker], command: str, *, deadline_s: float
+    ) -> dict[Key, dict[str, Any]]:
+        """Return what each worker answered in time, as a record's fields."""
+        deadline = time.monotonic() + deadline_s
+        waiting = self._begin(workers, command)
+        poll = select.poll()
+        for call in waiting.values():
+            poll.register(call, call.events)
+        by_descriptor = {call.fileno(): key for key, call in waiting.items()}
+        while waiting and (left := deadline - time.monotonic()) > 0:
+            for descriptor, events in poll.poll(left * 1000):
+                key = by_descriptor[descriptor]
+                if self._advance(key, events):
+                    poll.modify(descriptor, waiting[key].events)
+                else:
+                    poll.unregister(descriptor)
+                    del waiting[key]
+        answers = {
+            key: call.answer.as_dict()
+            for key, call in self._calls.items()
+            if call.answer is not None
+        }
+        for key in waiting:
+            self._give_up(key)
+        return answers
+
+    def close(self) -> None:
+        """End all sessions."""
+        for key in list(self._calls):
+            self._give_up(key)
+
+    def _begin(self, workers: Iterable[Worker], command: str) -> dict[Key, Call]:
+        """Ask each worker; give up the sessions of those that are gone."""
+        wanted = {(worker.pid, worker.entry.start_time): worker for worker in workers}
+        for key in list(self._calls):
+            if key not in wanted:
+                self._give_up(key)
+        for key, worker in wanted.items():
+            try:
+                call = self._calls.get(key)
+                if call is None:
+                    call = self._calls[key] = Call(worker, self._token(worker))
+                call.ask(command)
+            except (OSError, LiveheapError, Hopeless):
+                self._give_up(key)
+        return dict(self._calls)
+
+    def _advance(self, key: Key, events: int) -> bool:
+        """Let one session go on; return whether to wait for it still."""
+        call = self._calls[key]
+        try:
+            call.advance(events)
+        except (OSError, LiveheapError, Hopeless):
+            self._give_up(key)
+            return False
+        return call.answer is None
+
+    def _give_up(self, key: Key) -> None:
+        call = self._calls.pop(key, None)
+        if call is not None:
+            call.close()
+
+    def _token(self, worker: Worker) -> bytes:
+        directory = worker.entry.socket.parent
+        if directory not in self._tokens:
+            self._tokens[directory] = tokens.find_token(self._environ, directory)
+        return self._tokens[directory]
