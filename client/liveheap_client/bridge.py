@@ -68,7 +68,9 @@ def serve(wanted: Wanted, how: Reach) -> int:
 
 def list_workers(environ: Mapping[str, str]) -> int:
     """Greet with the list of this machine's workers."""
-    _greet({"bridge": BRIDGE_VERSION, "workers": census.local(environ)})
+    with census.calling(environ) as roll:
+        found = census.local(environ, roll)
+    _greet({"bridge": BRIDGE_VERSION, "workers": found})
     return 0
 
 

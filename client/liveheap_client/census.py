@@ -5,20 +5,25 @@ each is and what it does.
 process has to itself (USS), and what of its memory it still shares with the process it
 was forked from, is in smaps_rollup: the kernel walks the page tables for it, some 40 us
 per MiB, so all workers together get SMAPS_BUDGET_S and who does not fit goes without.
-What runs in a worker only its agent knows; all agents are asked at once.
+What runs in a worker only its agent knows; all agents are asked at once, if the library
+of the wire's messages is installed. It is imported for that alone: a bridge has to
+start quickly.
 
 A row is plain data with the names that `ps --json` prints, because it also comes from a
 bridge on another machine; a fact that is not known is None, or missing.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from liveheap_client import workers
-from liveheap_client.rollcall import RollCall
 from liveheap_client.workers import Worker
+
+if TYPE_CHECKING:
+    from liveheap_client.rollcall import RollCall
 
 ANSWER_WITHIN_S = 0.5
 SMAPS_BUDGET_S = 0.12
@@ -32,23 +37,31 @@ _TOLD = ("role", "pool", "framework", "running", "done", "greenlets", "heavy")
 Row = dict[str, Any]
 
 
-def local(environ: Mapping[str, str], roll: RollCall | None = None) -> list[Row]:
+@contextmanager
+def calling(environ: Mapping[str, str]) -> Iterator["RollCall | None"]:
+    """Lend what asks the agents; None where the wire's library is not installed."""
+    try:
+        from liveheap_client.rollcall import RollCall  # noqa: PLC0415 - see above
+    except ImportError:
+        yield None
+    else:
+        with RollCall(environ) as roll:
+            yield roll
+
+
+def local(environ: Mapping[str, str], roll: "RollCall | None") -> list[Row]:
     """Return a row for each worker of this machine, parents before their children.
 
     Raises ConnectError as `workers.local` does.
     """
-    found = workers.local(environ)
-    if roll is not None:
-        return take(found, roll)
-    with RollCall(environ) as once:
-        return take(found, once)
+    return take(workers.local(environ), roll)
 
 
-def take(found: Sequence[Worker], roll: RollCall) -> list[Row]:
+def take(found: Sequence[Worker], roll: "RollCall | None") -> list[Row]:
     """Return a row for each worker, parents before their children."""
     stats = {worker.pid: _stat(worker.pid) for worker in found}
     asked = [worker for worker in found if not _is_stopped(stats[worker.pid])]
-    told = roll.ask(asked, "status", deadline_s=ANSWER_WITHIN_S)
+    told = roll.ask(asked, "status", deadline_s=ANSWER_WITHIN_S) if roll else {}
     memory = _memory(found)
     parents = _parents(found)
     rows = []
@@ -57,7 +70,7 @@ def take(found: Sequence[Worker], roll: RollCall) -> list[Row]:
         key = worker.pid, worker.entry.start_time
         answer = told.get(key, {})
         row.update({name: answer[name] for name in _TOLD if name in answer})
-        row["state"] = ANSWERS if key in told else SILENT
+        row["state"] = (ANSWERS if key in told else SILENT) if roll else None
         if _is_stopped(stats[worker.pid]):
             row["state"] = STOPPED
         row["parent"] = parents[worker.pid]
@@ -69,17 +82,21 @@ def take(found: Sequence[Worker], roll: RollCall) -> list[Row]:
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """Return rows so that each tree is together, parents first; adds `depth`."""
-    below: dict[object, list[Row]] = {}
-    pids = {row.get("pid") for row in rows}
+    below: dict[int | None, list[Row]] = {}
+    pids = set(map(_pid, rows))
     for row in rows:
         parent = row.get("parent")
-        below.setdefault(parent if parent in pids else None, []).append(row)
+        known = isinstance(parent, int) and parent in pids
+        below.setdefault(parent if known else None, []).append(row)
     ordered: list[Row] = []
-    todo = [(row, 0) for row in reversed(below.get(None, []))]
-    while todo:
+    todo = [(row, 0) for row in reversed(below.pop(None, []))]
+    while todo or below:
+        if not todo:  # a circle, which only a broken or hostile list has
+            todo = [(row, 0) for row in below.pop(next(iter(below)))]
         row, depth = todo.pop()
         ordered.append({**row, "depth": depth})
-        todo += [(child, depth + 1) for child in reversed(below.get(row["pid"], []))]
+        children = below.pop(_pid(row), [])
+        todo += [(child, depth + 1) for child in reversed(children)]
     return ordered
 
 
@@ -161,6 +178,12 @@ def _stat(pid: int) -> list[bytes] | None:
 
 def _is_stopped(stat: Sequence[bytes] | None) -> bool:
     return stat is not None and stat[0].decode() in _STOPPED_STATES
+
+
+def _pid(row: Row) -> int:
+    """Return a row's process; one that a strange bridge left out is nobody's parent."""
+    pid = row.get("pid")
+    return pid if isinstance(pid, int) else -1
 
 
 def _difference(now: object, before: object) -> int | None:

@@ -22,7 +22,6 @@ from liveheap_client.dial import CONNECT_TIMEOUT_S, DialOptions, remote_workers
 from liveheap_client.errors import UsageError
 from liveheap_client.render import processes
 from liveheap_client.render.escape import drawable
-from liveheap_client.rollcall import RollCall
 from liveheap_client.target import Kind, Target
 from liveheap_client.terminal import Terminal, writing
 
@@ -83,7 +82,7 @@ def _look(given: argparse.Namespace, held: ExitStack) -> Look:
     """Return what makes one list; what it needs open is closed with `held`."""
     target = _target(given)
     if target is None:
-        roll = held.enter_context(RollCall(os.environ))
+        roll = held.enter_context(census.calling(os.environ))
         return lambda: census.local(os.environ, roll)
     options = DialOptions(
         connect_timeout_s=given.connect_timeout,

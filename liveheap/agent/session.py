@@ -26,7 +26,7 @@ from liveheap.errors import (
     ProtocolError,
     RemoteProtocolError,
 )
-from liveheap.protocol.auth import Agreed
+from liveheap.protocol.auth import Agreed, Scope
 from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
 from liveheap.protocol.messages import (
     Cancel,
@@ -64,6 +64,7 @@ class Session:
         self._running: int | None = None
         self._hold: Hold | None = None
         self._pause_ns: object = None
+        self._repeated: dict[str, int] = {}
         self._over_at = time.monotonic() + LONGEST_S
 
     def serve(self, trailing: bytes) -> None:
@@ -83,8 +84,14 @@ class Session:
         except BaseException as exc:
             why = f"internal: {type(exc).__name__}"
         self.stream.close()
+        again = {name: times for name, times in self._repeated.items() if times}
         self._agent.audit.write(
-            "session", self, event="end", reason=why, bytes_out=self.stream.sent
+            "session",
+            self,
+            event="end",
+            reason=why,
+            bytes_out=self.stream.sent,
+            **({"repeated": again} if again else {}),
         )
 
     def _next_request(self) -> Request:
@@ -128,7 +135,7 @@ class Session:
         finally:
             self._running = None
             self.stream.while_stalled = do_nothing
-            if command is not None:
+            if command is not None and not self._is_repetition(command, outcome):
                 self._agent.audit.write(
                     command.name,
                     self,
@@ -138,6 +145,18 @@ class Session:
                     pause_ns=self._pause_ns,
                     seconds=round(time.monotonic() - began, 3),
                 )
+
+    def _is_repetition(self, command: Command, outcome: str) -> bool:
+        """Count a harmless question that this session asked before; true if it is one.
+
+        Who watches asks every second. A line for each would soon push those out of the
+        log that tell something.
+        """
+        if command.heavy or command.scope > Scope.READ or outcome != "ok":
+            return False
+        before = self._repeated.get(command.name)
+        self._repeated[command.name] = 0 if before is None else before + 1
+        return before is not None
 
     def _run(self, command: Command, args: dict[str, object]) -> Any:
         """Run a command's generator to its end; return the shape."""

@@ -105,11 +105,20 @@ def lines(rows: Sequence[Row], *, look: Look) -> list[str]:
 
 
 def total(rows: Sequence[Row]) -> str:
-    """Return how many there are and what they hold together, each page once."""
+    """Return how many there are, and what they hold together, if all of it is known.
+
+    What a tree shares is there once, so its largest share stands for all of it.
+    """
     count = f"{len(rows)} worker{'' if len(rows) == 1 else 's'}"
-    sizes = [row.get("rss") for row in rows]
-    known = sum(size for size in sizes if isinstance(size, int))
-    return f"{count}, RSS {human_bytes(known)} in all" if known else count
+    own, shared, largest = 0, 0, 0
+    for row in rows:
+        uss, with_parent = row.get("uss"), row.get("shared")
+        if not isinstance(uss, int) or not isinstance(with_parent, int):
+            return count
+        if not _depth(row):
+            shared, largest = shared + largest, 0
+        own, largest = own + uss, max(largest, with_parent)
+    return f"{count}, {human_bytes(own + shared + largest)} of memory in all"
 
 
 def _drawn(rows: Sequence[Row]) -> Iterator[str]:
