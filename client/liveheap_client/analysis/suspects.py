@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -36,22 +35,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from liveheap_client.analysis import examples
 from liveheap_client.analysis.clusters import (
     ROUNDS_TO_COMPARE_STEPS,
     Cluster,
     bursts,
     clusters,
 )
-from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.kinds import says_what
 from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.leakshare import MOST_SHARES, leak_shares
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.pathtable import Growth, Matrix, PathTable
-from liveheap_client.analysis.plan import NO_EDGE
 from liveheap_client.analysis.tasks import Leaver
 from liveheap_client.analysis.trend import levels_off, mann_kendall_p, theil_sen
-from liveheap_client.analysis.waiting import chain_text, is_stack, stack
 
 MOST_SUSPECTS = 200
 MOST_ALSO = 5
@@ -59,27 +56,11 @@ MOST_ECHOES = 20
 MOST_CONTENTS = 6
 MOST_HEAVY = 3
 LOOKED_INTO = 20
-EXAMPLES_COMPARED = 30
-MOST_EDGES_COMPARED = 32
-STEPS_TO_CODE = 4
 STEPS_TO_CACHE = 3
-USUAL_BOUND = 1024
-SMALL_CACHE = 4 << 20
 MOST_LABELLED = 1000
-MOST_STEPS_TO_A_TASK = 40
 
 _TELLING = frozenset({"frame", "traceback", "coroutine", "generator"})
-_CALLING = frozenset(
-    {"function", "method", "functools.partial", "functools._lru_cache_wrapper"}
-)
 _WEAK = frozenset({"weakref.ReferenceType", "weakref.KeyedRef", "weakref.WeakMethod"})
-_TO_MAXSIZE = (
-    "__dict__",
-    "cache_parameters",
-    "__closure__",
-    "maxsize",
-    "cell_contents",
-)
 _WRAPPER = "functools._lru_cache_wrapper"
 _LINE = re.compile(r"(?<=\.py):\d+")
 
@@ -231,11 +212,11 @@ class Describer:
             if paths.graph.type_name(int(paths.type[path])) in _WEAK:
                 return True
             members = np.flatnonzero(paths.node_path == path)
-            examples = members[:: max(len(members) // EXAMPLES_COMPARED, 1)]
+            some = members[:: max(len(members) // examples.EXAMPLES_COMPARED, 1)]
             counts = self._matrix.count[row]
             gained = float(counts[-1] - counts[0]) / max(int(counts[-1]), 1)
-            related = sum(self._touches(int(node), below) for node in examples)
-            if related >= 0.5 * gained * len(examples) > 0:
+            related = sum(examples.touches(paths, int(node), below) for node in some)
+            if related >= 0.5 * gained * len(some) > 0:
                 return True
         return False
 
@@ -246,21 +227,6 @@ class Describer:
             rows = self._matrix.subtree(tops)
             self._masks[key] = np.isin(self._paths.key, self._matrix.key[rows])
         return self._masks[key]
-
-    def _touches(self, node: int, below: NDArray[np.bool_]) -> bool:
-        graph, node_path = self._paths.graph, self._paths.node_path
-        row, edge = graph.reverse
-        referrers = edge[int(row[node]) : int(row[node + 1])][:MOST_EDGES_COMPARED]
-        if any(below[node_path[graph.source(int(e))]] for e in referrers):
-            return True
-        near = self._targets(node)
-        far = [self._targets(int(target)) for target in near]
-        return any(bool(below[node_path[found]].any()) for found in (near, *far))
-
-    def _targets(self, node: int) -> NDArray[np.int32]:
-        graph = self._paths.graph
-        begin, end = int(graph.row[node]), int(graph.row[node + 1])
-        return graph.target[begin : min(end, begin + MOST_EDGES_COMPARED)]
 
     def _suspect(self, cluster: Cluster, *, look_into: bool) -> Suspect:
         paths, at = self._paths, self._at
@@ -281,11 +247,13 @@ class Describer:
         task, task_why = self._task(cluster, head) or (None, None)
         return Suspect(
             path=self._text(cluster.rows[0]),
-            type=self._type(cluster, path, example),
+            type=self._type(cluster, example),
             holder=holder,
             holder_type=holder_type,
             orphan=orphan,
-            excess_references=_excess(paths.graph, example) if orphan else 0,
+            excess_references=examples.excess_references(paths.graph, example)
+            if orphan
+            else 0,
             garbage=bool(paths.garbage[path]),
             grows=cluster.growth.name.lower(),
             intervals=sum(b > a for a, b in pairwise(judged)),
@@ -299,13 +267,14 @@ class Describer:
             p=mann_kendall_p(judged),
             growth_per_round=theil_sen(counts).value,
             bytes_per_round=theil_sen(size).value,
-            levels_off=levels_off(judged, at) or _is_small_cache(bound, counts, size),
+            levels_off=levels_off(judged, at)
+            or (bound == "bounded" and examples.is_small_cache(counts[-1], size[-1])),
             bound=bound,
             example=f"0x{int(paths.graph.address[example]) * 8:x}",
-            waits_in=self._waits_in(example),
-            code=self._commonest_code(heaviest) if look_into else None,
+            waits_in=examples.waits_in(paths, example),
+            code=examples.commonest_code(paths, heaviest) if look_into else None,
             contents=self._contents(cluster) if look_into else (),
-            retaining_path=tuple(self._retaining_path(heaviest)),
+            retaining_path=tuple(examples.retaining_path(paths, heaviest)),
             fingerprint=hashlib.sha1(
                 lineless.encode("utf-8", "surrogatepass"), usedforsecurity=False
             ).hexdigest(),
@@ -333,27 +302,12 @@ class Describer:
         above = paths.text(int(paths.parent[path]), with_type=False)
         return f"{above}{'.*' if label == Label.ATTRIBUTE else '[*]'} -> {kind}"
 
-    def _type(self, cluster: Cluster, path: int, example: int) -> str:
+    def _type(self, cluster: Cluster, example: int) -> str:
         """Return the type of a suspect; of frames, what runs them."""
+        if cluster.stack is not None:
+            return examples.runner_type(self._paths, example)
         graph = self._paths.graph
-        if cluster.stack is None:
-            return graph.type_name(int(graph.type[example]))
-        task = self._paths.waiting.task_of.get(example)
-        if task is not None:
-            return graph.type_name(int(graph.type[task]))
-        root = self._root(example)
-        if root is not None:
-            for edge in range(int(graph.row[root]), int(graph.row[root + 1])):
-                if graph.name(int(graph.edge_name[edge])) == "greenlet":
-                    return graph.type_name(int(graph.type[graph.target[edge]]))
-        return "thread" if "thread" in self._paths.text(path) else "greenlet"
-
-    def _root(self, frame: int) -> int | None:
-        edge = int(self._paths.parent_edge[frame])
-        if edge == NO_EDGE:
-            return None
-        source = self._paths.graph.source(edge)
-        return source if is_stack(self._paths.graph.root_of(source)) else None
+        return graph.type_name(int(graph.type[example]))
 
     def _holder(self, cluster: Cluster, path: int) -> tuple[str | None, str | None]:
         """Return what holds a suspect, and its type."""
@@ -385,39 +339,18 @@ class Describer:
             if path < 0:
                 return None
             if paths.graph.type_name(int(paths.type[path])) == _WRAPPER:
-                limit = paths.graph.type_name(self._maxsize(int(paths.example[path])))
+                limit = examples.maxsize_type(paths.graph, int(paths.example[path]))
                 return {"int": "bounded", "NoneType": "unbounded"}.get(limit)
             place = int(self._matrix.parent[place])
         return None
-
-    def _maxsize(self, node: int) -> int:
-        """Return the type of the maxsize of an lru_cache; 0 if it is not found."""
-        graph, place = self._paths.graph, node
-        for name in _TO_MAXSIZE:
-            for edge in range(int(graph.row[place]), int(graph.row[place + 1])):
-                if graph.name(int(graph.edge_name[edge])) == name:
-                    place = int(graph.target[edge])
-                    break
-            else:
-                return 0
-        return int(graph.type[place])
-
-    def _retaining_path(self, path: int) -> list[str]:
-        example = int(self._paths.example[path])
-        task = self._paths.waiting.task_of.get(example)
-        if task is not None and self._paths.parent[path] < 0:
-            lines = self._paths.retaining_path(task)
-            frame = self._paths.graph.frames.get(example)
-            return [*lines, f".<coro> -> {frame.text()}"] if frame else lines
-        return self._paths.retaining_path(example)
 
     def _task(self, cluster: Cluster, head: int) -> tuple[str, str] | None:
         """Return the name of the task that a suspect belongs to, and why."""
         paths, tasks = self._paths, self._paths.graph.tasks
         if tasks.by_node:
             members = np.flatnonzero(paths.node_path == self._path(head))
-            examples = members[:: len(members) // MOST_LABELLED + 1]
-            found = tasks.commonest(self._begins_at(int(node)) for node in examples)
+            some = members[:: len(members) // MOST_LABELLED + 1]
+            found = tasks.commonest(examples.begins_at(paths, int(n)) for n in some)
             if found is not None:
                 return found
         rows = self._matrix.subtree(cluster.tops)
@@ -426,64 +359,6 @@ class Describer:
         if leaver is None or not leaver.explains(int(np.maximum(gains, 0).sum())):
             return None
         return leaver.name, leaver.text()
-
-    def _begins_at(self, node: int) -> int | None:
-        """Return the frame or asyncio task that a path begins at, if it is not far."""
-        paths = self._paths
-        for _ in range(MOST_STEPS_TO_A_TASK):
-            edge = int(paths.parent_edge[node])
-            if edge == NO_EDGE:
-                return paths.waiting.task_of.get(node)
-            source = paths.graph.source(edge)
-            if paths.graph.root_of(source) is not None:
-                return node
-            node = source
-        return None
-
-    def _waits_in(self, example: int) -> str | None:
-        """Return the chain of frames that an example is suspended in."""
-        waiting, graph = self._paths.waiting, self._paths.graph
-        root = self._root(example)
-        if root is not None:
-            known = graph.root_of(root)
-            return None if known is None else chain_text(stack(graph, known))
-        frames = waiting.chain(example)
-        if not frames:
-            inner = waiting.coroutine_of(example)
-            frames = [] if inner is None else waiting.chain(inner)
-        return chain_text(frames) if frames else None
-
-    def _commonest_code(self, path: int) -> str | None:
-        """Return the function that most objects of a path are, or call."""
-        kind = self._paths.graph.type_name(int(self._paths.type[path]))
-        if kind not in _CALLING:
-            return None
-        members = np.flatnonzero(self._paths.node_path == path)
-        examples = members[:: max(len(members) // EXAMPLES_COMPARED, 1)]
-        found = Counter(filter(None, (self._code(int(node)) for node in examples)))
-        return found.most_common(1)[0][0] if found else None
-
-    def _code(self, example: int) -> str | None:
-        """Return the function that an object is, or calls; None if it is no such."""
-        graph = self._paths.graph
-        place = example
-        for _ in range(STEPS_TO_CODE):
-            if graph.type_name(int(graph.type[place])) not in _CALLING:
-                return None
-            edges = range(int(graph.row[place]), int(graph.row[place + 1]))
-            inner = None
-            for edge in edges:
-                target = int(graph.target[edge])
-                code = graph.code_by_node.get(target)
-                if code is not None:
-                    file = f"{code.short_filename}:{code.first_line}"
-                    return f"{code.qualname}() at {file}"
-                if graph.type_name(int(graph.type[target])) in _CALLING:
-                    inner = inner or target
-            if inner is None:
-                return None
-            place = inner
-        return None
 
     def _contents(self, cluster: Cluster) -> tuple[Content, ...]:
         """Return what a suspect gained, by type, the most bytes first."""
@@ -520,21 +395,3 @@ class Describer:
 
     def _texts(self, rows: Sequence[int]) -> tuple[str, ...]:
         return tuple(self._text(row) for row in rows if self._path(row) >= 0)
-
-
-def _is_small_cache(
-    bound: str | None, counts: Sequence[int], size: Sequence[int]
-) -> bool:
-    """Tell whether a cache with a bound can come to nothing that would matter.
-
-    No snapshot says how high the bound is: as high as bounds usually are, or so high
-    that the entries there are do not reach it yet.
-    """
-    entries = max(counts[-1], USUAL_BOUND)
-    return bound == "bounded" and size[-1] / max(counts[-1], 1) * entries < SMALL_CACHE
-
-
-def _excess(graph: HeapGraph, node: int) -> int:
-    """Return how many references more an object counts than we know of."""
-    known = int(np.count_nonzero(graph.target == node))
-    return max(int(graph.refcount[node]) - known, 0)
