@@ -42,13 +42,14 @@ def place(tmp_path: Path) -> Path:
 def test_objects_of_one_type_below_one_holder_are_one_box(place: Path):
     arrows = edges(drawn(worker(), place))
 
-    rows = "app.Row\\nx3  3.1 KiB"
-    assert (rows, "str\\nx3  2.9 KiB") in arrows
+    rows = "[*] -> app.Row\\nx3  3.1 KiB"
+    assert (rows, ".text -> str\\nx3  2.9 KiB") in arrows
     (holder,) = [above for above, below in arrows if below == rows]
-    assert holder.startswith("list\\nx1")
+    assert holder.startswith(".ROWS -> list\\nx1")
     (module,) = [above for above, below in arrows if below == holder]
     assert module.startswith("module app\\nx1")
-    assert ("greenlet\\nx1  596 B", "sync() at worker.py:41\\nx1  596 B") in arrows
+    frame = "frame -> sync() at worker.py:41\\nx1  596 B"
+    assert ("greenlet\\nx1  596 B", frame) in arrows
 
 
 def test_the_picture_is_bounded_and_light_boxes_stay_out(place: Path):
@@ -92,4 +93,6 @@ def test_a_part_is_not_a_box_of_its_own(place: Path):
     row = b.type("app", "Row", [(INTERNAL, "__dict__")])
     b.module("app", {"X": b.instance(row, [b.named_dict({}, 5000)], 48)})
 
-    assert any(below == "app.Row\\nx1  4.9 KiB" for _, below in edges(drawn(b, place)))
+    assert any(
+        below == ".X -> app.Row\\nx1  4.9 KiB" for _, below in edges(drawn(b, place))
+    )
