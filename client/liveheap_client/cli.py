@@ -163,8 +163,11 @@ def _inside(verb: Verb, desk: Desk) -> click.Command:
 
 
 def _perform(verb: Verb, desk: Desk, given: Mapping[str, Any]) -> int:
-    code = verb.perform(desk, **given)
-    desk.finish()
+    try:
+        code = verb.perform(desk, **given)
+        desk.finish()
+    finally:
+        desk.later.clear()  # or a shell would keep the graph of a verb that failed
     return code
 
 

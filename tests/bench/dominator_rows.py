@@ -19,7 +19,8 @@ from typing import Any
 from driver import Failed, Target, liveheap, running_target
 from table import Row, markdown
 
-RIVALS = ("igraph", "rustworkx")
+RIVALS = {"igraph": 10_000_000, "rustworkx": 5_000_000}
+"""And the objects of which each still answers in some minutes."""
 MOST_BYTES_A_NODE = 110
 FASTER = 4
 LIMIT_S = {1_000_000: 1.5, 10_000_000: 12.0}
@@ -50,8 +51,9 @@ def dominator_rows(target: Target, objects: int) -> Iterator[Row]:
         f"<= {MOST_BYTES_A_NODE}",
         met=a_node <= MOST_BYTES_A_NODE,
     )
-    for rival in RIVALS:
-        yield rival_row(rival, file, ours)
+    for rival, most_objects in RIVALS.items():
+        if objects <= most_objects:
+            yield rival_row(rival, file, ours)
     yield from lru_rows()
 
 
