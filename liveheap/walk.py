@@ -111,6 +111,9 @@ class WalkOutcome:
     cpu_s: float
     pool_used: int = 0
     pool_free: int = 0
+    malloc_used: int | None = None
+    malloc_free: int | None = None
+    malloc_mapped: int | None = None
     crashed_type: str | None = None
     crashed_address: int = 0
 
@@ -267,6 +270,7 @@ class HeapWalk:
             cpu_s=status["cpu_s"],
             pool_used=status["pool_used"],
             pool_free=status["pool_free"],
+            **_of_malloc(status),
             crashed_type=status["type_name"] if crashed else None,
             crashed_address=status["type_address"] if crashed else 0,
         )
@@ -351,6 +355,14 @@ def _write_reason(system_error: int, spool: Spool) -> str:
     if system_error in (errno.ENOSPC, errno.EDQUOT):
         return f"spool-full: no space left ({written})"
     return f"the spool could not be written: {os.strerror(system_error)} ({written})"
+
+
+def _of_malloc(status: dict[str, Any]) -> dict[str, int]:
+    """Return what the child found of malloc; nothing if it could not."""
+    if not status["malloc_known"]:
+        return {}
+    names = ("malloc_used", "malloc_free", "malloc_mapped")
+    return {name: status[name] for name in names}
 
 
 def walk_flags(bits: int) -> tuple[str, ...]:

@@ -24,8 +24,7 @@ contents of one file are equal, and cannot be looked up in a table of known secr
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
-from typing import Any
+from collections.abc import Generator
 
 from liveheap import memory
 from liveheap.commands.base import Command, Param, Piece, Step
@@ -41,6 +40,7 @@ MOST_TASKS = 1024
 CODEC_ZSTD = 1
 LOOK_EVERY_S = 0.005
 SHOW_EVERY_S = 0.05
+COUNT_FILES_S = 0.25
 HINTS = {
     "timeout": "give it longer: --timeout-s 300",
     "spool": "set LIVEHEAP_SPOOL to a directory with room, then restart the worker",
@@ -77,7 +77,7 @@ def run(
     if gc:
         yield Step("gc")
         ctx.on_main(collect)
-    header = describe(ctx.facts())
+    header = describe(ctx)
     if texts:
         header["texts"] = True
     with ctx.keep_spool():
@@ -103,8 +103,10 @@ def run(
     return Blob(header, {**trailer, "tasks": running})
 
 
-def describe(facts: Mapping[str, Any]) -> dict[str, object]:
+def describe(ctx: Context) -> dict[str, object]:
     """The file's header: FORMAT.md, section 1."""
+    facts = ctx.facts()
+    open_files = ctx.heap.allocators.descriptors(COUNT_FILES_S)
     return {
         "tool": f"liveheap {facts['version']}",
         **{name: facts[name] for name in HEADER_FACTS},
@@ -112,7 +114,7 @@ def describe(facts: Mapping[str, Any]) -> dict[str, object]:
         "monotonic": time.monotonic(),
         "scope": "graph",
         "word": 8,
-        "memory": memory.footprint(),
+        "memory": memory.footprint(open_files),
     }
 
 
@@ -191,6 +193,9 @@ def conclude(
         "walk_ns": outcome.walk_ns,
         "pymalloc_used": outcome.pool_used,
         "pymalloc_free": outcome.pool_free,
+        "malloc_used": outcome.malloc_used,
+        "malloc_free": outcome.malloc_free,
+        "malloc_mapped": outcome.malloc_mapped,
         "rss_after": rss,
     }
 

@@ -46,6 +46,12 @@ glibc_version(void)
     return function();
 }
 
+bool
+allocator_is_glibc(void)
+{
+    return glibc_version() != NULL;
+}
+
 static const char *
 base_name(const char *path)
 {
@@ -145,10 +151,11 @@ residence(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "d|s:residence", &seconds, &path)) {
         return NULL;
     }
-    bool glibc = glibc_version() != NULL;
+    const struct residence_request request = {
+        .path = path, .glibc = allocator_is_glibc(), .deadline_ns = deadline(seconds)};
     int result;
     Py_BEGIN_ALLOW_THREADS
-    result = residence_read(&all, path, glibc, deadline(seconds));
+    result = residence_read(&all, &request);
     Py_END_ALLOW_THREADS
     return result < 0 ? PyErr_SetFromErrno(PyExc_OSError) : residence_dict(&all);
 }
@@ -164,7 +171,7 @@ trim(PyObject *module, PyObject *unused)
     (void)unused;
     void *found = dlsym(RTLD_DEFAULT, "malloc_trim");
     trim_function function;
-    if (found == NULL || glibc_version() == NULL) {
+    if (found == NULL || !allocator_is_glibc()) {
         PyErr_SetString(PyExc_RuntimeError, "malloc is not glibc's");
         return NULL;
     }

@@ -4,6 +4,9 @@
 
 #include "compat.h"
 
+/* Whether malloc is glibc's. With the GIL held, or alone. */
+bool allocator_is_glibc(void);
+
 /* residence, allocators, trim, descriptors; for module.c. */
 extern PyMethodDef allocator_methods[];
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "allocator.h"
 #include "child.h"
 #include "child_memory.h"
 #include "clock.h"
@@ -210,7 +211,9 @@ snapshot_start(PyObject *module, PyObject *args)
         Py_DECREF(self);
         return NULL;
     }
-    run.request.flags |= WALK_EXPOSE | (run.request.has_pools ? WALK_POOLS : 0);
+    bool is_graph = strcmp(kind, "graph") == 0;
+    run.request.flags |= WALK_EXPOSE | (run.request.has_pools ? WALK_POOLS : 0) |
+                         (is_graph && allocator_is_glibc() ? WALK_MALLOC : 0);
     if (clone_and_run(self, &run) < 0) {
         Py_DECREF(self);
         return NULL;

@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 void
-own_open(struct ownmemory *own)
+own_open(struct ownmemory *own, bool is_frozen)
 {
+    own->is_frozen = is_frozen;
     own->pid = (int)syscall(SYS_getpid);
     own->mem = -1;
     own_begin_range(own, 0);
@@ -48,6 +49,10 @@ read_through_proc(struct ownmemory *own, uintptr_t at, void *to, size_t n)
 bool
 own_read(struct ownmemory *own, uintptr_t at, void *to, size_t n)
 {
+    if (own->is_frozen) {
+        memcpy(to, (const void *)at, n);
+        return true;
+    }
     if (own->mem < 0) {
         struct iovec local = {to, n}, remote = {(void *)at, n};
         long copied =
@@ -130,6 +135,9 @@ window_end(struct ownmemory *own, uintptr_t at, size_t n)
 const void *
 own_peek(struct ownmemory *own, uintptr_t at, size_t n)
 {
+    if (own->is_frozen) {
+        return at + n <= own->range_end ? (const void *)at : NULL;
+    }
     if (at < own->begin || at + n > own->end) {
         bool in_order = own->end != 0 && at >= own->begin && at < own->end + OWN_PAGE;
         own->step = !in_order                    ? OWN_PAGE

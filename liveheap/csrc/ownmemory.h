@@ -2,7 +2,10 @@
  *
  * What was mapped a moment ago may be gone, so nothing is read through a pointer: the
  * kernel copies it (process_vm_readv, or /proc/self/mem where a filter forbids that),
- * and says no where there is nothing. What is read may be half changed. No Python.h.
+ * and says no where there is nothing. What is read may be half changed.
+ *
+ * In a child of ours nobody but the reader runs: what /proc says is mapped there is
+ * frozen, and is read as it lies. No Python.h.
  */
 #ifndef LIVEHEAP_OWNMEMORY_H
 #define LIVEHEAP_OWNMEMORY_H
@@ -18,6 +21,7 @@
 struct ownmemory {
     int pid;
     int mem; /* /proc/self/mem, or -1 */
+    bool is_frozen;
     uintptr_t
         range_end; /* of what is being looked through: pages are asked for ahead */
     /* Which pages are in memory, from `pages_begin` on. */
@@ -31,7 +35,7 @@ struct ownmemory {
     unsigned char window[OWN_WINDOW];
 };
 
-void own_open(struct ownmemory *own);
+void own_open(struct ownmemory *own, bool is_frozen);
 void own_close(struct ownmemory *own);
 
 /* Says that what lies before `end` will be looked through, and forgets what was seen. */

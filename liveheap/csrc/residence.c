@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 
 #define GUARD_MAX ((uintptr_t)1 << 20)
+/* Larger ones are room that a library reserved, terabytes of it: not gone through. */
+#define MAPPING_MAX ((uintptr_t)1 << 38)
 
 struct survey {
     struct residence *all;
@@ -157,6 +159,9 @@ add_anonymous(struct survey *survey, const struct mapping *mapping)
 {
     struct parts parts = {0};
     uintptr_t at = mapping->begin;
+    if (mapping->end - mapping->begin > MAPPING_MAX) {
+        at = mapping->end;
+    }
     own_begin_range(&survey->own, mapping->end);
     while (found(&parts) < mapping->rss && !survey->all->cut_short) {
         at = own_next_resident(&survey->own, at, mapping->end);
@@ -191,7 +196,11 @@ add_private(struct survey *survey, const struct mapping *mapping)
     all->inherited +=
         mapping->rss > mapping->exclusive ? mapping->rss - mapping->exclusive : 0;
     if (mapping->kind == MAPPING_BRK) {
-        add_heap(survey, mapping->begin, mapping->end, mapping->rss, true);
+        own_begin_range(&survey->own, mapping->end);
+        uint64_t resident = own_resident(&survey->own, mapping->begin, mapping->end);
+        resident = resident < mapping->rss ? resident : mapping->rss;
+        add_heap(survey, mapping->begin, mapping->end, resident, true);
+        all->anonymous += mapping->rss - resident;
     }
     else if (mapping->kind == MAPPING_STACK) {
         all->main_stack += mapping->rss;
@@ -225,8 +234,11 @@ add_mapping(struct survey *survey, const struct mapping *mapping)
         all->files += mapping->rss;
         break;
     default:
-        if (mapping->rss > 0) {
+        if (mapping->readable) {
             add_private(survey, mapping);
+        }
+        else {
+            all->anonymous += mapping->rss;
         }
     }
 }
@@ -241,8 +253,7 @@ make_survey(void)
 }
 
 int
-residence_read(struct residence *all, const char *path, bool glibc,
-               uint64_t deadline_ns)
+residence_read(struct residence *all, const struct residence_request *request)
 {
     struct mapping mapping;
     struct survey *survey = make_survey();
@@ -250,12 +261,12 @@ residence_read(struct residence *all, const char *path, bool glibc,
         return -1;
     }
     memset(all, 0, sizeof(*all));
-    all->malloc_known = glibc;
+    all->malloc_known = request->glibc;
     survey->all = all;
-    survey->glibc = glibc;
-    survey->deadline_ns = deadline_ns;
-    own_open(&survey->own);
-    int result = smaps_open(&survey->smaps, path);
+    survey->glibc = request->glibc;
+    survey->deadline_ns = request->deadline_ns;
+    own_open(&survey->own, request->is_frozen);
+    int result = smaps_open(&survey->smaps, request->path);
     int error = errno;
     while (result == 0 && smaps_next(&survey->smaps, &mapping)) {
         add_mapping(survey, &mapping);

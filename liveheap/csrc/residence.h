@@ -44,9 +44,14 @@ struct residence {
     bool cut_short;    /* there was no time to tell all anonymous pages apart */
 };
 
-/* Fills `all`; `path` is /proc/self/smaps, and `deadline_ns` by clock_ns(). 0, or -1
- * with errno. */
-int residence_read(struct residence *all, const char *path, bool glibc,
-                   uint64_t deadline_ns);
+struct residence_request {
+    const char *path; /* of smaps; or maps, and then what closes on it means nothing */
+    bool glibc;       /* malloc is glibc's */
+    bool is_frozen;   /* in a child that nobody but the reader runs in */
+    uint64_t deadline_ns; /* by clock_ns() */
+};
+
+/* Fills `all`. 0, or -1 with errno. */
+int residence_read(struct residence *all, const struct residence_request *request);
 
 #endif

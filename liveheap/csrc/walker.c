@@ -390,6 +390,9 @@ run_phases(struct walk *walk)
         drain(walk);
         walk->guesses = false;
     }
+    if (!walk_failed(walk) && (walk->request->flags & WALK_MALLOC) != 0) {
+        blocks_count_malloc(walk);
+    }
     begin_phase(walk, WALK_PHASE_NAMES);
     if (!walk_failed(walk)) {
         if (walk->visitor->wants_names) {

@@ -62,11 +62,15 @@ struct walk_status {
     uint64_t borrowed; /* borrowed references in frames, 3.14 and later */
     uint64_t opaque;   /* objects of types without tp_traverse */
     uint64_t types;
-    uint64_t pool_used;  /* bytes of pymalloc's blocks that are given out */
-    uint64_t pool_free;  /* and of those that wait for the next object */
-    uint64_t memory;     /* bytes the walker mapped */
-    uint64_t started_ns; /* CLOCK_MONOTONIC */
-    uint64_t listed_ns;  /* end of WALK_PHASE_LISTS */
+    uint64_t pool_used;   /* bytes of pymalloc's blocks that are given out */
+    uint64_t pool_free;   /* and of those that wait for the next object */
+    uint64_t malloc_used; /* of glibc's heaps, in bytes of resident pages */
+    uint64_t malloc_free;
+    uint64_t malloc_mapped; /* in blocks with a mapping of their own */
+    uint64_t malloc_known;  /* whether these three were found out */
+    uint64_t memory;        /* bytes the walker mapped */
+    uint64_t started_ns;    /* CLOCK_MONOTONIC */
+    uint64_t listed_ns;     /* end of WALK_PHASE_LISTS */
     uint64_t ended_ns;
     /* The foreign type whose C code is being called, so that a crash has a name.
      * Empty while only the interpreter's own code runs. */
@@ -77,6 +81,7 @@ struct walk_status {
 /* Bits of walk_request.flags. */
 #define WALK_EXPOSE 1u /* ask greenlets for their frames: in a child only */
 #define WALK_POOLS 2u  /* read the allocator's pools: in a child only */
+#define WALK_MALLOC 4u /* read malloc's heaps, which are glibc's: in a child only */
 
 #define WALK_MAX_OWN_THREADS 64
 #define WALK_MAX_SIZED 16

@@ -23,14 +23,17 @@
  * give page tables to what a library reserved and never used.
  */
 #define _GNU_SOURCE
+#include "clock.h"
 #include "pools.h"
 #include "proctext.h"
+#include "residence.h"
 #include "walker_state.h"
 
 #include <string.h>
 #include <sys/mman.h>
 
 #define UNIT POOL_UNIT
+#define MALLOC_NS (2 * NS_PER_S)
 #define MOST_RANGES ((size_t)1 << 16)
 #define MOST_POOLS ((size_t)1 << 22) /* 64 GiB of them */
 #define SPARE_POOLS ((size_t)16384)  /* the kernel counts pages per CPU, not exactly */
@@ -332,4 +335,24 @@ blocks_reach_unvisited(struct walk *walk)
         }
     }
     vector_free(&pools);
+}
+
+/* The child is nobody's to keep waiting, but its life costs the worker copies of pages:
+ * so it reads maps and not smaps, and not for long. */
+void
+blocks_count_malloc(struct walk *walk)
+{
+    const struct residence_request request = {.path = "/proc/self/maps",
+                                              .glibc = true,
+                                              .is_frozen = true,
+                                              .deadline_ns = clock_ns() + MALLOC_NS};
+    struct residence found;
+    if (residence_read(&found, &request) < 0 || !found.malloc_known ||
+        found.cut_short) {
+        return;
+    }
+    walk->status->malloc_used = found.malloc_used;
+    walk->status->malloc_free = found.malloc_free;
+    walk->status->malloc_mapped = found.malloc_mapped;
+    walk->status->malloc_known = 1;
 }

@@ -276,6 +276,9 @@ void lists_mark(struct walk *walk);
 /* walker_blocks.c: after the sweep, objects that nothing has led to. */
 void blocks_reach_unvisited(struct walk *walk);
 
+/* Counts what malloc has given out and what it keeps. */
+void blocks_count_malloc(struct walk *walk);
+
 /* walker.c: the memory of a walk whose request, visitor, status and sink are set.
  * walk_open() returns 0, or -1 if there is no memory; walk_close() is due either way. */
 int walk_open(struct walk *walk);

@@ -55,6 +55,9 @@ class FakeOutcome:
     walk_ns: int
     pool_used: int = 0
     pool_free: int = 0
+    malloc_used: int | None = None
+    malloc_free: int | None = None
+    malloc_mapped: int | None = None
 
 
 @dataclass

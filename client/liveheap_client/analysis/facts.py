@@ -42,7 +42,8 @@ class MemoryFacts:
 
     `outside_after` counts the RSS after the snapshot was sent: the first one of a
     worker costs it a MiB or two for good. `pool_used` and `pool_free` are the bytes of
-    Python's small-object allocator.
+    Python's small-object allocator, the others those of malloc. `kinds` are the open
+    files by kind, the ports those of TCP sockets with how many have them.
     """
 
     rss: int | None
@@ -55,6 +56,12 @@ class MemoryFacts:
     full_collections: int | None
     pool_used: int | None
     pool_free: int | None
+    malloc_used: int | None
+    malloc_free: int | None
+    malloc_mapped: int | None
+    kinds: dict[str, int] | None
+    local_ports: list[list[int]] | None
+    remote_ports: list[list[int]] | None
 
 
 def round_facts(graph: HeapGraph, garbage_bytes: int) -> RoundFacts:
@@ -96,6 +103,12 @@ def memory_facts(graph: HeapGraph) -> MemoryFacts:
         full_collections=_whole(memory, "full_collections"),
         pool_used=_whole(graph.trailer, "pymalloc_used"),
         pool_free=_whole(graph.trailer, "pymalloc_free"),
+        malloc_used=_whole(graph.trailer, "malloc_used"),
+        malloc_free=_whole(graph.trailer, "malloc_free"),
+        malloc_mapped=_whole(graph.trailer, "malloc_mapped"),
+        kinds=_counts(memory, "descriptor_kinds"),
+        local_ports=_pairs(memory, "local_ports"),
+        remote_ports=_pairs(memory, "remote_ports"),
     )
 
 
@@ -114,3 +127,22 @@ def _whole(facts: Mapping[str, Any], name: str) -> int | None:
 def _text(facts: Mapping[str, Any], name: str) -> str | None:
     value = facts.get(name)
     return value if isinstance(value, str) else None
+
+
+def _counts(facts: Mapping[str, Any], name: str) -> dict[str, int] | None:
+    value = facts.get(name)
+    if not isinstance(value, dict) or not all(map(_is_count, value.values())):
+        return None
+    return {str(kind): n for kind, n in value.items()}
+
+
+def _pairs(facts: Mapping[str, Any], name: str) -> list[list[int]] | None:
+    value = facts.get(name)
+    if not isinstance(value, list):
+        return None
+    pairs = [pair for pair in value if isinstance(pair, list) and len(pair) == 2]
+    return [pair for pair in pairs if all(map(_is_count, pair))]
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

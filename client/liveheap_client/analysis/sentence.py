@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
+from liveheap_client.analysis import openfiles, outside
 from liveheap_client.analysis.kinds import says_what
 from liveheap_client.quantities import human_bytes, human_count, human_seconds, signed
 
@@ -99,6 +100,8 @@ def _descriptors(report: Report) -> str:
         if first is not None and last is not None and last > first:
             ends = f"{human_count(first)} -> {human_count(last)}"
             parts.append(f"{words} grew {ends}{_a_span(report, last - first)}")
+    kind = openfiles.growing_kind(memory[0], memory[-1])
+    parts += [] if kind is None else [f"most of them {kind}"]
     text = f"Leak: open {', '.join(parts)}, {_intervals(report)}"
     suspect = _maybe_suspect(report)
     if suspect is None:
@@ -119,27 +122,32 @@ def _a_span(report: Report, gained: float) -> str:
 
 def _native(report: Report) -> str:
     memory, rss = report["memory"], report["rss"]
-    outside = memory[-1]["outside"] - memory[0]["outside_after"]
-    kept = _kept_gain(report)
+    gained = memory[-1]["outside"] - memory[0]["outside_after"]
     text = (
         f"Growth outside the Python heap: RSS grew {human_bytes(rss[-1] - rss[0])} "
-        f"{_intervals(report)}, of it {human_bytes(outside)} is not in Python objects"
+        f"{_intervals(report)}, of it {human_bytes(gained)} is not in Python objects"
     )
-    if kept is not None and kept >= 0.5 * outside:
-        return (
-            f"{text}: {human_bytes(kept)} are free memory kept by Python's allocator "
-            "(fragmentation: a few objects pin its arenas)."
-        )
-    guess = (
-        "an extension's" if kept is not None else "an extension's, or freed and kept"
-    )
-    text = f"{text} but native memory ({guess})"
+    told = outside.words(memory)
+    text = f"{text}{_guess(report, gained)}" if told is None else f"{text}: {told}"
     suspect = _maybe_suspect(report)
     if suspect is None:
         return f"{text}; no path of objects grew."
     return (
         f"{text}. Of objects {suspect['path']} grew most: {_grown(report, suspect)}; "
         "do they hold native memory?"
+    )
+
+
+def _guess(report: Report, gained: int) -> str:
+    """Return whose memory it is, as far as rounds without malloc's figures tell."""
+    kept = _kept_gain(report)
+    if kept is None:
+        return " but native memory (an extension's, or freed and kept)"
+    if kept < 0.5 * gained:
+        return " but native memory (an extension's)"
+    return (
+        f": {human_bytes(kept)} are free memory kept by Python's allocator "
+        "(fragmentation: a few objects pin its arenas)"
     )
 
 
@@ -268,11 +276,19 @@ def next_command(report: Report, places: Places) -> str:
     if kind in ("plateau", "nothing-grows"):
         return _again(places, "--rounds 6 --interval 5m")
     if kind == "native":
-        again = _again(places, "--rounds 6 --interval 5m")
-        return f"{again}  # if it goes on: a native profiler (memray, heaptrack)"
+        return _after_native(report, places)
     if suspect is None:
         return f"liveheap histogram {_place(places)}"
     return _look_at(suspect, places)
+
+
+def _after_native(report: Report, places: Places) -> str:
+    """Return what shows more of growth outside the heap: the worker, if it lives."""
+    step = outside.next_step(report["memory"])
+    if step is not None and places.target is not None:
+        return step.format(quote(places.target))
+    again = _again(places, "--rounds 6 --interval 5m")
+    return f"{again}  # if it goes on: a native profiler (memray, heaptrack)"
 
 
 def _look_at(suspect: Mapping[str, Any], places: Places) -> str:

@@ -3,7 +3,8 @@
     leak            a path of Python objects gains in every interval, and enough
     reference-leak  so do objects that nothing holds: C took references and keeps them
     descriptors     open files or sockets rise in every interval
-    native          RSS rises, and the objects of the graph do not account for it
+    native          RSS rises, and the objects of the graph do not account for it;
+                    the reason names whose memory it is, if that is known (outside.py)
     plateau         no leak: what grew has levelled off, or is held within bounds
     nothing-grows   no leak: the heap is flat
     undecided       these rounds cannot tell; `reasons` says why, `next` what to do
@@ -20,10 +21,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import median
 
+from liveheap_client.analysis import outside
 from liveheap_client.analysis.facts import MemoryFacts, RoundFacts
 from liveheap_client.analysis.suspects import Suspect
 from liveheap_client.analysis.trend import (
@@ -95,8 +97,20 @@ def judge(evidence: Evidence) -> Verdict:
             kind = "reference-leak" if suspect.orphan else "leak"
             return Verdict(kind, _confidence(suspect, evidence), guilty)
     if native:
-        return Verdict("native", "medium", _first_steady(evidence))
+        return _native(evidence)
     return _no_leak(evidence)
+
+
+def _native(evidence: Evidence) -> Verdict:
+    """Return the verdict on growth outside the heap; its reason is whose that is."""
+    memory = [asdict(one) for one in evidence.memory]
+    part = outside.main_part(memory)
+    return Verdict(
+        "native",
+        "high" if outside.is_clear(memory) else "medium",
+        _first_steady(evidence),
+        () if part is None else (part,),
+    )
 
 
 def _doubts(evidence: Evidence) -> list[str]:
@@ -193,12 +207,12 @@ def _descriptors(evidence: Evidence) -> str | None:
 
 def _is_native(evidence: Evidence) -> bool:
     """Tell whether RSS rises by what the graph does not account for."""
-    outside = [one.outside for one in evidence.memory]
+    sizes = [one.outside for one in evidence.memory]
     # What the first snapshot itself cost is not the worker's growth.
-    outside[0] = evidence.memory[0].outside_after
-    if any(value is None for value in outside):
+    sizes[0] = evidence.memory[0].outside_after
+    if any(value is None for value in sizes):
         return False
-    series = [value for value in outside if value is not None]
+    series = [value for value in sizes if value is not None]
     gain = series[-1] - series[0]
     rss = evidence.rounds[-1].rss or 0
     steps = [b - a for a, b in pairwise(series)]
