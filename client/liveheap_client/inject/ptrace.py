@@ -1,71 +1,64 @@
 """Run a string of Python in a process that prepared nothing, by ptrace. Linux x86-64.
 
-Thin first version, for those who code against its names: what it calls is final, how
-it works is not. Killing this process in the middle of a direct call still kills the
-worker.
+The main thread is stopped for some tenths of a millisecond; the other threads run on.
+It is sent into a piece of machine code (csrc/stub.S), and from then on it needs nobody:
+the code maps a page, calls the interpreter, puts every register, flag and signal mask
+back and goes on where it was, in the system call that was interrupted, too. So whoever
+injects may be killed at any moment, and the worker does not notice. How each step is
+made so that it may be the last is said in tracee.py; these are the larger choices:
+
+- The code lies in unused bytes behind the executable part of a library, between the end
+  of its code and the end of that page. Nothing runs there, the write is the process's
+  own copy of the page, and it needs no mapping that is writable and executable, which
+  hardened systems refuse. A borrowed piece of living code would need to be put back.
+- The page for the string is mapped by the thread itself, as the first thing that code
+  does. We stop it behind that call, which is as harmless as any stop, and fill the
+  page. If we die before that, the thread gives the page back.
+- From the main thread's own work the string is called in one of two ways. pending: the
+  interpreter is asked to run it between two of its own instructions, where it is
+  always safe, however long a call into C takes until then. direct: the thread waits in
+  a system call, and the string is run inside of that wait, with the GIL taken and
+  given back. Either way once, whatever is tried, and never in a child that is forked in
+  between. moment.py says which is possible when.
+- Signals that arrive meanwhile are held back until the worker is itself again, and end
+  its system call as they would have.
+
+When all is done the thread is stopped once more to unmap the page, and the code is
+erased. Where that is not safe they stay: 8 KiB.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import re
-import signal
-import struct
+import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from liveheap_client.errors import InjectError
+from liveheap_client.inject import interpreter, process, stub
+from liveheap_client.inject.elf import Garbage, Mapping, Module, modules, read_maps
+from liveheap_client.inject.interpreter import Interpreter
+from liveheap_client.inject.moment import NotOurs
+from liveheap_client.inject.process import Process
+from liveheap_client.inject.room import NoRoom, Room
+from liveheap_client.inject.tracee import (
+    Gone,
+    Halted,
+    Memory,
+    Unstoppable,
+    in_a_thread,
+)
+from liveheap_client.inject.visits import Mode, Visits, Way
 
-Mode = Literal["auto", "pending", "direct"]
 Thread = Literal["main", "own"]
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.restype = ctypes.c_long
-_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-
-CONT, SINGLESTEP, GETREGS, SETREGS, DETACH = 7, 9, 12, 13, 17
-SEIZE, INTERRUPT = 0x4206, 0x4207
-WALL = 0x40000000
-NO_SYSCALL = 0xFFFFFFFFFFFFFFFF
-REGISTERS = [
-    "r15",
-    "r14",
-    "r13",
-    "r12",
-    "rbp",
-    "rbx",
-    "r11",
-    "r10",
-    "r9",
-    "r8",
-    "rax",
-    "rcx",
-    "rdx",
-    "rsi",
-    "rdi",
-    "orig_rax",
-    "rip",
-    "cs",
-    "eflags",
-    "rsp",
-    "ss",
-    "fs_base",
-    "gs_base",
-    "ds",
-    "es",
-    "fs",
-    "gs",
-]
-BLOCKING = {0, 7, 23, 35, 43, 45, 47, 61, 230, 232, 270, 271, 281, 288}
-WANTED = {
-    "Py_AddPendingCall",
-    "PyGILState_Ensure",
-    "PyGILState_Release",
-    "PyRun_SimpleString",
-}
+LOOK_AGAIN_S = 1.0
+SAY_AFTER_S = 1.5
+UNREADABLE = "the interpreter could not read it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +71,16 @@ class Injection:
     """
 
     pid: int
-    mode: Literal["pending", "direct"]
+    mode: Way
     thread: Thread
-    stopped_ms: float  # the longest that the main thread stood still
+    stopped_ms: float
+    """For how long the main thread stood, all stops together."""
+    stops: int
     ran: bool
     waits: str | None = None
     error: str | None = None
-    left_bytes: int = 0  # memory of ours that stays in the worker
-
-
-class _Regs(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_ulonglong) for name in REGISTERS]
+    left_bytes: int = 0
+    """Memory of ours that stays in the worker."""
 
 
 def inject(
@@ -98,164 +90,186 @@ def inject(
     mode: Mode = "auto",
     thread: Thread = "main",
     timeout: float = 10.0,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Injection:
     """Run `code` once in the process; what it raises stays in it.
 
-    `thread` says where: on the worker's main thread, between two of its bytecodes or
+    `thread` says where: on the worker's main thread, between two of its instructions or
     while it waits in a system call, or on a native thread of its own. `timeout` bounds
-    the wait for its end, not the stop.
+    the wait for its end; `say` is told what it waits for if that takes longer than a
+    moment.
 
     Raises:
         InjectError: nothing will run in the worker.
     """
-    text = f"exec({_swallowing(code)!r}, {{}})"
-    if thread == "own":
-        text = f"import _thread; _thread.start_new_thread(exec, ({text!r}, {{}}))"
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        raise InjectError(
+            "a running process can be injected into on Linux x86-64 only, not on "
+            f"{sys.platform} {os.uname().machine}",
+            hint="start the agent in it: liveheap run -- CMD",
+        )
+    target = process.look(pid)
+    until = time.monotonic() + timeout
     try:
-        functions, syscall = _resolve(pid), _find_syscall(pid)
-        return _Tracee(pid).run(functions, syscall, text, mode, thread)
-    except OSError as error:
-        raise InjectError(f"process {pid} cannot be traced: {error}") from error
+        return in_a_thread(lambda: _Attempt(target, code, mode, thread).run(until, say))
+    except (Gone, FileNotFoundError, ProcessLookupError) as error:
+        raise process.gone(pid) from error
+    except (Unstoppable, Halted, NotOurs, NoRoom, Garbage, OSError) as error:
+        raise _refusal(target, error) from error
 
 
-def _swallowing(code: str) -> str:
-    return f"try:\n exec({code!r}, {{}})\nexcept BaseException:\n pass\n"
+class _Attempt:
+    """One string and one process, in the thread that traces."""
 
+    def __init__(self, target: Process, code: str, mode: Mode, thread: Thread) -> None:
+        self._target = target
+        self._code = code
+        self._mode: Mode = mode
+        self._thread: Thread = thread
 
-def _symbols(file: bytes) -> tuple[dict[str, int], int, int]:
-    (shoff,) = struct.unpack_from("<Q", file, 0x28)
-    (shnum,) = struct.unpack_from("<H", file, 0x3C)
-    found = {}
-    for index in range(shnum):
-        header = shoff + index * 64
-        (kind,) = struct.unpack_from("<I", file, header + 4)
-        if kind not in (2, 11):
-            continue
-        offset, size, link = struct.unpack_from("<QQI", file, header + 24)
-        (strings,) = struct.unpack_from("<Q", file, shoff + link * 64 + 24)
-        for at in range(offset, offset + size, 24):
-            name, _, _, section, value, _ = struct.unpack_from("<IBBHQQ", file, at)
-            if section:
-                start = strings + name
-                text = file[start : file.index(b"\0", start)].decode("latin1")
-                if text in WANTED:
-                    found[text] = value
-    (etype,) = struct.unpack_from("<H", file, 16)
-    (phoff,) = struct.unpack_from("<Q", file, 0x20)
-    return found, struct.unpack_from("<Q", file, phoff + 16)[0], etype
-
-
-def _resolve(pid: int) -> dict[str, int]:
-    seen = set()
-    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        part = line.split()
-        if (
-            len(part) < 6
-            or part[5] in seen
-            or not re.search(r"libpython|/python[\d.]*$", part[5])
-        ):
-            continue
-        seen.add(part[5])
-        file = Path(f"/proc/{pid}/root{part[5]}").read_bytes()
-        symbols, _, etype = _symbols(file)
-        if set(symbols) >= WANTED:
-            base = int(part[0].split("-")[0], 16) - int(part[2], 16)
-            shift = base if etype == 3 else 0
-            return {name: value + shift for name, value in symbols.items()}
-    raise InjectError(f"process {pid} is not a Python, or shows no symbols")
-
-
-def _find_syscall(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        part = line.split()
-        if "x" in part[1] and len(part) > 5 and "libc" in part[5]:
-            start, end = (int(x, 16) for x in part[0].split("-"))
-            with open(f"/proc/{pid}/mem", "rb") as memory:
-                memory.seek(start)
-                return start + memory.read(end - start).index(b"\x0f\x05")
-    raise InjectError(f"process {pid} has no C library that we know")
-
-
-class _Tracee:
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    def run(
-        self,
-        functions: dict[str, int],
-        syscall: int,
-        text: str,
-        mode: Mode,
-        thread: Thread,
-    ) -> Injection:
-        self.memory = open(f"/proc/{self.pid}/mem", "r+b", 0)  # noqa: SIM115 (closed below)
-        self.ptrace(SEIZE)
-        start = time.perf_counter()
-        self.ptrace(INTERRUPT)
-        os.waitpid(self.pid, WALL)
-        self.saved = self.regs()
-        blocked = self.saved.orig_rax in BLOCKING
-        direct = mode == "direct" or (mode == "auto" and blocked)
+    def run(self, until: float, say: Callable[[str], None]) -> Injection:
+        """Have it run, and wait until then or until it is too late."""
+        memory = Memory(self._target.pid)
         try:
-            page = self.syscall(syscall, 9, (0, 65536, 3, 0x22, -1, 0))
-            self.memory.seek(page)
-            self.memory.write(text.encode() + b"\0")
-            run = functions["PyRun_SimpleString"]
-            if direct:
-                state = self.call(functions["PyGILState_Ensure"])
-                self.call(run, page)
-                self.call(functions["PyGILState_Release"], state & 0xFFFFFFFF)
-            else:
-                self.call(functions["Py_AddPendingCall"], run, page)
+            maps = _maps(self._target.pid)
+            python, slots = _survey(self._target, memory, maps)
+            self._room = Room(
+                self._target,
+                memory,
+                python.functions,
+                slots,
+                code=self._code,
+                own_thread=self._thread == "own",
+            )
+            lock = python.pending_lock(memory)
+            self._visits = Visits(self._target, memory, self._room, lock, maps)
+            way = self._wait(self._visits.begin(self._mode), until, say)
+            return self._outcome(way)
         finally:
-            self.ptrace(SETREGS, 0, ctypes.addressof(self.saved))
-            self.ptrace(DETACH)
-            self.memory.close()
-        stopped = (time.perf_counter() - start) * 1e3
+            memory.close()
+
+    def _wait(self, way: Way, until: float, say: Callable[[str], None]) -> Way:
+        """Wait until it has run, or cannot; return the way it came at last."""
+        began = time.monotonic()
+        again_at, say_at = began + LOOK_AGAIN_S, began + SAY_AFTER_S
+        pause = 0.0002
+        while time.monotonic() < until:
+            self._visits.facts()
+            page = self._room.page()
+            if page.is_over or page.has_failed:
+                return way
+            now = time.monotonic()
+            if now >= again_at and not page.claimed and self._mode == "auto":
+                way = self._visits.once_more() or way
+                again_at = time.monotonic() + LOOK_AGAIN_S * 4
+            if now >= say_at:
+                say(self._waits_for(page))
+                say_at = until
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.01)
+        return way
+
+    def _outcome(self, way: Way) -> Injection:
+        page = self._room.page()
+        if page.thread == stub.NO_THREAD:
+            raise NoRoom("it can start no thread: a limit of its user or container")
+        if page.stage == stub.NOT_INITIALIZED:
+            raise NoRoom("its Python has not begun yet, or has ended")
+        if page.has_failed:
+            raise NoRoom("as many calls are pending in it as it takes")
+        ran, error = page.stage == stub.DONE, None
+        if ran:
+            error = self._room.error() or (UNREADABLE if page.result else None)
+            self._visits.clear()
         return Injection(
-            self.pid,
-            "direct" if direct else "pending",
-            thread,
-            round(stopped, 2),
-            ran=direct,
-            waits=None if direct else "its main thread to reach the next bytecode",
-            left_bytes=65536,
+            self._target.pid,
+            way,
+            self._thread,
+            stopped_ms=round(sum(self._visits.stopped_ms), 3),
+            stops=len(self._visits.stopped_ms),
+            ran=ran,
+            waits=None if ran else self._waits_for(page),
+            error=error,
+            left_bytes=self._room.n_bytes,
         )
 
-    def ptrace(self, request: int, address: int = 0, data: int = 0) -> None:
-        if _libc.ptrace(request, self.pid, address, data) == -1:
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error))
+    def _waits_for(self, page: stub.Page) -> str:
+        """Say what a string that has not run to its end waits for."""
+        state = self._visits.facts().state
+        if page.stage == stub.BEGAN:
+            return "it has begun, and has not come to its end"
+        if state in "Tt":
+            return "the process is stopped: it will run as soon as that goes on"
+        if page.claimed:
+            return "a call into C holds the GIL: it will run as soon as that ends"
+        if state == "R":
+            return "the main thread is in a call into C: it will run when that ends"
+        return "the main thread waits: it will run as soon as that runs Python again"
 
-    def regs(self) -> _Regs:
-        regs = _Regs()
-        self.ptrace(GETREGS, 0, ctypes.addressof(regs))
-        return regs
 
-    def resume(self, request: int, changes: dict[str, int]) -> None:
-        regs = _Regs.from_buffer_copy(self.saved)
-        for name, value in changes.items():
-            setattr(regs, name, value & NO_SYSCALL)
-        self.ptrace(SETREGS, 0, ctypes.addressof(regs))
-        self.ptrace(request)
+def _maps(pid: int) -> tuple[Mapping, ...]:
+    return read_maps(Path(f"/proc/{pid}/maps").read_bytes())
 
-    def syscall(self, address: int, number: int, args: tuple[int, ...]) -> int:
-        names = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
-        where = {"rax": number, "rip": address, "orig_rax": -1}
-        self.resume(SINGLESTEP, {**dict(zip(names, args, strict=False)), **where})
-        os.waitpid(self.pid, WALL)
-        return int(self.regs().rax)
 
-    def call(self, function: int, *args: int) -> int:
-        stack = ((self.saved.rsp - 512) & ~0xF) - 8
-        self.memory.seek(stack)
-        self.memory.write(struct.pack("<Q", 0))
-        where = {"rsp": stack, "rip": function, "rax": 0, "orig_rax": -1}
-        names = ("rdi", "rsi", "rdx")
-        self.resume(CONT, {**dict(zip(names, args, strict=False)), **where})
-        while True:
-            _, status = os.waitpid(self.pid, WALL)
-            regs = self.regs()
-            if os.WSTOPSIG(status) == signal.SIGSEGV and regs.rip == 0:
-                return int(regs.rax)
-            self.ptrace(CONT)
+def _survey(
+    target: Process, memory: Memory, maps: tuple[Mapping, ...]
+) -> tuple[Interpreter, tuple[tuple[int, int | None], ...]]:
+    """Return the process's Python, and where there is room for our code."""
+    found = sorted(
+        modules(memory, maps), key=lambda module: "python" not in module.path
+    )
+    python = interpreter.find(memory, found) or _static_python(target, memory, found)
+    if python is None:
+        is_32_bit = not found
+        raise InjectError(
+            f"process {target.pid} is a 32-bit program"
+            if is_32_bit
+            else f"the Python in process {target.pid} does not show its functions: it "
+            "is linked statically, and stripped",
+            hint="start the agent in it: liveheap run -- CMD",
+        )
+    errno_location = interpreter.errno_location(memory, found)
+    if errno_location is not None:
+        python.functions[stub.ERRNO] = errno_location
+    return python, tuple(interpreter.slots(memory, found))
+
+
+def _static_python(
+    target: Process, memory: Memory, found: list[Module]
+) -> Interpreter | None:
+    """Return the Python that the executable is, by the symbols that are not loaded."""
+    exe = f"/proc/{target.pid}/exe"
+    with suppress(OSError):
+        path = os.readlink(exe)
+        fd = os.open(exe, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for module in (each for each in found if each.path == path):
+                return interpreter.find_in_file(memory, module, fd)
+        finally:
+            os.close(fd)
+    return None
+
+
+def _refusal(target: Process, error: Exception) -> InjectError:
+    """Say why nothing was done, or could be."""
+    pid = target.pid
+    process.refuse_if_halted(target)
+    if isinstance(error, PermissionError):
+        return process.forbidden(pid)
+    if isinstance(error, Unstoppable):
+        return InjectError(
+            f"the main thread of process {pid} cannot be stopped: it waits in the "
+            "kernel, for a disk or for a child that a vfork has made",
+            hint="try again in a moment",
+        )
+    if isinstance(error, Halted):
+        return InjectError(
+            f"process {pid} was stopped meanwhile; nothing was done to it",
+            hint=f"let it go on first: kill -CONT {pid}",
+        )
+    if isinstance(error, Garbage):
+        return InjectError(f"process {pid} has become another program meanwhile")
+    return InjectError(
+        f"process {pid} cannot be injected into: {error}",
+        hint="start the agent in it: liveheap run -- CMD",
+    )
