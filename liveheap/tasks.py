@@ -32,7 +32,7 @@ import weakref
 from collections import _count_elements  # type: ignore[attr-defined]
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 MAX_HOLDERS = 10_000
@@ -58,6 +58,7 @@ class Task:
     holder: str
     address: int | None
     callers: tuple[int, ...]  # addresses of frames: the task's own begin below them
+    inherited: bool = False  # a greenlet that the task has spawned
 
 
 class Token(weakref.ref):  # type: ignore[type-arg]
@@ -197,6 +198,13 @@ class Registry:
             token = token.outer
         return None
 
+    def innermost_here(self) -> Token | None:
+        """Return the innermost task that runs here."""
+        token = self._innermost.get(self.here()) if self.is_on else None
+        while token is not None and token.over:
+            token = token.outer
+        return token
+
     def here(self) -> int:
         """Return the key of the holder that asks."""
         return builtins.id(self._find_holder()[0])
@@ -321,6 +329,18 @@ def as_task(token: Token) -> Task:
         token.holder,
         None if token.holder == THREAD else token.key,
         token.callers,
+    )
+
+
+def inherited(task: Task, greenlet: int) -> Task:
+    """Return a task as the greenlet at this address has it, which it has spawned."""
+    return replace(
+        task,
+        holder=GREENLET,
+        address=greenlet,
+        callers=(),
+        inherited=True,
+        started=time.monotonic(),
     )
 
 

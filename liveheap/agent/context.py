@@ -11,6 +11,7 @@ from liveheap import tasks
 from liveheap.commands.context import Heap
 from liveheap.errors import CommandError
 from liveheap.history import Figures
+from liveheap.hosts.gevent_spawn import HEIRS
 from liveheap.protocol.auth import Scope
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class AgentContext:
         return self._agent.greenlets()
 
     def tasks(self) -> frozenset[tasks.Task]:
-        """What runs right now."""
-        return frozenset(tasks.running())
+        """What runs right now, and what it has spawned."""
+        return frozenset((*tasks.running(), *HEIRS.labels()))
 
     def done(self) -> Mapping[str, int]:
         """How many tasks have ended, by name."""

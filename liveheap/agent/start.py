@@ -20,6 +20,7 @@ from liveheap.agent.hooks import Hooks
 from liveheap.agent.service import Agent
 from liveheap.heap import Heap
 from liveheap.hosts import gevent, labelling
+from liveheap.hosts.gevent_spawn import HEIRS
 
 PATHS = ("LIVEHEAP_DIR", "LIVEHEAP_SPOOL", "LIVEHEAP_TOKEN_FILE")
 STOP_WITHIN_S = 5.0
@@ -133,6 +134,7 @@ def after_fork_in_child() -> None:
     with suppress(BaseException):
         agent = Current.agent
         tasks.REGISTRY.after_fork_in_child()
+        HEIRS.forget_all()
         if agent is not None:
             if not agent.config.children:
                 Current.agent = None

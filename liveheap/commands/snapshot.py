@@ -129,6 +129,7 @@ def label(ctx: Context, task: Task) -> dict[str, object]:
         "address": task.address,
         "thread": ctx.thread_id(task.thread),
         "callers": list(task.callers),
+        "inherited": task.inherited,
     }
 
 

@@ -18,7 +18,16 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from liveheap.hosts import asgi, celery, dramatiq, gunicorn, huey, mrq, rq
+from liveheap.hosts import (
+    asgi,
+    celery,
+    dramatiq,
+    gevent_spawn,
+    gunicorn,
+    huey,
+    mrq,
+    rq,
+)
 from liveheap.hosts.wrapping import Undo
 
 Hook = Callable[[ModuleType], Undo]
@@ -31,6 +40,7 @@ HOOKS: Mapping[str, Hook] = {
     **huey.HOOKS,
     **gunicorn.HOOKS,
     **asgi.HOOKS,
+    **gevent_spawn.HOOKS,
 }
 
 

@@ -83,6 +83,35 @@ def test_the_greenlet_that_runs_is_found_by_its_thread() -> None:
     assert first_line(graph, row).startswith("task shop.import_orders [7f3c] -> main")
 
 
+def test_of_labels_on_one_greenlet_the_inner_one_counts() -> None:
+    b = GraphBuilder()
+    b.sys_modules()
+    row = b.list()
+    address = greenlet(b, 5, frame(b, "sync", row)).address
+    heir = label({**IMPORT, "id": None, "seconds": 0.1}, inherited=True)
+    inner = label({"kind": "request", "name": "GET /", "seconds": 0.5})
+    entries = [inner, label(), heir]
+    for entry in entries:
+        entry |= {"holder": "greenlet", "address": address}
+
+    lines = [first_line(graph_of(b, *entries[i:]), row) for i in range(3)]
+    assert [line.partition(" -> ")[0] for line in lines] == [
+        "request GET /",
+        "task shop.import_orders [7f3c]",
+        "spawned by task shop.import_orders",
+    ]
+
+
+def test_a_spawned_greenlet_that_has_ended_labels_no_other() -> None:
+    b = GraphBuilder()
+    b.sys_modules()
+    row, ended = b.list(), b.instance(b.type("gevent", "Greenlet"))
+    main_thread(b, frame(b, "sync", row))
+    entry = label(holder="greenlet", address=ended.address, inherited=True)
+
+    assert first_line(graph_of(b, entry), row).startswith("main thread 99 -> ")
+
+
 @pytest.mark.parametrize(
     "entry",
     [

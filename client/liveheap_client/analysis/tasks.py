@@ -45,11 +45,20 @@ class Task:
     name: str
     id: str | None
     seconds: float | None
+    inherited: bool = False
 
     def text(self) -> str:
         """Return `task shop.import_orders [7f3c]`."""
         shown = f" [{self.id}]" if self.id else ""
-        return f"{_WORDS.get(self.kind, 'task')} {self.name}{shown}"
+        text = f"{_WORDS.get(self.kind, 'task')} {self.name}{shown}"
+        return f"spawned by {text}" if self.inherited else text
+
+    def precedence(self) -> tuple[bool, float]:
+        """Return what is higher for a label that others on its greenlet give way to.
+
+        That is its own before an inherited one, and of tasks in tasks the inner one.
+        """
+        return not self.inherited, -(self.seconds or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +89,11 @@ class Tasks:
         """Find the graph's nodes of what its trailer lists."""
         given = graph.trailer.get("tasks")
         entries = given[:MOST_TASKS] if isinstance(given, list) else []
+        known = [(task, entry) for entry in entries for task in [_task(entry)] if task]
         labels = cls()
-        places = _Places(graph) if entries else None
-        for entry in entries:
-            task = _task(entry)
-            if task is not None and places is not None:
+        places = _Places(graph) if known else None
+        for task, entry in sorted(known, key=lambda pair: pair[0].precedence()):
+            if places is not None:
                 labels.by_node.update(dict.fromkeys(places.of(entry), task))
         return labels
 
@@ -128,6 +137,8 @@ class _Places:
         if address > 0 and (node is None or entry.get("holder") == "asyncio"):
             return [] if node is None else [node]
         root = thread if node is None else self._greenlets.get(node)
+        if root is None and entry.get("inherited"):
+            return []
         if root is not None and root != thread:
             return [root, *self._refs(root, "greenlet"), *self._refs(root, "frame")]
         if thread is None:
@@ -252,6 +263,7 @@ def _task(entry: object) -> Task | None:
         name[:LONGEST_NAME],
         known[:LONGEST_NAME] if isinstance(known, str) else None,
         seconds if timed else None,
+        entry.get("inherited") is True,
     )
 
 
