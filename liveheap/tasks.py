@@ -158,7 +158,11 @@ class Registry:
         except OUR_ERRORS:
             return None
         if self._observers:
-            self._tell("begin", token)
+            try:
+                self._tell("begin", token)
+            except BaseException:
+                token.over = True
+                raise
         return token
 
     def end(self, token: Token | None) -> None:

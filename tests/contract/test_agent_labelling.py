@@ -1,0 +1,231 @@
+"""Frameworks are hooked when they are imported, and nobody sees it."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from liveheap.hosts.labelling import HOOKS, Labelling
+from liveheap.hosts.wrapping import Undo, label, replace
+
+SOURCE = """
+BEFORE = (__loader__, __spec__.loader)
+def work():
+    return "work"
+"""
+
+
+class Shop:
+    """A framework `shop` on disk, and hooks for it that write down what they do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.calls: list[str] = []
+        self.fails = False
+        (folder / "shop").mkdir()
+        (folder / "shop" / "__init__.py").write_text("")
+        (folder / "shop" / "signals.py").write_text(SOURCE)
+        (folder / "shop" / "broken.py").write_text("raise ImportError('as ever')")
+        names = ("shop.signals", "shop.broken", "shop.missing")
+        self.labelling = Labelling(dict.fromkeys(names, self.hook))
+
+    def hook(self, module: ModuleType) -> Undo:
+        self.calls.append(f"hook {module.__name__}")
+        assert module.work() == "work"
+        if self.fails:
+            raise KeyError("another version")
+        return lambda: self.calls.append(f"undo {module.__name__}")
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.syspath_prepend(tmp_path)
+    finders = list(sys.meta_path)
+    shop = Shop(tmp_path)
+    yield shop
+    shop.labelling.remove()
+    assert sys.meta_path == finders
+    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+        del sys.modules[name]
+
+
+def load(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def test_a_framework_is_hooked_once_its_module_has_run(shop):
+    shop.labelling.install()
+    assert shop.calls == []
+    load("shop.signals")
+    assert shop.calls == ["hook shop.signals"]
+    assert shop.labelling.hooked == ["shop"]
+    shop.labelling.remove()
+    assert shop.calls == ["hook shop.signals", "undo shop.signals"]
+    assert shop.labelling.hooked == []
+
+
+def test_a_framework_that_is_there_already_is_hooked_at_once(shop):
+    load("shop.signals")
+    shop.labelling.install()
+    assert shop.calls == ["hook shop.signals"]
+
+
+def test_a_module_that_is_being_imported_is_left_alone(shop):
+    module = load("shop.signals")
+    module.__spec__._initializing = True
+    shop.labelling.install()
+    assert shop.calls == []
+
+
+def test_a_module_sees_its_own_loader_from_its_first_line_on(shop):
+    shop.labelling.install()
+    module = load("shop.signals")
+    plain = type(load("shop").__spec__.loader)
+    loaders = (*module.BEFORE, module.__loader__, module.__spec__.loader)
+    assert [type(each) for each in loaders] == [plain] * 4
+    assert module.__spec__.origin == module.__file__
+    assert module.__cached__ == module.__spec__.cached
+
+
+def test_a_reloaded_module_is_hooked_again(shop):
+    shop.labelling.install()
+    importlib.reload(load("shop.signals"))
+    assert shop.calls == ["hook shop.signals"] * 2
+
+
+def test_a_hook_that_fails_is_a_framework_without_labels(shop):
+    shop.fails = True
+    shop.labelling.install()
+    assert load("shop.signals").work() == "work"
+    assert shop.labelling.failed == ["shop.signals"]
+    assert shop.labelling.hooked == []
+
+
+def test_a_module_that_fails_or_is_missing_fails_as_ever(shop):
+    shop.labelling.install()
+    with pytest.raises(ImportError, match="as ever"):
+        load("shop.broken")
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'shop\.missing'"):
+        load("shop.missing")
+    assert importlib.util.find_spec("shop.missing") is None
+    assert shop.calls == []
+
+
+def test_a_finder_before_or_behind_ours_goes_on_finding(shop):
+    class Recorder:
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+            self.asked.append(name)
+
+    before, behind = Recorder(), Recorder()
+    shop.labelling.install()
+    sys.meta_path.insert(0, before)
+    sys.meta_path.insert(2, behind)
+    try:
+        load("shop.signals")
+    finally:
+        for each in (before, behind):
+            sys.meta_path.remove(each)
+    assert before.asked == behind.asked == ["shop", "shop.signals"]
+    assert shop.calls == ["hook shop.signals"]
+
+
+def test_a_framework_in_a_zip_file_is_hooked_too(shop, tmp_path, monkeypatch):
+    archive = tmp_path / "shop.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("shop/__init__.py", "")
+        file.writestr("shop/signals.py", SOURCE)
+    monkeypatch.syspath_prepend(archive)
+    shop.labelling.install()
+    module = load("shop.signals")
+    assert type(module.__loader__).__name__ == "zipimporter"
+    assert module.__loader__.get_source("shop.signals") == SOURCE
+    assert shop.calls == ["hook shop.signals"]
+
+
+@pytest.mark.parametrize("options", [["-I"], ["-X", "importtime"], ["-v"]])
+def test_imports_are_told_as_without_us(options, shop, tmp_path):
+    def told(before: str) -> list[str]:
+        code = f"""
+import importlib.util, sys
+{before}
+sys.path.insert(0, {str(tmp_path)!r})
+sys.stderr.write("BEGIN\\n")
+import shop.signals
+assert shop.signals.work() == "work"
+sys.stderr.write("END\\n")
+"""
+        command = [sys.executable, *options, "-B", "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        lines = done.stderr.splitlines()
+        lines = lines[lines.index("BEGIN") : lines.index("END") + 1]
+        # Times and addresses are never the same.
+        return [line.rpartition("|")[2].partition(" object at ")[0] for line in lines]
+
+    with_us = f"""
+from liveheap.hosts.labelling import Labelling
+Labelling({{"shop.signals": lambda module: list}}).install()
+"""
+    without = told("import collections.abc, functools, contextlib, dataclasses")
+    assert told(with_us) == without
+
+
+def test_hooks_name_modules_and_import_nothing():
+    assert "celery.signals" in HOOKS
+    code = """
+import sys
+from liveheap.hosts import labelling
+labelling.LABELLING.install()
+roots = {name.partition(".")[0] for name in labelling.HOOKS}
+assert not roots & set(sys.modules), roots & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+
+
+class Base:
+    def method(self, word: str) -> str:
+        """Say it."""
+        return word
+
+
+class Derived(Base):
+    pass
+
+
+def test_a_wrapped_method_looks_and_works_as_before():
+    undo = label(Base, "method", lambda *_: None)
+    assert Base.method.__doc__ == "Say it."
+    assert Base.method.__qualname__ == "Base.method"
+    assert Derived().method("word") == "word"
+    undo()
+    assert "wrapper" not in repr(Base.__dict__["method"].__code__)
+
+
+def test_an_inherited_method_is_wrapped_in_one_class_only():
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda self, word: original(self, word).upper()
+
+    undo = replace(Derived, "method", make)
+    assert (Derived().method("word"), Base().method("word")) == ("WORD", "word")
+    undo()
+    assert "method" not in Derived.__dict__
+
+
+def test_what_others_wrapped_since_is_left_to_them():
+    original = Base.__dict__["method"]
+    undo = label(Base, "method", lambda *_: None)
+    ours = Base.__dict__["method"]
+    theirs = lambda self, word: ours(self, word) + "!"  # noqa: E731 -- one of many
+    Base.method = theirs
+    undo()
+    assert Base().method("word") == "word!"
+    Base.method = original
