@@ -8,7 +8,7 @@ a line of ours.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -18,12 +18,17 @@ Undo = Callable[[], None]
 Begin = Callable[..., "tasks.Token | None"]
 
 
-def classes_with(module: ModuleType, name: str) -> Iterator[type]:
-    """Yield the classes of this module that define a method of this name."""
-    for found in list(vars(module).values()):
-        is_own = isinstance(found, type) and found.__module__ == module.__name__
-        if is_own and name in found.__dict__:
-            yield found
+def classes_with(module: ModuleType, name: str) -> list[type]:
+    """Return the classes of this module that define a method of this name.
+
+    Each once: a class may have an old name beside its own.
+    """
+    kinds = {id(each): each for each in vars(module).values() if isinstance(each, type)}
+    return [
+        kind
+        for kind in kinds.values()
+        if kind.__module__ == module.__name__ and name in kind.__dict__
+    ]
 
 
 def label(owner: type, name: str, begin: Begin) -> Undo:

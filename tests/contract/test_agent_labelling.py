@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from liveheap.hosts.labelling import HOOKS, Labelling
-from liveheap.hosts.wrapping import Undo, label, replace
+from liveheap.hosts.wrapping import Undo, classes_with, label, replace
 
 SOURCE = """
 BEFORE = (__loader__, __spec__.loader)
@@ -171,9 +171,9 @@ sys.stderr.write("END\\n")
         # Times and addresses are never the same.
         return [line.rpartition("|")[2].partition(" object at ")[0] for line in lines]
 
-    with_us = f"""
+    with_us = """
 from liveheap.hosts.labelling import Labelling
-Labelling({{"shop.signals": lambda module: list}}).install()
+Labelling({"shop.signals": lambda module: list}).install()
 """
     without = told("import collections.abc, functools, contextlib, dataclasses")
     assert told(with_us) == without
@@ -199,6 +199,15 @@ class Base:
 
 class Derived(Base):
     pass
+
+
+OldName = Base
+
+
+def test_a_class_with_two_names_is_found_once():
+    module = sys.modules[__name__]
+    assert classes_with(module, "method") == [Base]
+    assert Path not in classes_with(module, "exists")
 
 
 def test_a_wrapped_method_looks_and_works_as_before():
