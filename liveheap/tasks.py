@@ -231,6 +231,10 @@ class Registry:
         """Return how many tasks have ended, by name; the rest under OTHER."""
         return dict(self._done)
 
+    def holders(self) -> int:
+        """Return on how many holders something runs."""
+        return len(self._innermost)
+
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Call `observer("begin" | "end", token)` from now on; return how to stop.
 

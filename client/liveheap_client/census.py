@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from liveheap.protocol.results import Table
 from liveheap_client import workers
 from liveheap_client.workers import Worker
 
@@ -32,7 +33,6 @@ DEEPEST = 64
 
 ANSWERS, SILENT, STOPPED = "answers", "silent", "stopped"
 _STOPPED_STATES = frozenset({"T", "t"})
-_TOLD = ("role", "pool", "framework", "running", "done", "greenlets", "heavy")
 
 Row = dict[str, Any]
 
@@ -61,15 +61,14 @@ def take(found: Sequence[Worker], roll: "RollCall | None") -> list[Row]:
     """Return a row for each worker, parents before their children."""
     stats = {worker.pid: _stat(worker.pid) for worker in found}
     asked = [worker for worker in found if not _is_stopped(stats[worker.pid])]
-    told = roll.ask(asked, "status", deadline_s=ANSWER_WITHIN_S) if roll else {}
+    told = roll.ask(asked, "tasks", deadline_s=ANSWER_WITHIN_S) if roll else {}
     memory = _memory(found)
     parents = _parents(found)
     rows = []
     for worker in found:
         row = worker.to_json()
         key = worker.pid, worker.entry.start_time
-        answer = told.get(key, {})
-        row.update({name: answer[name] for name in _TOLD if name in answer})
+        row.update(_work(told.get(key)))
         row["state"] = (ANSWERS if key in told else SILENT) if roll else None
         if _is_stopped(stats[worker.pid]):
             row["state"] = STOPPED
@@ -178,6 +177,23 @@ def _stat(pid: int) -> list[bytes] | None:
 
 def _is_stopped(stat: Sequence[bytes] | None) -> bool:
     return stat is not None and stat[0].decode() in _STOPPED_STATES
+
+
+def _work(answer: object) -> Row:
+    """Return what runs, the longest first, and how much is done."""
+    if not isinstance(answer, Table):
+        return {}
+    names = answer.as_dicts()
+    running = [row for row in names if row.get("running")]
+    running.sort(key=lambda row: -(row.get("longest") or 0))
+    return {
+        "running": sum(row["running"] for row in running),
+        "done": sum(row.get("done") or 0 for row in names),
+        "tasks": [
+            {name: row.get(name) for name in ("task", "running", "longest")}
+            for row in running
+        ],
+    }
 
 
 def _pid(row: Row) -> int:

@@ -15,14 +15,13 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from liveheap import registry, tokens
 from liveheap.errors import LiveheapError
 from liveheap.protocol.auth import ClientHandshake, Scope
 from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
 from liveheap.protocol.messages import Failure, Request, Result, Role
-from liveheap.protocol.results import Record
+from liveheap.protocol.results import Shape
 from liveheap_client.transport import unix
 from liveheap_client.workers import Worker
 
@@ -39,7 +38,8 @@ class Call:
     """One worker's session: from the connect to the answer, a step at a time."""
 
     def __init__(self, worker: Worker, token: bytes) -> None:
-        self.answer: Record | None = None
+        self.answer: Shape | None = None
+        self.answered = False
         self._connection: Connection | None = None
         self._question = ""
         self._asked = 0
@@ -70,7 +70,7 @@ class Call:
 
     def ask(self, command: str) -> None:
         """Ask, as soon as the session stands."""
-        self.answer, self._question = None, command
+        self.answer, self.answered, self._question = None, False, command
         self._go_on()
 
     def advance(self, events: int) -> None:
@@ -118,12 +118,11 @@ class Call:
 
     def _read_answer(self, connection: Connection) -> None:
         while (event := connection.next_event()) is not NEED_DATA:
-            if event is CLOSED or isinstance(event, Failure):
-                raise Hopeless("no answer")
-            if isinstance(event, Result) and event.id == self._asked:
-                if not isinstance(event.shape, Record):
-                    raise Hopeless("not a record")
-                self.answer = event.shape
+            if event is CLOSED:
+                raise Hopeless("closed")
+            if isinstance(event, Result | Failure) and event.id == self._asked:
+                self.answered = True
+                self.answer = event.shape if isinstance(event, Result) else None
 
 
 class RollCall:
@@ -142,8 +141,8 @@ class RollCall:
 
     def ask(
         self, workers: Iterable[Worker], command: str, *, deadline_s: float
-    ) -> dict[Key, dict[str, Any]]:
-        """Return what each worker answered in time, as a record's fields."""
+    ) -> dict[Key, Shape | None]:
+        """Return what each worker answered in time; None: it does not know that."""
         deadline = time.monotonic() + deadline_s
         waiting = self._begin(workers, command)
         poll = select.poll()
@@ -159,9 +158,7 @@ class RollCall:
                     poll.unregister(descriptor)
                     del waiting[key]
         answers = {
-            key: call.answer.as_dict()
-            for key, call in self._calls.items()
-            if call.answer is not None
+            key: call.answer for key, call in self._calls.items() if call.answered
         }
         for key in waiting:
             self._give_up(key)
@@ -196,7 +193,7 @@ class RollCall:
         except (OSError, LiveheapError, Hopeless):
             self._give_up(key)
             return False
-        return call.answer is None
+        return not call.answered
 
     def _give_up(self, key: Key) -> None:
         call = self._calls.pop(key, None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap import tasks
 from liveheap.commands.context import Heap
+from liveheap.deltas import Left
 from liveheap.errors import CommandError
 from liveheap.history import Figures
 from liveheap.hosts.gevent_spawn import HEIRS
@@ -67,6 +68,10 @@ class AgentContext:
     def done(self) -> Mapping[str, int]:
         """How many tasks have ended, by name."""
         return tasks.done()
+
+    def left_behind(self) -> Mapping[str, Left]:
+        """What tasks left behind, by name."""
+        return self._agent.deltas.by_name()
 
     @property
     def scope(self) -> Scope:

@@ -36,6 +36,7 @@ from liveheap.agent.session import Session
 from liveheap.agent.stream import Stream
 from liveheap.agent.threads import Threads
 from liveheap.commands.context import Heap
+from liveheap.deltas import Deltas
 from liveheap.history import Figures, History
 from liveheap.hosts import command_line, frameworks, gevent, labelling, roles
 from liveheap.protocol.auth import VERSION, Agreed, Ident
@@ -75,6 +76,7 @@ class Agent:
         self._entry: registry.Entry | None = None
         self._published: dict[str, Any] = {}
         self._forked = False
+        self.deltas = Deltas(tasks.REGISTRY.holders, size_and_blocks)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -87,7 +89,9 @@ class Agent:
         self._closed = self.native.lock()
         self._closed.acquire()
         self.history: History | None = None
+        self.deltas.begin_anew()
         self._settled_rss: int | None = None
+        self._notes = 0
         self._collections = memory.full_collections()
         self._strangers = 0
         self._strangers_said = 0.0
@@ -287,8 +291,15 @@ class Agent:
         self.republish()
 
     def note_history(self) -> None:
-        """Add what the worker's figures are now; tens of microseconds."""
+        """Add what the worker's figures are now; tens of microseconds.
+
+        What is published may be out of date where a worker imports for long; looking
+        costs more than a note does, so it is done ever more rarely.
+        """
         if self.history is not None:
+            self._notes += 1
+            if not self._notes & (self._notes - 1):
+                self.republish()
             now, before = process.look(), self._collections
             self._collections = memory.full_collections()
             self.history.note(
@@ -381,6 +392,11 @@ class Agent:
             "settled_rss": self._settled_rss,
             "injected": self.injected or None,
         }
+
+
+def size_and_blocks() -> tuple[int, int]:
+    """Return the resident bytes and pymalloc's blocks."""
+    return process.look().rss or 0, sys.getallocatedblocks()
 
 
 def current_directory() -> str | None:

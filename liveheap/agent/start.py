@@ -74,6 +74,8 @@ def start(
         say(complaint)
     Current.agent = agent
     label_tasks(agent.native)
+    if settings.history:
+        tasks.observe(agent.deltas)
     if Current.hooks is None:
         Current.hooks = Hooks(at_exit, after_fork_in_parent, after_fork_in_child)
 

@@ -11,11 +11,13 @@ from liveheap.commands.history import HISTORY
 from liveheap.commands.memory import MEMORY
 from liveheap.commands.snapshot import SNAPSHOT
 from liveheap.commands.status import STATUS
+from liveheap.commands.tasks import TASKS
 from liveheap.commands.trim import TRIM
 
 COMMANDS: tuple[Command, ...] = (
     STATUS,
     HISTORY,
+    TASKS,
     MEMORY,
     HISTOGRAM,
     GC,

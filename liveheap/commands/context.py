@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
+from liveheap.deltas import Left
 from liveheap.history import Figures
 from liveheap.protocol.auth import Scope
 from liveheap.tasks import Task
@@ -177,6 +178,10 @@ class Context(Protocol):
 
     def done(self) -> Mapping[str, int]:
         """How many tasks have ended, by name."""
+        ...
+
+    def left_behind(self) -> Mapping[str, Left]:
+        """What tasks that ran alone left behind, by name."""
         ...
 
     @property

@@ -95,6 +95,7 @@ def test_a_bug_in_a_command_ends_the_request_and_nothing_else(
     heap.bug = RuntimeError("SECRET value in a message")
     monkeypatch.setattr("liveheap.agent.service.Agent.facts", explode)
     monkeypatch.setattr("liveheap.agent.service.Agent.figures", explode)
+    monkeypatch.setattr("liveheap.deltas.Deltas.by_name", explode)
     monkeypatch.setattr("liveheap.agent.mainthread.MainThread.run", explode)
     monkeypatch.setattr("liveheap.agent.context.AgentContext.leave", explode)
     with pytest.raises(CommandError) as failed:

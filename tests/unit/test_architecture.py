@@ -29,6 +29,7 @@ MAY_IMPORT = """
     tasks            :
     labels           : tasks
     history          :
+    deltas           : tasks
     _heap            :
     process          : memory _heap
     limits           :
@@ -40,11 +41,11 @@ MAY_IMPORT = """
     allocators       : errors _heap
     heap             : errors _heap allocators
     heap             : limits spool counts walk admission hugepages
-    commands         : errors protocol snapshot memory tasks history
+    commands         : errors protocol snapshot memory tasks history deltas
     hosts            : errors tasks
     agent            : errors tokens registry protocol commands hosts process heap
     agent            : tasks
-    agent            : history memory
+    agent            : history memory deltas
     liveheap         : *
     boot             : liveheap hosts
 
@@ -57,7 +58,7 @@ MAY_IMPORT = """
     client.reach     : errors tokens registry protocol
     client.reach     : client.errors client.transport client.patience client.workers
     client.rollcall  : errors tokens registry protocol client.transport client.workers
-    client.census    : client.workers client.rollcall
+    client.census    : protocol client.workers client.rollcall
     client.dial      : errors protocol client.errors client.target client.transport
     client.dial      : client.patience client.workers client.reach
     client.session   : errors protocol client.errors client.target client.transport

@@ -26,8 +26,9 @@ def row(pid: int, parent: int | None = None, **facts: Any) -> dict[str, Any]:
         "uss": 10 * MIB,
         "shared": 20 * MIB,
         "grown": 5 * MIB,
-        "running": [],
-        "done": {"shop.pay": 7},
+        "running": 0,
+        "done": 7,
+        "tasks": [],
         "uptime": 60.0,
         "state": "answers",
         **facts,
@@ -52,9 +53,9 @@ def test_each_tree_is_drawn_below_its_master() -> None:
 
 
 def test_a_row_tells_memory_and_work_apart() -> None:
-    running = [{"name": "shop.pay", "seconds": 90.0}, {"name": "shop.ship"}]
+    tasks = [{"task": "shop.pay", "longest": 90.0, "running": 1}, {"task": "shop.ship"}]
 
-    (_, line) = shown([row(5, running=running)])
+    (_, line) = shown([row(5, running=2, tasks=tasks)])
 
     assert line.split("  worker  ")[1].split("  ") == [
         *("celery/prefork", "3.12.1", "30.0 MiB", "10.0 MiB", "20.0 MiB", "5.0 MiB"),
@@ -101,8 +102,9 @@ def test_an_older_bridge_s_facts_are_shown_as_far_as_they_go() -> None:
     "facts",
     [
         {"program": "\x1b]0;evil\x07\n\u202ex", "role": "\x1b[2J", "pool": "\x07"},
-        {"running": [{"name": "\x1b[2J", "seconds": "x"}], "done": {"a": "b"}},
-        {"running": ["\x1b[2J" * 99], "done": "many", "parent": [1], "pid": "5"},
+        {"running": 3, "tasks": [{"task": "\x1b[2J" * 99, "longest": "x"}]},
+        {"running": 1, "tasks": ["\x1b[2J"], "done": "\x1b", "parent": [1]},
+        {"running": "\x1b[2J", "done": {"a": "b"}, "pid": "5"},
         {"running": [None], "rss": "big", "uptime": None, "state": 5, "depth": -3},
     ],
 )

@@ -46,23 +46,15 @@ def _running(row: Row) -> str | None:
     """Return the task that runs longest, its age, and how many run beside it."""
     if row.get("state") in ("silent", "stopped"):
         return "not answering" if row["state"] == "silent" else "stopped"
-    tasks = row.get("running")
-    if not isinstance(tasks, list):
+    running, tasks = row.get("running"), row.get("tasks")
+    if not isinstance(running, int):
         return None
-    if not tasks:
-        return "-"
-    first = tasks[0] if isinstance(tasks[0], Mapping) else {"name": tasks[0]}
-    age = first.get("seconds")
-    told = visible(first.get("name", "?"), longest=_LONGEST_NAME)
+    if not isinstance(tasks, list) or not tasks or not isinstance(tasks[0], Mapping):
+        return str(running) if running else "-"
+    told = visible(tasks[0].get("task", "?"), longest=_LONGEST_NAME)
+    age = tasks[0].get("longest")
     told += f" {human_seconds(age)}" if isinstance(age, int | float) else ""
-    return told if len(tasks) == 1 else f"{told} +{len(tasks) - 1}"
-
-
-def _done(row: Row) -> object:
-    done = row.get("done")
-    if isinstance(done, Mapping):
-        return sum(each for each in done.values() if isinstance(each, int))
-    return done if isinstance(done, int) else None
+    return told if running == 1 else f"{told} +{running - 1}"
 
 
 def _name(row: Row) -> str:
@@ -80,7 +72,7 @@ _SHOWN = (
     _Shown(Column("shared", "bytes"), _fact("shared"), goes=8),
     _Shown(Column("grown", "bytes"), _fact("grown"), goes=3),
     _Shown(Column("running", "text"), _running, goes=1),
-    _Shown(Column("done", "count"), _done, goes=5),
+    _Shown(Column("done", "count"), _fact("done"), goes=5),
     _Shown(Column("uptime", "seconds"), _fact("uptime"), goes=2),
 )
 

@@ -1,0 +1,142 @@
+"""What tasks leave behind: told of those that had the process to themselves."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from liveheap.commands.tasks import COLUMNS, figures
+from liveheap.deltas import REST, Deltas
+from liveheap.tasks import MAX_NAMES, OTHER, Token
+
+MEASURED = [column.name for column in COLUMNS].index("measured")
+
+
+class Host:
+    """A process whose size, tasks and clock a test sets."""
+
+    def __init__(self) -> None:
+        self.rss, self.blocks, self.now, self.look_s = 1000, 100, 0.0, 0.001
+        self.holders: set[int] = set()
+        self.deltas = Deltas(lambda: len(self.holders), self.look, lambda: self.now)
+
+    def look(self) -> tuple[int, int]:
+        self.now += self.look_s
+        return self.rss, self.blocks
+
+    def begin(self, name: str, holder: int = 1, depth: int = 0) -> Token:
+        self.holders.add(holder)
+        token = cast(
+            Token, SimpleNamespace(name=name, key=holder, depth=depth, note=None)
+        )
+        self.deltas("begin", token)
+        return token
+
+    def end(self, token: Token) -> None:
+        self.deltas("end", token)
+        if not token.depth:
+            self.holders.discard(token.key)
+
+    def run(self, name: str, rss: int = 0, blocks: int = 0) -> None:
+        token = self.begin(name)
+        self.rss += rss
+        self.blocks += blocks
+        self.end(token)
+        self.now += 1.0
+
+    def told(self, name: str) -> dict[str, Any]:
+        values = figures(self.deltas.by_name().get(name))
+        names = [column.name for column in COLUMNS][MEASURED:]
+        return dict(zip(names, values, strict=True))
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+def test_the_first_run_stands_apart_from_mean_and_maximum(host: Host) -> None:
+    for rss, blocks in ((9000, 900), (10, 1), (30, 2), (20, 3)):
+        host.run("pay", rss, blocks)
+
+    assert host.told("pay") == {
+        "measured": 4,
+        "overlapped": 0,
+        "rss_first": 9000,
+        "rss_mean": 20,
+        "rss_max": 30,
+        "blocks_first": 900,
+        "blocks_mean": 2.0,
+        "blocks_max": 3,
+    }
+
+
+def test_a_name_that_only_shrinks_has_a_maximum_below_zero(host: Host) -> None:
+    for rss in (0, -30, -10):
+        host.run("trim", rss)
+
+    assert host.told("trim")["rss_max"] == -10
+
+
+@pytest.mark.parametrize("ends_first", [0, 1])
+def test_tasks_beside_each_other_are_counted_and_not_measured(
+    host: Host, ends_first: int
+) -> None:
+    both = [host.begin("pay", 1), host.begin("ship", 2)]
+    host.rss += 5000
+    host.end(both[ends_first])
+    host.end(both[1 - ends_first])
+
+    for name in ("pay", "ship"):
+        told = host.told(name)
+        assert (told["measured"], told["overlapped"]) == (0, 1)
+        assert told["rss_first"] is None
+
+
+def test_a_task_that_began_and_ended_within_another_spoils_that_one(host: Host) -> None:
+    long = host.begin("pay", 1)
+    host.end(host.begin("ship", 2))
+    host.end(long)
+
+    assert host.told("pay")["overlapped"] == 1
+
+
+def test_a_task_within_a_task_spoils_nothing(host: Host) -> None:
+    outer = host.begin("request")
+    inner = host.begin("query", depth=1)
+    host.rss += 40
+    host.end(inner)
+    host.end(outer)
+
+    assert host.told("request")["rss_first"] == 40
+    assert host.told("query")["rss_first"] == 40
+
+
+def test_measuring_takes_half_a_percent_of_the_time_at_most(host: Host) -> None:
+    for _ in range(5000):
+        token = host.begin("tiny")
+        host.now += 0.0001
+        host.end(token)
+
+    spent = host.told("tiny")["measured"] * 2 * host.look_s
+    assert host.told("tiny")["measured"] >= 2
+    assert spent <= host.now / REST + 2 * host.look_s
+
+
+def test_names_without_end_are_folded(host: Host) -> None:
+    for number in range(MAX_NAMES + 50):
+        host.run(f"job {number}", 1)
+
+    known = host.deltas.by_name()
+    assert len(known) == MAX_NAMES + 1
+    assert known[OTHER].alone == 50
+
+
+def test_a_fork_s_child_begins_anew_also_for_the_task_it_is_in(host: Host) -> None:
+    host.run("pay", 10)
+    token = host.begin("job")
+    host.deltas.begin_anew()
+    host.rss += 99
+    host.end(token)
+
+    assert host.deltas.by_name() == {}
