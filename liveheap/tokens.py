@@ -8,7 +8,8 @@ is an error and never passed over: the fault would otherwise show as "not genuin
 Checked on the open descriptor, so that nothing can be exchanged in between: a regular
 file and no link, ours, no bits for group or others, 32 bytes. systemd's own files are
 the exception: they may belong to root and show a group bit, because the permission is
-an access list in a directory that no other unit can enter.
+an access list in a directory that no other unit can enter. Root may use the token of
+the user whose run directory it was given: so it asks another user's worker.
 
 Never on a command line, never in a URL or log or, by default, an environment variable.
 Nothing here keeps a token, and no error says one.
@@ -45,7 +46,8 @@ def find_token(environ: Mapping[str, str], run_dir: Path | None = None) -> bytes
     """
     first = [run_dir] if run_dir and not _is_writable_by_others(run_dir) else []
     for path, is_credential in _places(environ, [*first, *own_directories(environ)]):
-        token = _read(path, is_credential=is_credential)
+        is_given = run_dir is not None and path.parent == run_dir
+        token = _read(path, is_credential=is_credential, is_given=is_given)
         if token is not None:
             return token
     raise TokenError(
@@ -97,7 +99,7 @@ def _is_writable_by_others(directory: Path) -> bool:
         return False
 
 
-def _read(path: Path, *, is_credential: bool) -> bytes | None:
+def _read(path: Path, *, is_credential: bool, is_given: bool = False) -> bytes | None:
     """The token in a file; None if there is no file."""
     try:
         descriptor = os.open(path, _FLAGS)
@@ -116,7 +118,12 @@ def _read(path: Path, *, is_credential: bool) -> bytes | None:
             hint=f"run as the worker's user; see: ls -l {path}",
         ) from None
     try:
-        _check(path, os.fstat(descriptor), is_credential=is_credential)
+        owners = {os.geteuid()}
+        if is_credential:
+            owners.add(0)
+        elif is_given and os.geteuid() == 0:
+            owners.add(path.parent.stat().st_uid)
+        _check(path, os.fstat(descriptor), owners, 0o037 if is_credential else 0o077)
         return os.read(descriptor, TOKEN_BYTES)
     finally:
         os.close(descriptor)
@@ -131,9 +138,10 @@ def _can_be_looked_at(path: Path) -> bool:
     return True
 
 
-def _check(path: Path, status: os.stat_result, *, is_credential: bool) -> None:
+def _check(
+    path: Path, status: os.stat_result, owners: set[int], forbidden: int
+) -> None:
     uid = os.geteuid()
-    owners, forbidden = ({uid, 0}, 0o037) if is_credential else ({uid}, 0o077)
     if not stat.S_ISREG(status.st_mode):
         raise TokenError(f"{path} is not a regular file", hint=f"ls -l {path}")
     if status.st_uid not in owners:

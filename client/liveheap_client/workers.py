@@ -144,7 +144,7 @@ def _no_agent(pid: int) -> ConnectError:
             f"{pid} is a thread of process {leader}", hint=f"use the target {leader}"
         )
     owner = os.stat(f"/proc/{pid}").st_uid
-    if owner != os.geteuid():
+    if os.geteuid() not in (0, owner):
         return ConnectError(
             f"process {pid} belongs to another user (uid {owner})",
             hint="ask as that user: sudo -u USER liveheap ...",

@@ -7,10 +7,16 @@ the worker's own, or none.
 
 from __future__ import annotations
 
+from importlib import import_module
+
+BROUGHT = "liveheap.protocol._msgpack"
+
 try:
-    from liveheap.protocol import _msgpack as found  # type: ignore[attr-defined]
-except ImportError:
-    import msgpack as found
+    found = import_module(BROUGHT)
+except ModuleNotFoundError as exc:
+    if exc.name != BROUGHT:
+        raise
+    found = import_module("msgpack")
 
 packb = found.packb
 unpackb = found.unpackb

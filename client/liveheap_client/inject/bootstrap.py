@@ -81,11 +81,13 @@ def start(options: dict[str, Any]) -> dict[str, Any]:
     importing = half_imported(names)
     if importing:
         return {"state": "busy", "error": f"it is importing {importing}"}
-    package = "its own"
-    if PACKAGE not in sys.modules and not has_its_own():
+    package, problem = "its own", ""
+    if PACKAGE not in sys.modules:
+        problem = import_its_own() if has_its_own() else "none is installed there"
+    if problem:
         package = "brought"
         if not options["folder"]:
-            return {"state": "missing"}
+            return {"state": "missing", "error": problem}
         if not fits(options):
             return {"state": "unfit", "error": sys.version.split()[0]}
         import_from(options)
@@ -114,6 +116,23 @@ def has_its_own() -> bool:
     return False
 
 
+def import_its_own() -> str:
+    """Import the worker's own liveheap; return what is wrong with it, if anything."""
+    try:
+        __import__(ENTRY)
+    except Exception as exc:
+        forget()
+        return f"its own does not load: {type(exc).__name__}: {exc}"
+    return ""
+
+
+def forget() -> None:
+    """Take out what an import that failed has left."""
+    for name in list(sys.modules):
+        if name == PACKAGE or name.startswith(PACKAGE + "."):
+            sys.modules.pop(name, None)
+
+
 def fits(options: dict[str, Any]) -> bool:
     """Whether the extension modules that were brought are for this interpreter."""
     return any(options["tag"] in suffix for suffix in EXTENSION_SUFFIXES)
@@ -135,9 +154,7 @@ def import_from(options: dict[str, Any]) -> None:
             load_in_memory(folder)
         __import__(ENTRY)
     except BaseException:
-        for name in list(sys.modules):
-            if name == PACKAGE or name.startswith(PACKAGE + "."):
-                sys.modules.pop(name, None)
+        forget()
         raise
     finally:
         sys.dont_write_bytecode = writes

@@ -128,6 +128,8 @@ def bring(
             try:
                 facts = _WALKS[way](attempt, told)
             except (NotThisWay, InjectError) as exc:
+                if "began" in attempt.report.facts and isinstance(exc, InjectError):
+                    raise
                 told.refused.append(f"{way}: {exc}")
                 last = exc
                 continue
@@ -312,7 +314,7 @@ def _refused(process: Process, facts: Mapping[str, str]) -> InjectError:
         )
     if state in ("missing", "unfit"):
         return InjectError(
-            f"process {process.pid} has no liveheap of its own that it could import",
+            f"process {process.pid} has no liveheap that it could import: {error}",
             hint="bring one: liveheap inject --agent DIR_OR_WHEEL",
         )
     return InjectError(
