@@ -263,5 +263,9 @@ def _hint_from_here(fields: Mapping[str, Any], target: Target) -> str | None:
     if hint is None:
         return None
     if target.host is not None and target.kind is not Kind.VIA:
-        return str(hint).replace("liveheap ps", f"liveheap ps {target.host}", 1)
+        return (
+            str(hint)
+            .replace("liveheap ps", f"liveheap ps {target.host}", 1)
+            .replace("liveheap inject", f"ssh -t {target.host} liveheap inject", 1)
+        )
     return str(hint)

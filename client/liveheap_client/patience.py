@@ -1,8 +1,9 @@
 """How long the client waits for an agent, and what it says meanwhile.
 
 An agent that is silent is mostly one whose process holds the GIL in a long C call, or
-is stopped by a signal. So silence is first told to the person, with what /proc knows,
-and only after a longer time an error. The clock starts anew with every byte.
+is stopped by a signal. So silence is first told to the person, with what the kernel
+shows of a worker of this machine, and only after a longer time an error. The clock
+starts anew with every byte.
 """
 
 import time
@@ -10,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from liveheap_client import outside
 from liveheap_client.errors import TimedOut
 from liveheap_client.transport.base import Transport
 
-QUIET_S = 3.0
+QUIET_S = 1.5
 TIMEOUT_S = 60.0
 
 
@@ -35,7 +37,7 @@ def receive(transport: Transport, patience: Patience, *, pid: int | None) -> byt
 
     Raises TimedOut if nothing came within the patience's timeout.
     """
-    began = time.monotonic()
+    began, seen = time.monotonic(), None
     while True:
         left = patience.timeout_s - (time.monotonic() - began)
         if left <= 0:
@@ -47,7 +49,10 @@ def receive(transport: Transport, patience: Patience, *, pid: int | None) -> byt
         except TimedOut:
             waited = time.monotonic() - began
             if waited < patience.timeout_s:
-                patience.say(f"{reason(pid)}; waiting ({waited:.0f} s)")
+                patience.say(f"{reason(pid)}; waiting ({waited:.1f} s)")
+                if pid is not None:
+                    patience.say(outside.told(pid, seen))
+                    seen = outside.glimpse(pid)
 
 
 def is_stopped(pid: int | None) -> bool:

@@ -52,7 +52,9 @@ MAY_IMPORT = """
     client.errors    : errors
     client.target    : client.errors
     client.transport : errors client.errors client.target
-    client.patience  : client.errors client.transport
+    client.quantities :
+    client.outside   : client.quantities
+    client.patience  : client.errors client.transport client.outside
     client.inside    : registry
     client.workers   : registry client.errors client.patience client.inside
     client.reach     : errors tokens registry protocol
@@ -65,7 +67,6 @@ MAY_IMPORT = """
     client.session   : client.patience client.dial
     client.caller    : protocol client.errors client.target client.dial client.session
     client._graph    :
-    client.quantities :
     client.analysis  : errors protocol snapshot client._graph client.quantities
     client.render    : protocol client.analysis client.quantities
     client.report    : client.render client.quantities
@@ -75,7 +76,7 @@ MAY_IMPORT = """
     client.commands  : errors protocol snapshot commands client.errors
     client.commands  : client.session client.caller client.analysis
     client.inject    : errors registry liveheap client.errors client.patience
-    client.inject    : client.inside client.workers
+    client.inject    : client.inside client.outside client.workers
     client.desk      : client.errors client.terminal client.caller
     client           :
     client.bridge    : errors protocol client.errors client.transport client.patience

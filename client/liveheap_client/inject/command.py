@@ -5,7 +5,7 @@ Needs no extra: it is run on the worker's machine, which may have the agent alon
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ def inject(
     yes: bool,
     agent: Path | None,
     say: Callable[[str], None],
+    verb: str = "inject",
+    environ: Mapping[str, str] = os.environ,
 ) -> Arrival | None:
     """Ask, and bring an agent into a process; None if it has one already.
 
@@ -37,21 +39,21 @@ def inject(
         InjectError: no agent could be brought in, and why.
         UsageError: nobody said yes.
     """
-    if has_agent(pid):
+    if has_agent(pid, environ):
         return None
     found = process.look(pid)
     if not yes:
-        ask(found, say)
-    return ladder.bring(found, agent=agent, environ=os.environ, say=say)
+        ask(found, say, verb)
+    return ladder.bring(found, agent=agent, environ=environ, say=say)
 
 
-def has_agent(pid: int) -> bool:
+def has_agent(pid: int, environ: Mapping[str, str]) -> bool:
     """Whether an agent of that process can be reached by its pid."""
-    listed = any(entry.pid == pid for entry in registry.entries(os.environ))
+    listed = any(entry.pid == pid for entry in registry.entries(environ))
     return listed or inside.entry_of(pid) is not None
 
 
-def ask(found: Process, say: Callable[[str], None]) -> None:
+def ask(found: Process, say: Callable[[str], None], verb: str) -> None:
     """Say what will be done, and go on only with a yes."""
     offered = ladder.ways(found)
     how = _WAYS[offered[0]] if offered else "by a way that is not there yet"
@@ -65,14 +67,15 @@ def ask(found: Process, say: Callable[[str], None]) -> None:
     )
     if not (sys.stdin is not None and sys.stdin.isatty()):
         raise UsageError(
-            "that needs a yes, and there is no terminal to ask at", hint="--yes"
+            "that needs a yes, and there is no terminal to ask at",
+            hint=f"liveheap {verb} {found.pid} --yes",
         )
     print("Bring it in? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in YES:
         raise InjectError("nothing was done", hint="liveheap run -- CMD")
 
 
-def summary(arrival: Arrival) -> list[str]:
+def summary(arrival: Arrival, *, is_to_leave: bool = False) -> list[str]:
     """Return what was done, in words."""
     pid = arrival.process.pid
     if arrival.way == "running":
@@ -91,7 +94,10 @@ def summary(arrival: Arrival) -> list[str]:
     return [
         *(f"not by {refused}" for refused in arrival.refused),
         f"process {pid} has an agent now, {how}: {stopped}; loading {package} took "
-        f"{arrival.loading_s * 1000:.0f} ms of it. Away with it: liveheap detach {pid}",
+        f"{arrival.loading_s * 1000:.0f} ms of it",
+        "it leaves with this shell"
+        if is_to_leave
+        else f"away with it again: liveheap detach {pid}",
     ]
 
 

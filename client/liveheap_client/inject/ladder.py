@@ -23,9 +23,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from liveheap_client import outside
 from liveheap_client.errors import InjectError
 from liveheap_client.inject import bootstrap as script
-from liveheap_client.inject import luggage, manhole, ptrace, remote_exec
+from liveheap_client.inject import luggage, manhole, remote_exec
+from liveheap_client.inject.injecting import Injecting
 from liveheap_client.inject.luggage import Luggage
 from liveheap_client.inject.place import Place, place_for
 from liveheap_client.inject.process import Process, refuse_if_halted
@@ -142,35 +144,9 @@ def _pack(process: Process, agent: Path | None) -> Luggage | None:
     try:
         return luggage.pack(process.python, agent)
     except InjectError:
-        if agent is None and installed_there(process):
+        if agent is None and process.has_its_own():
             return None
         raise
-
-
-def installed_there(process: Process) -> bool:
-    """Whether a liveheap seems to be installed in the worker's environment."""
-    environ = process.environ()
-    version = f"python{process.python}"
-    prefixes = [environ.get("VIRTUAL_ENV", ""), _prefix_of(process)]
-    folders = environ.get("PYTHONPATH", "").split(":")
-    for prefix in filter(None, prefixes):
-        folders.append(f"{prefix}/lib/{version}/site-packages")
-        folders.append(f"{prefix}/lib/python3/dist-packages")
-    return any(
-        os.path.exists(f"{process.root}{folder}/liveheap/agent/injected.py")
-        for folder in folders
-        if folder.startswith("/")
-    )
-
-
-def _prefix_of(process: Process) -> str:
-    """Return where the interpreter that was started is installed, a venv or not."""
-    with contextlib.suppress(OSError):
-        first = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")[0]
-        path = os.fsdecode(first)
-        if path.startswith("/") and "/bin/" in path:
-            return path.rpartition("/bin/")[0]
-    return ""
 
 
 def _refuse_if_unwanted(process: Process) -> None:
@@ -257,9 +233,12 @@ def _by_remote_exec(attempt: Attempt, told: _Told) -> Mapping[str, str]:
 
 def _by_ptrace(attempt: Attempt, told: _Told) -> Mapping[str, str]:
     attempt.say("stopping its main thread for a moment to give it a line: ptrace")
-    done = ptrace.inject(attempt.process.pid, attempt.line, timeout=WAITS_S["ptrace"])
-    told.mode, told.stopped_ms = done.mode, done.stopped_ms
-    return _outcome(attempt, "ptrace")
+    with Injecting(
+        attempt.process.pid, attempt.line, timeout_s=WAITS_S["ptrace"]
+    ) as injecting:
+        facts = _outcome(attempt, "ptrace", injecting.check)
+    told.mode, told.stopped_ms = injecting.done.mode, injecting.done.stopped_ms
+    return facts
 
 
 _WALKS = {
@@ -269,7 +248,9 @@ _WALKS = {
 }
 
 
-def _outcome(attempt: Attempt, way: str) -> Mapping[str, str]:
+def _outcome(
+    attempt: Attempt, way: str, meanwhile: Callable[[], None] = lambda: None
+) -> Mapping[str, str]:
     """Wait for what the script reports; return it if an agent is there.
 
     Raises:
@@ -277,14 +258,15 @@ def _outcome(attempt: Attempt, way: str) -> Mapping[str, str]:
         InjectError: it was run, and there is no agent for another reason.
     """
     report, pid = attempt.report, attempt.process.pid
-    if not report.wait("began", min(SAY_AFTER_S, WAITS_S[way])):
+    if not report.wait("began", min(SAY_AFTER_S, WAITS_S[way]), meanwhile):
         left = WAITS_S[way] - SAY_AFTER_S
         if left > 0:
             attempt.say(
                 f"process {pid} has not come by its next line of Python for "
                 f"{SAY_AFTER_S:g} s: it may be in a long call that holds the GIL"
             )
-        if left <= 0 or not report.wait("began", left):
+            attempt.say(outside.told(pid, None))
+        if left <= 0 or not report.wait("began", left, meanwhile):
             raise NotThisWay(f"the worker ran no line of it within {WAITS_S[way]:g} s")
     if not report.wait("state", FINISH_S):
         raise InjectError(
@@ -328,7 +310,7 @@ def _none_did(process: Process, told: _Told, last: Exception) -> InjectError:
     hint = getattr(last, "hint", None)
     return InjectError(
         "\n".join((f"no way into process {process.pid} was open:", *told.refused)),
-        hint=hint or "start the agent in it: liveheap run -- CMD",
+        hint=hint or "try again when it is back in Python; nothing of ours runs there",
     )
 
 

@@ -8,6 +8,7 @@ executable, or extension modules. Its own word comes later, from the script that
 it (bootstrap.py), which is the one that decides.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -91,6 +92,29 @@ class Process:
         pairs = (os.fsdecode(each).partition("=") for each in raw.split(b"\0"))
         return {name: value for name, _, value in pairs if name}
 
+    def has_its_own(self) -> bool:
+        """Whether a liveheap that can do this seems to be installed for it."""
+        environ = self.environ()
+        folders = environ.get("PYTHONPATH", "").split(":")
+        for prefix in filter(None, (environ.get("VIRTUAL_ENV"), _prefix_of(self.pid))):
+            folders.append(f"{prefix}/lib/python{self.python}/site-packages")
+            folders.append(f"{prefix}/lib/python3/dist-packages")
+        return any(
+            os.path.exists(f"{self.root}{folder}/liveheap/agent/injected.py")
+            for folder in folders
+            if folder.startswith("/")
+        )
+
+
+def _prefix_of(pid: int) -> str:
+    """Return where the interpreter that was started is installed, a venv or not."""
+    with contextlib.suppress(OSError):
+        first = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        path = os.fsdecode(first)
+        if path.startswith("/") and "/bin/" in path:
+            return path.rpartition("/bin/")[0]
+    return ""
+
 
 def look(pid: int) -> Process:
     """Return what may get an agent.
@@ -121,7 +145,7 @@ def refuse_if_halted(process: Process) -> None:
     status = status_of(process.pid)
     if status is None or not process.is_there():
         raise gone(process.pid)
-    _refuse_by_state(process.pid, status)
+    _refuse_by_state(process.pid, {**status, "TracerPid": "0"})  # that may be we
 
 
 def gone(pid: int) -> InjectError:

@@ -9,13 +9,17 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from liveheap_client.inject.process import Process, refuse_if_halted
 
 LONGEST = 1 << 16
-LOOK_EVERY_S = 0.25
+LOOK_EVERY_S = 0.05
+
+
+def _nothing() -> None:
+    return
 
 
 class Report:
@@ -38,8 +42,12 @@ class Report:
         pairs = (line.partition("\t") for line in lines)
         return {name: _plain(value) for name, _, value in pairs}
 
-    def wait(self, name: str, timeout_s: float) -> bool:
+    def wait(
+        self, name: str, timeout_s: float, meanwhile: Callable[[], None] = _nothing
+    ) -> bool:
         """Wait until `name` was told; False if it was not in time.
+
+        `meanwhile` is called now and then; what it raises ends the wait.
 
         Raises:
             InjectError: the worker has ended or stands still.
@@ -53,6 +61,7 @@ class Report:
             self._read()
             if name not in self.facts:
                 refuse_if_halted(self._process)
+                meanwhile()
         return True
 
     def close(self) -> None:

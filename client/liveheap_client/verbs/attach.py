@@ -1,22 +1,36 @@
-"""`attach`: a shell on one worker."""
+"""`attach`: a shell on one worker.
 
+A worker of this machine that has no agent may get one first, with a yes. What a session
+started ends with it: an agent that came for this shell leaves with it, unless told to
+stay, or others have come to use it.
+"""
+
+import os
 import tempfile
 from pathlib import Path
 
-from liveheap.errors import AuthenticationError
+import click
+
+from liveheap.errors import AuthenticationError, LiveheapError
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
+from liveheap_client import target as targets
 from liveheap_client.caller import Caller
 from liveheap_client.desk import Desk
+from liveheap_client.inject import command
 from liveheap_client.render import tasks
 from liveheap_client.render.units import human
 from liveheap_client.session import Session
+from liveheap_client.target import Kind
 from liveheap_client.verbs.base import Verb, target_argument
 
 _HELP = """Open a shell on a worker, with the same verbs.
 
 Tab completes, Ctrl-C cancels what runs, Ctrl-D leaves. Lines may also come from a
 pipe. The worker works on; it stops only as long as each verb's help says.
+
+A process of this machine that has no agent can get one for as long as the shell lasts;
+you are asked first. `liveheap inject` brings one that stays.
 """
 
 _BANNER_FACTS = (
@@ -32,8 +46,37 @@ _BANNER_FACTS = (
 _AMOUNT_FIRST = frozenset({"threads", "greenlets"})
 
 
-def perform(desk: Desk, *, target: str | None) -> int:
-    """Open the session, say who is there, and hand over to the loop."""
+def perform(
+    desk: Desk, *, target: str | None, yes: bool, agent: str | None, stay: bool
+) -> int:
+    """Bring an agent in if there is none; open the session, say who is there, and hand
+    over to the loop."""
+    pid = _without_agent(target)
+    if pid is not None:
+        arrival = command.inject(
+            pid,
+            yes=yes,
+            agent=Path(agent) if agent else None,
+            say=desk.terminal.say,
+            verb="attach",
+        )
+        for line in command.summary(arrival, is_to_leave=not stay) if arrival else ():
+            desk.terminal.say(line)
+        if arrival is not None and arrival.way != "running" and not stay:
+            return _shell(desk, target, is_to_leave=True)
+    return _shell(desk, target, is_to_leave=False)
+
+
+def _without_agent(target: str | None) -> int | None:
+    """Return the process that was named, if it is one of this machine without agent."""
+    text = target or os.environ.get("LIVEHEAP_TARGET")
+    place = targets.parse(text) if text else None
+    if place is None or place.kind is not Kind.LOCAL or place.pid is None:
+        return None
+    return None if command.has_agent(place.pid, os.environ) else place.pid
+
+
+def _shell(desk: Desk, target: str | None, *, is_to_leave: bool) -> int:
     from liveheap_client.shell.loop import loop  # noqa: PLC0415 - prompt_toolkit is slow
 
     assert desk.shell_commands is not None
@@ -52,7 +95,25 @@ def perform(desk: Desk, *, target: str | None) -> int:
             directory=Path(directory),
         )
         title = f"liveheap {session.ident.pid}"
-        return loop(shell, desk.shell_commands(shell), title=title)
+        try:
+            return loop(shell, desk.shell_commands(shell), title=title)
+        finally:
+            if is_to_leave:
+                _leave(desk, caller)
+
+
+def _leave(desk: Desk, caller: Caller) -> None:
+    """Have the agent that came for this shell leave, unless others use it."""
+    try:
+        session = caller.session(Scope.READ)
+        status = session.request("status")
+        if isinstance(status, Record) and status.as_dict().get("sessions", 1) > 1:
+            desk.terminal.say("the agent stays: others use it")
+            return
+        session.request("detach")
+        desk.terminal.say(f"the agent has left process {session.ident.pid}")
+    except LiveheapError as error:
+        desk.terminal.say(f"the agent was not told to leave: {error}")
 
 
 def banner(session: Session, status: Record | None) -> list[str]:
@@ -93,6 +154,17 @@ VERB = Verb(
     name="attach",
     help=_HELP,
     perform=perform,
-    target_params=(target_argument(),),
+    target_params=(
+        target_argument(),
+        click.Option(["--yes"], is_flag=True, help="Bring an agent in without asking."),
+        click.Option(
+            ["--agent"],
+            metavar="DIR_OR_WHEEL",
+            help="The agent to bring, where the worker's Python is not this one.",
+        ),
+        click.Option(
+            ["--stay"], is_flag=True, help="Leave an agent that was brought in there."
+        ),
+    ),
     in_shell=False,
 )

@@ -1,7 +1,7 @@
 """What every worker here does at its beginning and its end; see tests/spawn.py.
 
 A worker imports nothing of liveheap when LIVEHEAP=0, so that a test can compare a
-process with the agent to one without.
+process with the agent to one without; nor when it is UNPREPARED, to get one later.
 """
 
 import os
@@ -9,7 +9,7 @@ import sys
 
 
 def start_agent() -> None:
-    if os.environ.get("LIVEHEAP") != "0":
+    if os.environ.get("LIVEHEAP") != "0" and "UNPREPARED" not in os.environ:
         import liveheap
 
         liveheap.start(strict=True)

@@ -1,0 +1,108 @@
+"""An agent that comes late: into a worker that knows nothing of it, and out again."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from agent_host import Host
+from late_attach import bare_python, bring, luggage_of, start_unprepared
+from spawn import eventually
+
+from liveheap.protocol.results import Record, Table
+
+TRACES = """
+import atexit, gc, signal, threading
+answer = {
+    "threads": sorted(map(int, os.listdir("/proc/self/task"))),
+    "known threads": len(threading.enumerate()),
+    "files": sorted(os.readlink(f"/proc/self/fd/{n}").partition(":[")[0]
+        for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")),
+    "modules": sorted(name for name in sys.modules
+        if name.partition(".")[0] not in sys.stdlib_module_names),
+    "path": sys.path,
+    "finders": list(map(repr, sys.meta_path)),
+    "path hooks": len(sys.path_hooks),
+    "importers": sorted(path for path in sys.path_importer_cache if "agent-" in path),
+    "main": sorted(vars(sys.modules["__main__"])),
+    "handlers": [str(signal.getsignal(n)) for n in sorted(signal.valid_signals())],
+    "switch interval": sys.getswitchinterval(),
+    "writes bytecode": not sys.dont_write_bytecode,
+    "agents": [name for name in vars(os) if "liveheap" in name],
+}
+"""
+NONE_OF_OURS = "answer = not any(name.startswith('liveheap') for name in sys.modules)"
+
+
+@pytest.fixture(params=["plain", "asyncio", "gevent"])
+def host(request, stage) -> Host:
+    return start_unprepared(stage, request.param)
+
+
+def test_an_agent_comes_answers_and_leaves_without_a_trace(host):
+    host.do(TRACES)  # what this needs itself is loaded by now
+    before = host.do(TRACES)
+    arrival = bring(host)
+    assert (arrival.package, arrival.way == "running") == ("brought", False)
+    assert luggage_of(0) == [] or arrival.process.uid != 0
+    status = host.status()
+    assert status["pid"] == host.pid
+    assert status["injected"] is True
+    assert status["engine"] == "ok"
+    with host.connect() as client:
+        assert isinstance(client.request("histogram", top=5), Table)
+        _, chunks, blob = client.stream("snapshot")
+        assert blob.trailer["complete"] is True
+        assert chunks
+        answer = client.request("detach")
+    assert isinstance(answer, Record)
+    assert answer.as_dict() == {"left": True, "injected": True}
+    eventually(lambda: host.threads() == len(before["threads"]), what="threads end")
+    eventually(lambda: host.do(NONE_OF_OURS), what="its modules are gone")
+    after = host.do(TRACES)
+    assert after == before
+    assert host.worker.sockets() == []
+    assert list(host.worker.run_dir.glob("*.json")) == []
+    assert host.worker.stderr == ""
+
+
+def test_it_comes_again_as_if_it_had_not_been_there(stage):
+    host = start_unprepared(stage, "plain")
+    for _ in range(3):
+        assert bring(host).package == "brought"
+        host.request("detach")
+        eventually(lambda: not host.worker.sockets(), what="it is gone")
+        eventually(lambda: host.do(NONE_OF_OURS), what="its modules are gone")
+    assert host.worker.stderr == ""
+
+
+def test_what_the_worker_forks_has_the_agent_no_more_once_it_left(stage):
+    host = start_unprepared(stage, "plain")
+    bring(host)
+    host.request("detach")
+    eventually(lambda: host.threads() == 1, what="its threads are gone")
+    child = host.do(
+        """
+answer = os.fork()
+if not answer:
+    os._exit(len(os.listdir("/proc/self/task")) - 1)
+answer = os.waitstatus_to_exitcode(os.waitpid(answer, 0)[1])
+"""
+    )
+    assert child == 0
+    assert host.worker.sockets() == []
+
+
+@pytest.mark.parametrize("_", [1] if sys.version_info >= (3, 14) else [])
+def test_where_the_interpreter_runs_scripts_nobody_is_stopped(stage, _):
+    host = start_unprepared(stage, "asyncio")
+    arrival = bring(host)
+    assert (arrival.way, arrival.stopped_ms) == ("remote_exec", None)
+    assert host.status()["pid"] == host.pid
+
+
+def test_the_interpreter_of_these_workers_has_no_liveheap(stage):
+    host = start_unprepared(stage, "plain")
+    looked = "import importlib.util as u; answer = u.find_spec('liveheap') is None"
+    assert host.do(looked) is True
+    assert bare_python() != sys.executable
