@@ -14,6 +14,7 @@ the thread that first imports it becomes `threading.main_thread()`.
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import sys
 import threading
@@ -65,10 +66,12 @@ def main_ident() -> int:
     """Return the identity of the main thread, as `sys._current_frames` has it.
 
     Under gevent `get_ident` is that of a greenlet and `main_thread().ident` may be
-    too; the original function is right on the main thread, where `start` runs.
+    too; the original function is right on the main thread, where `start` runs. Who is
+    there is the kernel's to say: `current_thread()` in a greenlet that has no thread,
+    such as the hub, makes one that `enumerate()` lists from then on.
     """
     get_ident = original("_thread", "get_ident")
-    if threading.current_thread() is threading.main_thread():
+    if _thread.get_native_id() == os.getpid():
         return int(get_ident())
     return int(threading.main_thread().ident or get_ident())
 
