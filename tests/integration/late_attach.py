@@ -24,7 +24,7 @@ UNPREPARED = {"UNPREPARED": "1", "PYTHONPATH": ""}
 
 def bare_python() -> str:
     """Return the interpreter behind our virtual environment."""
-    return str(getattr(sys, "_base_executable", sys.executable))
+    return os.path.realpath(sys.executable)
 
 
 def start_unprepared(stage: Stage, kind: str, **env: str) -> Host:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from agent_host import Host
-from late_attach import bare_python, bring, luggage_of, start_unprepared
+from late_attach import bring, luggage_of, start_unprepared
 from spawn import eventually
 
 from liveheap.protocol.results import Record, Table
@@ -66,16 +66,6 @@ def test_an_agent_comes_answers_and_leaves_without_a_trace(host):
     assert host.worker.stderr == ""
 
 
-def test_it_comes_again_as_if_it_had_not_been_there(stage):
-    host = start_unprepared(stage, "plain")
-    for _ in range(3):
-        assert bring(host).package == "brought"
-        host.request("detach")
-        eventually(lambda: not host.worker.sockets(), what="it is gone")
-        eventually(lambda: host.do(NONE_OF_OURS), what="its modules are gone")
-    assert host.worker.stderr == ""
-
-
 def test_what_the_worker_forks_has_the_agent_no_more_once_it_left(stage):
     host = start_unprepared(stage, "plain")
     bring(host)
@@ -99,10 +89,3 @@ def test_where_the_interpreter_runs_scripts_nobody_is_stopped(stage, _):
     arrival = bring(host)
     assert (arrival.way, arrival.stopped_ms) == ("remote_exec", None)
     assert host.status()["pid"] == host.pid
-
-
-def test_the_interpreter_of_these_workers_has_no_liveheap(stage):
-    host = start_unprepared(stage, "plain")
-    looked = "import importlib.util as u; answer = u.find_spec('liveheap') is None"
-    assert host.do(looked) is True
-    assert bare_python() != sys.executable
