@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_builder import GraphBuilder, write_snapshot
+from stream_builder import GraphBuilder, snapshot_bytes, write_snapshot
 
 from liveheap.errors import CorruptSnapshot
 from liveheap.snapshot.reader import Snapshot
@@ -366,7 +366,7 @@ changes = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(changes)
 def test_forged_columns_are_refused_or_do_no_harm(
     forged: list[tuple[int, int, bytes]],
@@ -440,6 +440,16 @@ def test_an_error_comes_after_the_pieces_before_it():
     assert [next(coming), next(coming)] == [1, 2]
     with pytest.raises(CorruptSnapshot, match="the third is bad"):
         next(coming)
+
+
+def test_a_file_of_nonsense_is_refused_and_leaves_no_thread(tmp_path: Path):
+    file = tmp_path / "nonsense.liveheap"
+    file.write_bytes(snapshot_bytes(b"\xff" * 4096, block=16))
+    before = threading.active_count()
+    with pytest.raises(CorruptSnapshot, match="more than 64 bits") as caught:
+        HeapGraph.load(file)
+    assert threading.active_count() == before
+    del caught
 
 
 def test_who_stops_in_between_leaves_no_thread():

@@ -7,15 +7,18 @@ uses them is the slower; so there is no queue to fill, and nobody to stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _Piece = TypeVar("_Piece")
 
 
-def ahead(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
-    """Yield what `pieces` yields, made in a thread; errors come where they belong."""
+def ahead(pieces: Iterable[_Piece]) -> Generator[_Piece, None, None]:
+    """Yield what `pieces` yields, made in a thread; errors come where they belong.
+
+    Who stops before the end closes it, and what `pieces` reads from only then.
+    """
     maker = iter(pieces)
     end = object()
     with ThreadPoolExecutor(1, "liveheap-reads-ahead") as thread:

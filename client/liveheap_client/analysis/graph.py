@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -180,12 +180,13 @@ class HeapGraph:
             if kept is not None:
                 return cls(kept, header=snapshot.header, trailer=snapshot.trailer)
             _check_memory(snapshot)
-            graph = cls.decode(
-                ahead(snapshot.iter_raw()),
-                header=snapshot.header,
-                trailer=snapshot.trailer,
-                allow_truncated=snapshot.truncated,
-            )
+            with closing(ahead(snapshot.iter_raw())) as pieces:
+                graph = cls.decode(
+                    pieces,
+                    header=snapshot.header,
+                    trailer=snapshot.trailer,
+                    allow_truncated=snapshot.truncated,
+                )
             graph._unkept = cache
             return graph
 
