@@ -73,9 +73,12 @@ def start(
     for complaint in agent.complaints:
         say(complaint)
     Current.agent = agent
-    label_tasks(agent.native)
-    if settings.history:
-        tasks.observe(agent.deltas)
+    try:
+        label_tasks(agent.native)
+        if settings.history:
+            tasks.observe(agent.deltas)
+    except Exception:
+        agent.failures += 1
     if Current.hooks is None:
         Current.hooks = Hooks(at_exit, after_fork_in_parent, after_fork_in_child)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from agent_host import Host
+from hosts.broker import running_redis
 from spawn import Stage, eventually
 
 HOLDERS = {
     "celery-gevent": ("celery", "shop.import_order", "greenlet"),
-    "celery-threads": ("celery", "shop.import_order", "thread"),
     "dramatiq": ("dramatiq", "import_order", "thread"),
     "huey": ("huey", "import_order", "thread"),
     "uvicorn": ("request", "GET /orders/*", "asyncio"),
@@ -49,6 +49,27 @@ def test_eight_tasks_at_once_have_their_names_and_are_over_in_the_end(kind, stag
     assert host.worker.end() == 0
 
 
+def test_each_job_of_rq_has_its_name_in_the_process_that_was_forked_for_it(stage):
+    with running_redis(stage.directory) as socket:
+        worker = stage.spawn("labelled_jobs", socket)
+        host = Host(worker)
+        for number, word in enumerate((b"finish\n", b"fail\n")):
+            pid = int(worker.said.split()[0])
+            with host.connect(pid) as client:
+                status = client.request("status").as_dict()
+            (task,) = status["tasks"]
+            assert (task["kind"], task["name"]) == ("rq", "labelled_jobs.import_order")
+            assert (task["id"], task["thread"]) == (f"job-{number}", pid)
+            assert host.status().get("running") is None
+            assert worker.process.stdin is not None
+            worker.process.stdin.write(word)
+            worker.process.stdin.flush()
+            if not number:
+                worker.wait_until_ready()
+        assert worker.process.wait(10) == 0
+    assert "hunter2" not in str(status)
+
+
 def test_a_task_that_runs_another_one_in_place_is_around_it(stage):
     host = start(stage, "celery-solo")
     outer, inner = host.status()["tasks"]
@@ -56,3 +77,17 @@ def test_a_task_that_runs_another_one_in_place_is_around_it(stage):
     assert (inner["name"], inner["id"]) == ("shop.import_order", "inner")
     assert {outer["thread"], inner["thread"]} == {host.pid}
     assert finish(host)["done"] == 2
+
+
+def test_no_fault_of_ours_is_seen_in_what_the_host_says_or_returns(stage):
+    def told(**env: str) -> tuple[int, list[str]]:
+        worker = stage.spawn("faulty", env=env)
+        code = worker.process.wait(20)
+        return code, worker.stderr.splitlines()
+
+    code, lines = told(LIVEHEAP="0")
+    assert code == 3
+    assert lines.count("ValueError: 7") == 2 * lines.count("SUCCESS") > 0
+    refused = "liveheap: no agent in this process: a fault of liveheap"
+    place = lines.index("-- start") + 1
+    assert told() == (code, [*lines[:place], refused, *lines[place:]])

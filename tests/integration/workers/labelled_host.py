@@ -2,12 +2,13 @@
 
 Then they end, every second one by an exception. Brokers are in memory.
 
-Kinds: celery-gevent, celery-threads, celery-solo (one task, and one within it),
-dramatiq, huey, uvicorn.
+Kinds: celery-gevent, celery-solo (one task, and one within it), dramatiq, huey,
+uvicorn.
 """
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -55,10 +56,6 @@ def wait_for_lines() -> None:
     read()
 
 
-def in_background(function: Callable[[], object]) -> None:
-    threading.Thread(target=function, daemon=True).start()
-
-
 def run_celery(pool: str) -> None:
     from celery import Celery
 
@@ -79,13 +76,11 @@ def run_celery(pool: str) -> None:
     quiet = dict.fromkeys(("without_gossip", "without_mingle", "without_heartbeat"), 1)
     worker = app.Worker(pool=pool, concurrency=COUNT, quiet=True, **quiet)
 
-    def stop_at_the_end() -> None:
+    def end() -> None:
         wait_for_lines()
-        from celery.worker import state
+        os._exit(0)  # Celery itself takes seconds for it
 
-        state.should_stop = 0
-
-    in_background(stop_at_the_end)
+    threading.Thread(target=end).start()
     worker.start()
 
 
