@@ -202,6 +202,14 @@ def test_a_snapshot_of_somebody_else_gets_no_cache(snapshot: Path):
     assert names_beside(snapshot) == set()
 
 
+@as_root
+def test_no_key_is_left_in_the_home_of_somebody_else(snapshot: Path, tmp_path: Path):
+    os.chown(tmp_path, 12345, -1)
+    load_and_keep(snapshot)
+    assert names_beside(snapshot) == set()
+    assert {path.name for path in tmp_path.iterdir()} == {"snapshots"}
+
+
 def test_a_cache_is_of_one_snapshot_and_one_decoder(
     snapshot: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -241,6 +241,9 @@ def _key() -> bytes:
         raise FileNotFoundError("no home")
     path = Path(home, "liveheap", "columns.key")
     if not path.exists():
+        nearest = next(folder for folder in path.parents if folder.exists())
+        if nearest.stat().st_uid != os.geteuid():
+            raise PermissionError("not our home")  # sudo, which may leave HOME as it is
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _draft(path) as file:
             file.write(os.urandom(_KEY_BYTES))
