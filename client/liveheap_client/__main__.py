@@ -12,6 +12,7 @@ A fault of ours is one line as well; LIVEHEAP_DEBUG=1 shows its traceback.
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -127,7 +128,8 @@ def _without_extra(words: Sequence[str], missing: ModuleNotFoundError) -> int:
 
 def _complain(error: LiveheapError) -> None:
     with contextlib.suppress(OSError):
-        for line in failure.lines(error):
+        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+        for line in failure.lines(error, width=width):
             print(line, file=sys.stderr, flush=True)
 
 

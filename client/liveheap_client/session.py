@@ -37,11 +37,15 @@ Event = Progress | Chunk | Result
 _CANCEL_WAIT_S = 3.0
 
 # What to try where the agent did not say it.
+_OLDER = (
+    "the worker's agent is older than this client: update liveheap there, "
+    "then restart the worker"
+)
 _HINTS = {
     "busy": "another command is running in the worker; try again when it is done",
     "failed": "the worker serves on: try again, and see liveheap status",
     "timeout": "give it longer: --timeout-s SECONDS",
-    "unknown-command": "the agent is older than this client: update liveheap there",
+    "unknown-command": _OLDER,
     "internal": "a fault of liveheap's; the worker serves on",
 }
 
@@ -151,7 +155,7 @@ class Session:
                 event = self._next(number)
                 finished = isinstance(event, Result | Failure)
                 if isinstance(event, Failure):
-                    raise _no(event)
+                    raise _no(event, args or {})
                 yield event
         except (TransportError, ProtocolError):
             finished = True
@@ -205,10 +209,15 @@ class Session:
             self.close()
 
 
-def _no(failure: Failure) -> CommandError:
+def _no(failure: Failure, args: Mapping[str, Any]) -> CommandError:
+    hint = failure.hint or _HINTS.get(failure.code)
+    if failure.code == "bad-argument" and any(
+        f"no argument {name!r}" in failure.message for name in args
+    ):
+        hint = _OLDER  # the words were checked here before they were sent
     return CommandError(
         failure.code,
         failure.message,
-        hint=failure.hint or _HINTS.get(failure.code),
+        hint=hint,
         detail=dict(failure.detail or {}),
     )

@@ -104,7 +104,7 @@ def called(name: str, environ: Mapping[str, str]) -> bool:
 def only(workers: Sequence[Worker]) -> Worker:
     """Return the one worker, or raise an error that lists the candidates."""
     if not workers:
-        raise ConnectError("no worker with an agent is running here", hint=START_HINT)
+        raise ConnectError("no worker with an agent is running here", hint=start_hint())
     if len(workers) > 1:
         raise several([worker.title for worker in workers])
     return workers[0]
@@ -130,6 +130,17 @@ def _names(worker: Worker) -> set[str]:
     words = program.split()
     first = {os.path.basename(words[0]), words[0]} if words else set()
     return {program, str(worker.fact("name") or ""), *first} - {""}
+
+
+def start_hint() -> str:
+    """Return how a worker comes by an agent, and where it was looked for."""
+    chosen = os.environ.get("LIVEHEAP_DIR")
+    if not chosen:
+        return START_HINT
+    return (
+        f"looked into LIVEHEAP_DIR={chosen} alone; is it the worker's too? "
+        f"If it has no agent, {START_HINT}"
+    )
 
 
 def _no_agent(pid: int) -> ConnectError:

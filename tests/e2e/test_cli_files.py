@@ -135,7 +135,9 @@ def test_files_in_the_wrong_order_are_compared_with_a_word_about_it(
     newer = write_snapshot(tmp_path / "b.liveheap", grown(9), header={"created": 20.5})
     older = write_snapshot(tmp_path / "a.liveheap", grown(5), header={"created": 10})
 
-    assert "oldest first" in liveheap("diff", newer, older, env=ENV).stderr
+    told = liveheap("diff", newer, older, env=ENV)
+    assert "put in the order they were taken in" in told.stderr
+    assert told.stdout == liveheap("diff", older, newer, env=ENV).stdout
     assert liveheap("diff", older, newer, env=ENV).stderr == ""
 
 

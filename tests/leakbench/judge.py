@@ -41,6 +41,7 @@ class Row:
     sentence: str = ""
     cost: str = ""
     eyes: list[str] = field(default_factory=list)
+    commit: str = ""
 
 
 def failed(case: str, variant: str, said: str) -> Row:

@@ -4,6 +4,7 @@
     python tests/leakbench/run.py --only NAME ...    some cases, to stdout
     python tests/leakbench/run.py --kept --only NAME the rounds of the last run again
     python tests/leakbench/run.py --resume           only what this commit has not run
+    python tests/leakbench/run.py --again NAME ...   some cases; the others as kept
 
 LEAKBENCH names the bench of released leaks (its README tells what a machine needs);
 without it only the extra cases beside this file are run. Environments, rounds and
@@ -67,6 +68,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-extra", action="store_true", help="released cases only")
     parser.add_argument("--kept", action="store_true", help="analyse kept rounds again")
     parser.add_argument("--jobs", type=int, default=2, help="extra cases at a time")
+    parser.add_argument("--again", nargs="*", default=[], help="names of cases")
     parser.add_argument("--resume", action="store_true", help="keep this commit's rows")
     parser.add_argument("--record", action="store_true", help="write leakbench.md")
     return parser.parse_args()
@@ -88,14 +90,16 @@ def measured(given: argparse.Namespace, home: Path, wheels: Wheels) -> list[Row]
 
 def remembered(given: argparse.Namespace, out: Path, make: Task) -> Row:
     """Return what this commit made of a case before, or make it, and keep it."""
-    path = out / "row.json"
-    if given.resume and path.exists():
-        kept = json.loads(path.read_text())
-        if kept.pop("commit") == table.commit():
-            return Row(**kept)
+    path, now = out / "row.json", table.commit()
+    if path.exists() and (given.resume or given.again):
+        kept = Row(**json.loads(path.read_text()))
+        others = given.again and kept.case not in given.again
+        if others or (given.resume and kept.commit == now):
+            return kept
     row = make()
+    row.commit = now
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"commit": table.commit(), **asdict(row)}))
+    path.write_text(json.dumps(asdict(row)))
     print(json.dumps(asdict(row)), file=sys.stderr, flush=True)
     return row
 

@@ -29,7 +29,7 @@ def page(rows: Sequence[Row], command: str, *, kept: bool = False) -> str:
         f"`LEAKBENCH=DIR make leakbench`; every hunt was `{command}`, "
         "or `--interval 2` for the extra cases.",
         "",
-        f"- {date.today().isoformat()}, commit {commit()}{rounds}",
+        f"- {date.today().isoformat()}, {commits(rows)}{rounds}",
         f"- {platform.system()} {platform.release().split('-')[0]}; "
         "the agent started by liveheap.pth, no other hook in the target",
         "- type and holder: points of the bench's score.py (extra cases: by "
@@ -84,6 +84,16 @@ def markdown(rows: Sequence[Row]) -> list[str]:
             verdict += f"{_points(row, 'verdict')})"
         lines.append(_line([*cells, verdict, row.kind, row.cost]))
     return lines
+
+
+def commits(rows: Sequence[Row]) -> str:
+    """Return the commit of most rows, and which cases others were run at."""
+    cases: dict[str, list[str]] = {}
+    for row in rows:
+        cases.setdefault(row.commit or commit(), []).append(row.case)
+    first, *others = sorted(cases, key=lambda name: -len(cases[name])) or [commit()]
+    again = [f"; at {name}, after a mend: {', '.join(cases[name])}" for name in others]
+    return f"commit {first}{''.join(again)}"
 
 
 def commit() -> str:

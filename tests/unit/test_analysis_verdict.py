@@ -114,7 +114,10 @@ def test_growth_in_bursts_leaves_it_open_and_says_where() -> None:
     assert report["next"] == "liveheap leaks 4711 --rounds 6 --interval 5m"
 
 
-def test_a_buffer_that_grows_by_leaps_is_named_and_left_open() -> None:
+@pytest.mark.parametrize("sizes", [(1, 1, 2, 2, 4), (5, 8, 10, 12, 12)])
+def test_a_buffer_that_grows_by_leaps_is_named_and_left_open(
+    sizes: tuple[int, ...],
+) -> None:
     def one(place: int, size: int) -> HeapGraph:
         b = GraphBuilder(base=0x7F0000000000 + place * (1 << 30))
         b.module(
@@ -123,11 +126,11 @@ def test_a_buffer_that_grows_by_leaps_is_named_and_left_open() -> None:
         header = {"pid": 1, "created": 1000.0 + 60 * place, "rss": 20 * MIB}
         return HeapGraph.decode([b.stream()], header=header)
 
-    sizes = [MIB, MIB, 2 * MIB, 2 * MIB, 4 * MIB]
-    report = told([one(place, size) for place, size in enumerate(sizes)])
+    report = told([one(place, size * MIB) for place, size in enumerate(sizes)])
 
     assert report["verdict"]["reasons"] == ("bursts",)
-    assert "worker.LOG grew 1.0 MiB -> 4.0 MiB" in report["verdict"]["sentence"]
+    ends = f"{sizes[0]}.0 MiB -> {sizes[-1]}.0 MiB"
+    assert f"worker.LOG grew {ends}" in report["verdict"]["sentence"]
 
 
 def test_objects_that_nothing_holds_are_a_reference_leak() -> None:

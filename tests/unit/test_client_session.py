@@ -69,6 +69,18 @@ def test_the_agent_s_no_is_raised_with_its_code_and_hint() -> None:
     assert caught.value.detail == {"s": 3}
 
 
+def test_an_agent_that_does_not_know_an_argument_is_said_to_be_older() -> None:
+    def not_known(request: Request) -> Iterator[Message]:
+        message = "snapshot has no argument 'texts'"
+        yield Failure(request.id, "bad-argument", message, "it has: force", {})
+
+    with FakeAgent(snapshot=not_known) as agent, pytest.raises(CommandError) as caught:
+        session(agent).request("snapshot", {"texts": True})
+
+    assert "agent is older than this client" in str(caught.value.hint)
+    assert "restart the worker" in str(caught.value.hint)
+
+
 def test_a_session_serves_again_after_a_no() -> None:
     with FakeAgent(snapshot=refuse, status=answer) as agent:
         ours = session(agent)

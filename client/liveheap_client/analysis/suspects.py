@@ -235,6 +235,9 @@ class Describer:
         example = int(paths.example[path])
         counts, size = cluster.counts.tolist(), cluster.bytes.tolist()
         judged = size if cluster.growth is Growth.SIZE else counts
+        intervals = sum(b > a for a, b in pairwise(judged))
+        # A buffer that stands still has room: that says nothing about its end.
+        leaps = cluster.growth is Growth.SIZE and intervals < len(judged) - 1
         slope = theil_sen(counts, at)
         orphan = (
             int(paths.label_kind[paths.group[path]]) == Group.UNEXPLAINED
@@ -256,7 +259,7 @@ class Describer:
             else 0,
             garbage=bool(paths.garbage[path]),
             grows=cluster.growth.name.lower(),
-            intervals=sum(b > a for a, b in pairwise(judged)),
+            intervals=intervals,
             counts=tuple(counts),
             bytes=tuple(size),
             leak_share=cluster.share,
@@ -267,7 +270,7 @@ class Describer:
             p=mann_kendall_p(judged),
             growth_per_round=theil_sen(counts).value,
             bytes_per_round=theil_sen(size).value,
-            levels_off=levels_off(judged, at)
+            levels_off=(levels_off(judged, at) and not leaps)
             or (bound == "bounded" and examples.is_small_cache(counts[-1], size[-1])),
             bound=bound,
             example=f"0x{int(paths.graph.address[example]) * 8:x}",

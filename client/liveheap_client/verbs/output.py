@@ -39,5 +39,5 @@ def write(path: Path, text: str, *, option: str) -> None:
             part.unlink()
         raise ClientError(
             f"cannot write {path}: {exc.strerror or exc}",
-            hint=f"{option} names another place",
+            hint=f"another place: {option} FILE",
         ) from exc
