@@ -112,7 +112,7 @@ def _target(given: argparse.Namespace) -> Target | None:
 
 
 def _nobody() -> str:
-    return f"no worker with an agent is running; {workers.START_HINT}"
+    return f"no worker with an agent is running; {workers.start_hint()}"
 
 
 def _watch(look: Look, given: argparse.Namespace) -> int:
