@@ -77,20 +77,20 @@ class HistogramResult:
 class Heap:
     """The heap of this process.
 
-    `run_directory` is the last place a spool may go; `root` is where /proc and /sys
-    are looked for.
+    `run_directory`, once somebody knows it, is the last place a spool may go: on a
+    read-only file system the only one. `root` is where /proc and /sys are looked for.
     """
+
+    run_directory: str | None = None
 
     def __init__(
         self,
         *,
         environ: Mapping[str, str] | None = None,
-        run_directory: str | None = None,
         root: str = "/",
     ) -> None:
         self.allocators = Allocators()
         self._environ = os.environ if environ is None else environ
-        self._run_directory = run_directory
         self._root = root
         self._predictor = admission.PausePredictor()
         self._bytes_per_object = FIRST_BYTES_PER_OBJECT
@@ -275,7 +275,7 @@ class Heap:
         huge = None
         if self._predictor.upper_bound_ms(memory) > max_pause_ms:
             huge = limits.huge_pages(self._root)
-        tried = directories(self._environ, spool_directory, self._run_directory)
+        tried = directories(self._environ, spool_directory, self.run_directory)
         place = admission.spool_place(tried, need=spool_bytes, root=self._root)
         if place is None or not force:
             admission.admit_spool(place, need=spool_bytes, looked_at=tried)
@@ -324,7 +324,7 @@ class Heap:
         """Count with the GIL held: the pause is the whole call."""
         if not force:
             admission.admit_memory(self._forecast(memory, None, None, 0))
-        tried = directories(self._environ, spool_directory, self._run_directory)
+        tried = directories(self._environ, spool_directory, self.run_directory)
         place = admission.spool_place(tried, need=HISTOGRAM_SPOOL, root=self._root)
         admission.admit_spool(place, need=HISTOGRAM_SPOOL, looked_at=tried)
         assert place is not None

@@ -84,7 +84,7 @@ def run_directory(environ: Mapping[str, str], *, create: bool) -> Path:
         path = Path(os.path.abspath(chosen))
         if create:
             _make(path, parents=True)
-        fault = _fault(path)
+        fault = _fault(path, to_write=create)
         if fault is None:
             return path
         raise RunDirectoryError(
@@ -94,7 +94,7 @@ def run_directory(environ: Mapping[str, str], *, create: bool) -> Path:
     for path in (*_usual(), *_fallbacks(os.geteuid())):
         if create:
             _make(path)
-        if _fault(path) is None:
+        if _fault(path, to_write=create) is None:
             return path
     if create:
         return _new_fallback()
@@ -292,7 +292,9 @@ def _facts(name: str, owner: int, directory: int) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def _fault(path: Path, *, any_owner: bool = False) -> str | None:
+def _fault(
+    path: Path, *, any_owner: bool = False, to_write: bool = False
+) -> str | None:
     """What is wrong with a directory, in words; None if it is fit."""
     try:
         status = path.lstat()
@@ -304,6 +306,8 @@ def _fault(path: Path, *, any_owner: bool = False) -> str | None:
         return f"belongs to uid {status.st_uid}"
     if stat.S_IMODE(status.st_mode) != 0o700:
         return f"has mode {stat.S_IMODE(status.st_mode):04o}, not 0700"
+    if to_write and not os.access(path, os.W_OK | os.X_OK):
+        return "cannot be written to"
     return None
 
 

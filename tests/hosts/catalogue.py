@@ -195,8 +195,9 @@ HOSTS = (
 
 
 def named(word: str) -> list[Host]:
-    """Return the hosts whose name, with dashes, begins with the word."""
-    return [host for host in HOSTS if slug(host).startswith(word.lower())]
+    """Return the host of that name, else those whose names begin so."""
+    exact = [host for host in HOSTS if slug(host) == word.lower()]
+    return exact or [host for host in HOSTS if slug(host).startswith(word.lower())]
 
 
 def slug(host: Host) -> str:

@@ -32,7 +32,10 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 
 def main() -> int:
     given = arguments()
-    hosts = [host for word in given.hosts for host in named(word)] or list(HOSTS)
+    chosen = [host for word in given.hosts for host in named(word)]
+    hosts = list(dict.fromkeys(chosen)) if given.hosts else list(HOSTS)
+    if not hosts:
+        raise SystemExit(f"no such host; there are: {' '.join(map(slug, HOSTS))}")
     RESULTS.mkdir(parents=True, exist_ok=True)
     found = environments.interpreters()
     if given.inside:
