@@ -343,7 +343,14 @@ def _make(path: Path, *, parents: bool = False) -> None:
 
 def _new_fallback() -> Path:
     path = Path(TEMPORARY_ROOT, f"liveheap-{os.geteuid()}-{os.urandom(6).hex()}")
-    _make(path)
+    try:
+        path.mkdir(0o700)
+    except OSError as exc:
+        raise RunDirectoryError(
+            f"no directory can be made for its socket in {TEMPORARY_ROOT}: "
+            f"{os.strerror(exc.errno or 0)}",
+            hint="set LIVEHEAP_DIR to a directory of mode 0700 that can be written to",
+        ) from exc
     fault = _fault(path)
     if fault is None:
         return path

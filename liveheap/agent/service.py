@@ -119,6 +119,7 @@ class Agent:
         if self.history is None and self.config.history:
             self.history = History()
         directory = registry.run_directory(self.environ, create=True)
+        self.heap.run_directory = str(directory)
         tokens.ensure_token(self.environ, directory)
         self.audit.path = str(directory / "audit.log")
         self._published = self._public_facts()

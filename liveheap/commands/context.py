@@ -115,6 +115,8 @@ class Allocators(Protocol):
 class Heap(Protocol):
     """The heap of this process."""
 
+    run_directory: str | None
+
     @property
     def allocators(self) -> Allocators: ...
     @property

@@ -93,24 +93,21 @@ def finds_the_parcels(running: Running) -> str:
 
 
 def labels_are_right(running: Running) -> str:
-    """Every running task is known to the agent by kind, name and id; no other is."""
+    """Every task is known by kind, name and id, each on a holder of its own."""
     truth, seen = running.tasks(), 0
     for pid in {told.pid for told in truth}:
-        labels = running.status(pid).get("running")
-        if labels is None:
-            raise NotApplicable("not yet")
+        facts = running.status(pid)
+        said = facts.get("tasks", [])
         expected = Counter(
             (told.kind, told.name, told.id) for told in truth if told.pid == pid
         )
-        got = Counter(as_told(label, expected) for label in labels)
-        assert got == expected, f"{pid}: {dict(got)}, not {dict(expected)}"
-        seen += sum(got.values())
-    return f"{seen}"
-
-
-def as_told(label: Any, expected: Counter[tuple[str, str, str | None]]) -> Any:
-    """Return a label in the terms of the tasks' own words."""
-    return label
+        got = Counter((task["kind"], task["name"], task["id"]) for task in said)
+        assert got == expected, f"{dict(got)}, not {dict(expected)}"
+        assert not facts.get("labels_failed"), facts["labels_failed"]
+        holders = {(task["holder"], task["address"], task["thread"]) for task in said}
+        assert len(holders) == len(said), "two tasks on one holder"
+        seen += len(said)
+    return f"{seen} at once"
 
 
 def is_renewed(running: Running) -> str:

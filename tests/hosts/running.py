@@ -29,8 +29,8 @@ from liveheap_client.target import parse
 
 APPS = Path(__file__).parent / "apps"
 BIN = Path(sys.executable).parent
-WAIT_S = 25.0
-END_S = 20.0
+WAIT_S = 30.0
+END_S = 45.0
 # Python processes of the standard library that only wait for others to end.
 HELPERS = ("resource_tracker",)
 

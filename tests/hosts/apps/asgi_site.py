@@ -10,8 +10,8 @@ async def application(scope: dict, receive: object, send: object) -> None:
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
-    path = scope["path"]
-    await parcels.pack_async("request", path, None, path.rpartition("/")[2])
+    gate = scope["path"].rpartition("/")[2]
+    await parcels.pack_async("request", "GET /pack/*", None, gate)
     headers = [(b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok"})
