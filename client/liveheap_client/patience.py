@@ -2,8 +2,8 @@
 
 An agent that is silent is mostly one whose process holds the GIL in a long C call, or
 is stopped by a signal. So silence is first told to the person, with what the kernel
-shows of a worker of this machine, and only after a longer time an error. The clock
-starts anew with every byte.
+shows of a worker of this machine: soon, and then ever more rarely; and only after a
+longer time it is an error. The clock starts anew with every byte.
 """
 
 import time
@@ -38,6 +38,7 @@ def receive(transport: Transport, patience: Patience, *, pid: int | None) -> byt
     Raises TimedOut if nothing came within the patience's timeout.
     """
     began, seen = time.monotonic(), None
+    quiet_s = patience.quiet_s
     while True:
         left = patience.timeout_s - (time.monotonic() - began)
         if left <= 0:
@@ -45,9 +46,10 @@ def receive(transport: Transport, patience: Patience, *, pid: int | None) -> byt
                 f"{reason(pid)} (waited {patience.timeout_s:g} s)", hint=remedy(pid)
             )
         try:
-            return transport.receive(timeout=min(left, patience.quiet_s))
+            return transport.receive(timeout=min(left, quiet_s))
         except TimedOut:
             waited = time.monotonic() - began
+            quiet_s *= 2
             if waited < patience.timeout_s:
                 patience.say(f"{reason(pid)}; waiting ({waited:.1f} s)")
                 if pid is not None:
