@@ -63,7 +63,7 @@ def take(found: Sequence[Worker], roll: "RollCall | None") -> list[Row]:
     asked = [worker for worker in found if not _is_stopped(stats[worker.pid])]
     told = roll.ask(asked, "tasks", deadline_s=ANSWER_WITHIN_S) if roll else {}
     memory = _memory(found)
-    parents = _parents(found)
+    lines = {worker.pid: ancestors(worker.pid) for worker in found}
     rows = []
     for worker in found:
         row = worker.to_json()
@@ -72,7 +72,8 @@ def take(found: Sequence[Worker], roll: "RollCall | None") -> list[Row]:
         row["state"] = (ANSWERS if key in told else SILENT) if roll else None
         if _is_stopped(stats[worker.pid]):
             row["state"] = STOPPED
-        row["parent"] = parents[worker.pid]
+        row["ancestors"] = lines[worker.pid]
+        row["parent"] = next((pid for pid in lines[worker.pid] if pid in lines), None)
         row["uss"], row["shared"] = memory.get(worker.pid, (None, None))
         row["grown"] = _difference(row["rss"], row.get("settled_rss"))
         rows.append(row)
@@ -99,13 +100,6 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     return ordered
 
 
-def descendants(pid: int, found: Sequence[Worker]) -> list[Worker]:
-    """Return the workers that are a process, or come from it by any number of forks."""
-    return [
-        worker for worker in found if worker.pid == pid or pid in ancestors(worker.pid)
-    ]
-
-
 def ancestors(pid: int) -> list[int]:
     """Return the processes that a process comes from, the nearest first."""
     found: list[int] = []
@@ -115,15 +109,6 @@ def ancestors(pid: int) -> list[int]:
             break
         found.append(int(stat[1]))
     return found
-
-
-def _parents(found: Sequence[Worker]) -> dict[int, int | None]:
-    """Return for each worker the nearest of its ancestors that has an agent."""
-    pids = {worker.pid for worker in found}
-    return {
-        worker.pid: next((pid for pid in ancestors(worker.pid) if pid in pids), None)
-        for worker in found
-    }
 
 
 def _memory(

@@ -130,6 +130,7 @@ def _outside(verb: Verb) -> click.Command:
             terminal,
             lambda target: _caller(target, options, terminal),
             shell_commands=shell_commands,
+            options=_dialling(options, terminal),
         )
         return _perform(verb, desk, given)
 
@@ -196,15 +197,18 @@ def _caller(
             f"--via and the target {target!r} exclude each other",
             hint="the command behind --via says which worker",
         )
-    dialling = DialOptions(
+    command = options["via"]
+    place = choose(target, os.environ) if command is None else via(command)
+    return Caller.to(place, _dialling(options, terminal))
+
+
+def _dialling(options: Mapping[str, Any], terminal: Terminal) -> DialOptions:
+    return DialOptions(
         connect_timeout_s=options["connect_timeout"],
         patience=Patience(timeout_s=options["timeout"], say=terminal.say),
         multiplex=not options["no_mux"],
         remote_command=options["remote_command"],
     )
-    command = options["via"]
-    place = choose(target, os.environ) if command is None else via(command)
-    return Caller.to(place, dialling)
 
 
 def _nobody(_target: str | None) -> Caller:

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from liveheap_client.caller import Caller
+from liveheap_client.dial import DialOptions
 from liveheap_client.errors import ClientError, UsageError
 from liveheap_client.terminal import Terminal
 
@@ -32,6 +33,8 @@ class Desk:
     """Make the verbs of a shell for its desk; `attach` needs it."""
     directory: Path | None = None
     """Where a shell puts the snapshots that nobody named, until it ends."""
+    options: DialOptions = field(default_factory=DialOptions)
+    """How to connect, for verbs that list workers themselves."""
     later: list[Callable[[], None]] = field(default_factory=list)
     """What can wait until the answer is on the screen; `finish` does it."""
 

@@ -83,7 +83,7 @@ def test_after_a_round_that_took_too_long_the_next_ones_keep_their_distance(
 
     clock = SimpleNamespace(monotonic=lambda: now, time=lambda: now)
     monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(module, "_wait_until", wait)
+    monkeypatch.setattr(module, "wait_until", wait)
     with FakeAgent(snapshot=snapshot) as agent:
         caller = Caller(lambda _scope: Session(agent.transport, AGREED))
         how: dict[str, Any] = {"interval_s": 10.0, "numbers": range(1, 5), "args": {}}

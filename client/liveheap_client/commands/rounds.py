@@ -94,17 +94,24 @@ def iter_rounds(
     """
     due = time.monotonic() + (interval_s if numbers[0] > 1 else 0)
     for number in numbers:
-        _wait_until(due, interval_s, watch)
+        wait_until(due, interval_s, watch)
         due = time.monotonic() + interval_s
-        path = round_path(directory, number)
-        taken = time.time()
-        blob = _fetch_stubbornly(caller, path, args, watch)
-        yield Round(number, path, taken, blob.header, blob.trailer)
+        yield take_round(caller, directory, number, args=args, watch=watch)
         if interval_s > LONGEST_KEPT_SESSION_S:
             caller.hang_up()
 
 
-def _wait_until(moment: float, interval_s: float, watch: Watch) -> None:
+def take_round(
+    caller: Caller, directory: Path, number: int, *, args: dict[str, Any], watch: Watch
+) -> Round:
+    """Take one round's snapshot now."""
+    path = round_path(directory, number)
+    taken = time.time()
+    blob = _fetch_stubbornly(caller, path, args, watch)
+    return Round(number, path, taken, blob.header, blob.trailer)
+
+
+def wait_until(moment: float, interval_s: float, watch: Watch) -> None:
     """Wait; Ctrl-C ends it at once."""
     nobody = threading.Event()
     while (left := moment - time.monotonic()) > 0:

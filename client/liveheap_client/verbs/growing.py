@@ -14,7 +14,10 @@ import click
 
 from liveheap_client.commands.rounds import seconds
 from liveheap_client.desk import Desk
+from liveheap_client.render import kinship as kinship_text
 from liveheap_client.verbs.base import Count, Verb, json_option, places_argument
+from liveheap_client.verbs.choosing import choose
+from liveheap_client.verbs.fleet import Fleet, members_of
 from liveheap_client.verbs.hunt import Hunt, Plan, compare
 from liveheap_client.verbs.snapshot import ROUND_OPTIONS
 
@@ -56,7 +59,14 @@ def growing_verb(question: Growing) -> Verb:
             *ROUND_OPTIONS,
             json_option(),
         ),
-        target_params=(places_argument("[TARGET|FILE...]"),),
+        target_params=(
+            places_argument("[TARGET|FILE...]"),
+            click.Option(
+                ["every", "--all"],
+                is_flag=True,
+                help="Ask all workers of a tree (PID), of a NAME or of a HOST.",
+            ),
+        ),
         shell_params=(places_argument("[FILE...]"),),
     )
 
@@ -70,12 +80,20 @@ def _perform(
     rounds: int | None,
     keep: str | None,
     as_json: bool,
+    every: bool = False,
     **args: Any,
 ) -> int:
     """Take the rounds, or read them; show what they tell."""
     live = {"--interval": interval, "--rounds": rounds, "--keep": keep}
-    plan = Plan(question.name, places, live, args)
+    plan = Plan(question.name, places, {**live, "--all": every or None}, args)
     files = plan.files()
+    if every:
+        fleet = Fleet(
+            desk,
+            interval_s=seconds(interval or question.interval),
+            rounds=question.rounds if rounds is None else rounds,
+        )
+        return _ask_all(fleet, plan, None if keep is None else Path(keep), as_json)
     if files:
         found = compare(desk, files, verb=question.name)
     else:
@@ -92,4 +110,17 @@ def _perform(
         desk.terminal.show_json(report)
     else:
         desk.terminal.show(question.lines(report, look=desk.terminal.look))
+    return 0
+
+
+def _ask_all(fleet: Fleet, plan: Plan, keep: Path | None, as_json: bool) -> int:
+    """Take the rounds of many workers; show what they have in common."""
+    chosen = choose(plan.target, fleet.desk.options)
+    members = members_of(chosen.rows, chosen.target_of)
+    found = fleet.run(members, keep, plan.args)
+    terminal = fleet.desk.terminal
+    if as_json:
+        terminal.show_json(found)
+    else:
+        terminal.show(kinship_text.lines(found, look=terminal.look))
     return 0

@@ -1,0 +1,117 @@
+"""Which workers `--all [PID|NAME|HOST]` means, as rows of `ps` and what to call each.
+
+A pid is a tree: that process, with or without an agent, and all that come from it. A
+name is every worker of that name or program, and all that come from those. A host, or
+HOST/NAME and HOST/PID, means the same there. Nothing means all workers here, if they
+are of one program: whoever has several shall say which.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from liveheap_client import census
+from liveheap_client import target as targets
+from liveheap_client.dial import DialOptions, remote_workers
+from liveheap_client.errors import ConnectError, UsageError
+from liveheap_client.target import Kind
+from liveheap_client.workers import START_HINT
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The rows of some workers, and the target by which each is reached."""
+
+    rows: Sequence[Row]
+    target_of: Callable[[Row], str]
+
+
+def choose(place: str | None, options: DialOptions) -> Chosen:
+    """Return the workers that are meant; UsageError says what there is to choose."""
+    if place is None:
+        return Chosen(_only_program(_here()), _local_target)
+    rows = _here()
+    if any(place in _names(row) for row in rows):
+        return Chosen(_called(place, rows), _local_target)
+    target = targets.parse(place)
+    if target.kind is Kind.LOCAL:
+        return Chosen(_meant(place, rows, target.pid, target.name), _local_target)
+    if target.kind is not Kind.SSH:
+        raise UsageError(
+            f"--all means the workers of a host; {place} is none",
+            hint="--all PID, --all NAME, --all HOST, --all HOST/NAME",
+        )
+    host = str(target.host)
+    far = targets.parse(host)
+    listed = census.in_order(remote_workers(far, options))
+    found = _meant(place, listed, target.pid, target.name)
+    return Chosen(found, lambda row: f"{host}/{row['pid']}")
+
+
+def _here() -> Sequence[Row]:
+    with census.calling(os.environ) as roll:
+        return census.local(os.environ, roll)
+
+
+def _local_target(row: Row) -> str:
+    return str(row["pid"])
+
+
+def _meant(
+    place: str, rows: Sequence[Row], pid: int | None, name: str | None
+) -> Sequence[Row]:
+    if pid is not None:
+        return _tree(place, rows, {pid})
+    if name is not None:
+        return _called(name, rows)
+    return _only_program(rows)
+
+
+def _called(name: str, rows: Sequence[Row]) -> Sequence[Row]:
+    return _tree(name, rows, {row["pid"] for row in rows if name in _names(row)})
+
+
+def _tree(place: str, rows: Sequence[Row], roots: set[int]) -> Sequence[Row]:
+    """Return the rows of some processes and of all that come from them.
+
+    The list names for each worker its nearest ancestor that has an agent; one without
+    is asked for in /proc, which only this machine has.
+    """
+    meant = set(roots)
+    for row in rows:  # parents stand before their children
+        above = {row.get("parent"), *row.get("ancestors", ())}
+        if above & meant:
+            meant.add(row["pid"])
+    found = [row for row in rows if row["pid"] in meant]
+    if not found:
+        raise ConnectError(
+            f"no worker with an agent is {place}, or comes from it",
+            hint="liveheap ps shows the trees",
+        )
+    return found
+
+
+def _only_program(rows: Sequence[Row]) -> Sequence[Row]:
+    if not rows:
+        raise ConnectError("no worker with an agent is running here", hint=START_HINT)
+    roots = [row for row in rows if not row.get("depth")]
+    programs = {row.get("name") or row.get("program") for row in roots}
+    if len(programs) > 1:
+        listed = "\n".join(
+            f"{row['pid']} {row.get('name') or row.get('program')}" for row in roots
+        )
+        raise UsageError(
+            f"workers of {len(programs)} programs to choose from:\n{listed}",
+            hint="name a tree or a program: --all PID, --all NAME",
+        )
+    return rows
+
+
+def _names(row: Row) -> set[str]:
+    program = str(row.get("program") or "")
+    words = program.split()
+    first = {os.path.basename(words[0]), words[0]} if words else set()
+    return {program, str(row.get("name") or ""), *first} - {""}

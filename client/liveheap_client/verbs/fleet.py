@@ -1,0 +1,253 @@
+"""`leaks --all` and `diff --all`: the rounds of many workers, one worker at a time.
+
+Two snapshots at once would need twice the memory that one is admitted with, on a host
+where all workers fork alike. So there is one at a time, and the workers' turns are
+spread over the interval: each stops at moments of its own, and the machine has always
+the same to do. Where the snapshots of all take longer than the interval, rounds come
+later, and all of them do.
+
+A worker that ends or says no is told as such and keeps nobody else from being judged.
+A snapshot is read as soon as it is there and its file goes, unless it is to be kept: a
+fleet of rounds would fill a disk.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from liveheap.errors import LiveheapError
+from liveheap_client.analysis.sentence import Places
+from liveheap_client.caller import Caller
+from liveheap_client.commands.rounds import (
+    LONGEST_KEPT_SESSION_S,
+    Watch,
+    round_path,
+    take_round,
+    wait_until,
+)
+from liveheap_client.desk import Desk
+from liveheap_client.errors import ConnectError, UsageError, WorkerGone
+from liveheap_client.progress import Bar, bar
+from liveheap_client.render.units import human_seconds
+from liveheap_client.verbs.hunt import refuse_kept_round
+from liveheap_client.verbs.load import load, series
+from liveheap_client.verbs.snapshot import teller
+
+if TYPE_CHECKING:
+    from liveheap_client.analysis.growth import Series
+
+Row = Mapping[str, Any]
+ROUNDS_TO_COMPARE = 2
+
+
+@dataclass(slots=True)
+class Member:
+    """One worker of the fleet: what it told, and why it tells no more."""
+
+    target: str
+    row: Row
+    found: "Series"
+    failure: str | None = None
+    gone: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return str(self.row.get("pid"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A hunt over many workers."""
+
+    desk: Desk
+    interval_s: float
+    rounds: int
+
+    def run(
+        self, members: Sequence[Member], keep: Path | None, args: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Take all rounds of all workers; return the comparison as plain data."""
+        for member in members if keep is not None else ():
+            for number in range(1, self.rounds + 1):
+                refuse_kept_round(round_path(_directory(keep, member), number))
+        self._say_what_comes(members)
+        with (
+            ExitStack() as held,
+            self.desk.scratch(keep) as directory,
+            bar(self.desk.terminal) as progress,
+        ):
+            callers = {
+                member.name: held.enter_context(self.desk.caller(member.target))
+                for member in members
+                if member.failure is None
+            }
+            began = time.monotonic()
+            for number in range(1, self.rounds + 1):
+                began = self._round(
+                    number,
+                    began,
+                    members,
+                    callers,
+                    _Way(directory, keep, args, progress),
+                )
+        return self._compared(members)
+
+    def _round(
+        self,
+        number: int,
+        due: float,
+        members: Sequence[Member],
+        callers: Mapping[str, Caller],
+        way: "_Way",
+    ) -> float:
+        """Ask each worker in its turn; return when the next round begins."""
+        step = self.interval_s / max(len(members), 1)
+        started = time.monotonic()
+        for place, member in enumerate(members):
+            if member.failure is not None or member.gone:
+                continue
+            title = f"round {number} of {self.rounds}, worker {place + 1} of "
+            title += f"{len(members)}"
+            watch = self._watch(way.progress, title, member)
+            wait_until(due + place * step, self.interval_s, watch)
+            self._take(number, member, callers[member.name], way, watch)
+        return max(due + self.interval_s, started + self.interval_s)
+
+    def _take(
+        self, number: int, member: Member, caller: Caller, way: "_Way", watch: Watch
+    ) -> None:
+        """Take one worker's round and read it; what goes wrong is that worker's."""
+        directory = _directory(way.directory, member)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        try:
+            taken = take_round(caller, directory, number, args=way.args, watch=watch)
+            member.found.add(load(taken.path))
+            if way.keep is None:
+                taken.path.unlink()
+        except (WorkerGone, ConnectError) as gone:
+            self._lose(member, f"it ended before round {number} ({gone})")
+        except LiveheapError as error:
+            self._complain(way.progress, f"worker {member.name}: {error}")
+            member.notes.append(f"no round {number}: {error}")
+        finally:
+            if self.interval_s > LONGEST_KEPT_SESSION_S:
+                caller.hang_up()
+
+    def _lose(self, member: Member, why: str) -> None:
+        """Ask a worker no more; what it told is still told if that is enough."""
+        member.gone = True
+        if len(member.found) < ROUNDS_TO_COMPARE:
+            member.failure = why
+        else:
+            member.notes.append(why)
+
+    def _say_what_comes(self, members: Sequence[Member]) -> None:
+        if not any(member.failure is None for member in members):
+            raise ConnectError(
+                f"none of {len(members)} workers answers: {members[0].failure}",
+                hint="liveheap ps shows how they are",
+            )
+        lasts = human_seconds(self.interval_s * self.rounds)
+        self.desk.terminal.say(
+            f"{len(members)} workers, {self.rounds} rounds, one snapshot at a time: "
+            f"{lasts}"
+        )
+
+    def _compared(self, members: Sequence[Member]) -> dict[str, Any]:
+        """Return the ranking, the places and the failures."""
+        from liveheap_client.analysis.kinship import kinship  # noqa: PLC0415 - numpy
+
+        reports = {}
+        for member in members:
+            if len(member.found) >= ROUNDS_TO_COMPARE:
+                places = Places(member.target, None, None)
+                reports[member.name] = member.found.report().to_json(places)
+            elif member.failure is None:
+                member.failure = "; ".join(member.notes) or "too few rounds"
+        told = asdict(kinship(reports)) if reports else _nothing(members)
+        by_name = {member.name: member for member in members}
+        workers = [
+            _row(by_name[one["worker"]], one, reports[one["worker"]])
+            for one in told["workers"]
+        ]
+        workers += [_row(m, {}, None) for m in members if m.failure is not None]
+        first = by_name[workers[0]["worker"]] if told["leaks"] else None
+        return {
+            **told,
+            "workers": workers,
+            "next": f"liveheap leaks {first.target}" if first else None,
+        }
+
+    def _watch(self, progress: Bar, title: str, member: Member) -> Watch:
+        def wait(waited_s: float, interval_s: float) -> None:
+            left = human_seconds(max(round(interval_s - waited_s), 1))
+            progress.update(f"{title} in {left}", done=waited_s, total=interval_s)
+
+        return Watch(
+            on_fetch=teller(progress, title),
+            on_wait=wait,
+            on_trouble=lambda trouble: self._complain(
+                progress, f"worker {member.name}: {trouble}"
+            ),
+        )
+
+    def _complain(self, progress: Bar, trouble: str) -> None:
+        with progress.aside():
+            self.desk.terminal.say(trouble)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where the rounds go, and with which words they are asked for."""
+
+    directory: Path
+    keep: Path | None
+    args: dict[str, Any]
+    progress: Bar
+
+
+def _directory(base: Path | None, member: Member) -> Path:
+    assert base is not None
+    return base / member.name
+
+
+def _nothing(members: Sequence[Member]) -> dict[str, Any]:
+    sentence = f"None of {len(members)} workers gave two rounds to compare."
+    return {"sentence": sentence, "per": "hour", "workers": [], "leaks": []}
+
+
+def _row(
+    member: Member, standing: Mapping[str, Any], report: Row | None
+) -> dict[str, Any]:
+    """Return one worker as plain data."""
+    return {
+        "worker": member.name,
+        "target": member.target,
+        "program": member.row.get("name") or member.row.get("program"),
+        "role": member.row.get("role") or member.row.get("kind"),
+        "rss": member.row.get("rss"),
+        "gained": None,
+        "bytes_slope": None,
+        "verdict": None,
+        "leaks": [],
+        **standing,
+        "failure": member.failure,
+        "notes": member.notes,
+        "report": report,
+    }
+
+
+def members_of(rows: Sequence[Row], target_of: Callable[[Row], str]) -> list[Member]:
+    """Return a fleet of listed workers; who cannot answer fails at once."""
+    found = []
+    for row in rows:
+        state = row.get("state")
+        mute = {"stopped": "it is stopped", "silent": "it does not answer"}
+        found.append(Member(target_of(row), row, series(), mute.get(str(state))))
+    if not found:
+        raise UsageError("no worker is meant", hint="liveheap ps lists them")
+    return found
