@@ -167,3 +167,14 @@ def test_an_error_is_what_happened_and_a_hint() -> None:
         "  Permission\\x1b denied",
         "hint: try ssh",
     ]
+
+
+def test_what_a_row_is_about_is_cut_last() -> None:
+    columns = (Column("holder", "text"), Column("type", "text"), Column("n", "count"))
+    holder, kind = "shop.checkout.CACHE.by_customer", "collections.defaultdict_subclass"
+
+    [_, line] = table(columns, [(holder, kind, 1)], look=Look(human=True, width=60))
+
+    assert line.startswith(f"{holder}  collection")
+    assert "…" in line
+    assert len(line) <= 60

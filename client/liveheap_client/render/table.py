@@ -13,6 +13,7 @@ from liveheap_client.render.units import NUMERIC, human, plain
 
 _GAP = "  "
 _BOLD, _RESET = "\x1b[1m", "\x1b[0m"
+_NARROW_BESIDE = 20
 _NARROWEST = 12
 
 
@@ -62,13 +63,18 @@ def middle_cut(text: str, width: int) -> str:
 
 
 def _narrow(widths: list[int], columns: Sequence[Column], width: int) -> None:
-    """Take from the widest text columns until the table fits."""
+    """Take from the widest text columns until the table fits.
+
+    The first of them says what a row is about: it keeps its width until the others
+    have given what they can.
+    """
     textual = [i for i, column in enumerate(columns) if column.unit not in NUMERIC]
-    while textual and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
-        widest = max(textual, key=lambda place: widths[place])
-        if widths[widest] <= _NARROWEST:
-            return
-        widths[widest] -= 1
+    for chosen, least in ((textual[1:], _NARROW_BESIDE), (textual, _NARROWEST)):
+        while sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+            widest = max(chosen, key=lambda place: widths[place], default=-1)
+            if widest < 0 or widths[widest] <= least:
+                break
+            widths[widest] -= 1
 
 
 def _line(
