@@ -5,7 +5,10 @@ once the thread runs; but it looks at the registers to see that, and those will 
 So our code ends by beginning it again itself, as the kernel would: the same number once
 more, or `restart_syscall` where the call has a time limit, of which the kernel
 remembers what is left. If a signal came meanwhile whose handler has run, the call must
-end by EINTR instead: programs wait for signals that way.
+end by EINTR instead: programs wait for signals that way. A wait for a lock ends so in
+any case. Whoever waits there counts with that, and it is needed: while the main thread
+stands, the kernel gives signals of the process to another thread, if there is one, and
+the interpreter's main thread would not look for them.
 
 What may be done depends on whether the thread could be in the middle of something:
 
@@ -107,6 +110,14 @@ class Moment:
         return int((self.registers.rsp - _RED_ZONE) & -64) - 64
 
     @property
+    def as_found(self) -> Registers:
+        """The registers for a stop like the one in which it was found."""
+        if self.in_syscall != FUTEX:
+            return self.registers
+        rax, rip = self.resume.rax, self.resume.rip
+        return self.registers.changed(rax=rax, rip=rip, orig_rax=-1)
+
+    @property
     def saved(self) -> Mapping[str, int]:
         """The registers that are the same however it goes on."""
         return {name: getattr(self.registers, name) for name in REGISTERS}
@@ -137,6 +148,7 @@ def moment(registers: Registers, mask: int, caught: int, memory: Reader) -> Mome
     again = Resume(_RESTART_SYSCALL if has_rest else number, registers.rip - 2)
     wake = 0 if result == _ERESTARTNOINTR else caught & ~mask
     eintr = Resume(_EINTR & (1 << 64) - 1, registers.rip)
+    again = eintr if number == FUTEX else again
     return Moment(registers, mask, caught, again, eintr, wake, number, number)
 
 

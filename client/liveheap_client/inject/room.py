@@ -8,7 +8,7 @@ nobody will come by there any more.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from liveheap_client.inject import stub
@@ -117,26 +117,20 @@ class Room:
         """Whether the thread stands in our code."""
         return bool(self._slot) and moment.is_within(self._slot, stub.SIZE)
 
-    def clear(self, tracee: Tracee, moment: Moment, pending: Callable[[], int]) -> None:
-        """Have the thread that stands unmap the page, and erase the code.
+    def clear(self, tracee: Tracee, moment: Moment) -> None:
+        """Have the thread that stands unmap the page, and erase the code; it may go.
 
-        `pending` returns the signals that wait to be handled. The thread may go then.
+        It stands then where the first stop had found it, and for the kernel it is that
+        stop: it restarts the system call, or ends it by a signal, as it always does.
         """
         for address, size in list(self._unmap):
             tracee.write_code(self._slot, self._cave(moment))
-            self._call(
-                tracee,
-                moment,
-                stub.ONLY_SYSCALL,
-                rax=_MUNMAP,
-                rdi=address,
-                rsi=size,
-            )
+            arguments = {"rax": _MUNMAP, "rdi": address, "rsi": size}
+            self._call(tracee, moment, stub.ONLY_SYSCALL, **arguments)
             self._unmap.remove((address, size))
+        tracee.stop_again(STEP_WITHIN_S)
         tracee.set_signal_mask(moment.mask)
-        way = moment.interrupted if pending() & moment.wake else moment.resume
-        back = moment.registers.changed(rax=way.rax, rip=way.rip, orig_rax=-1)
-        tracee.set_registers(back)
+        tracee.set_registers(moment.as_found)
         tracee.write_code(self._slot, bytes(stub.SIZE))
         self._slot = self._address = 0
 

@@ -141,6 +141,15 @@ class Tracee:
         self._ptrace(_INTERRUPT)
         self._wait_for(Stop.INTERRUPT, _CONT, timeout)
 
+    def stop_again(self, timeout: float) -> None:
+        """Have it leave a system call for the kernel's look at signals, and no farther.
+
+        There it stands as after `stop`, and whatever registers it gets are handled so.
+        """
+        self._ptrace(_INTERRUPT)
+        self._ptrace(_CONT)
+        self._wait_for(Stop.INTERRUPT, _CONT, timeout)
+
     def go(self) -> None:
         """Let it go, for good."""
         self._ptrace(_DETACH)

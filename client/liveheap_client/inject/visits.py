@@ -47,7 +47,6 @@ class Facts:
 
     state: str
     caught: int
-    awaiting: int
     switches: int
 
 
@@ -109,7 +108,7 @@ class Visits:
                 with self._stopped() as (tracee, now):
                     handles = self._is_in_handler(now)
                     if self._may_be_diverted(tracee, now) and not handles:
-                        self._room.clear(tracee, now, lambda: self.facts().awaiting)
+                        self._room.clear(tracee, now)
                         return
             time.sleep(TRY_EVERY_S)
 
@@ -121,7 +120,6 @@ class Visits:
         return Facts(
             status["State"][0],
             int(status["SigCgt"], 16),
-            int(status["SigPnd"], 16) | int(status["ShdPnd"], 16),
             int(status["voluntary_ctxt_switches"]),
         )
 
