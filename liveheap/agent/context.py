@@ -14,6 +14,7 @@ from liveheap.errors import CommandError
 from liveheap.history import Figures
 from liveheap.hosts.gevent_spawn import HEIRS
 from liveheap.protocol.auth import Scope
+from liveheap.tasks import Task
 
 if TYPE_CHECKING:
     from liveheap.agent.service import Agent
@@ -61,9 +62,13 @@ class AgentContext:
         """How many greenlets there are, where counting them is cheap."""
         return self._agent.greenlets()
 
-    def tasks(self) -> frozenset[tasks.Task]:
-        """What runs right now, and what it has spawned."""
-        return frozenset((*tasks.running(), *HEIRS.labels()))
+    def tasks(self) -> frozenset[Task]:
+        """What runs right now."""
+        return frozenset(tasks.running())
+
+    def labels(self) -> frozenset[Task]:
+        """What runs right now, and the greenlets that tasks have spawned."""
+        return self.tasks() | frozenset(HEIRS.labels())
 
     def done(self) -> Mapping[str, int]:
         """How many tasks have ended, by name."""

@@ -178,6 +178,10 @@ class Context(Protocol):
         """What runs right now, as far as the worker's framework or code says."""
         ...
 
+    def labels(self) -> frozenset[Task]:
+        """What runs, and what tasks have spawned: for the paths of a snapshot."""
+        ...
+
     def done(self) -> Mapping[str, int]:
         """How many tasks have ended, by name."""
         ...

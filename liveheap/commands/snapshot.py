@@ -81,7 +81,7 @@ def run(
     if texts:
         header["texts"] = True
     with ctx.keep_spool():
-        before = ctx.tasks()
+        before = ctx.labels()
         walk = ctx.heap.snapshot(
             spool_directory=ctx.spool_directory,
             max_pause_ms=max_pause_ms,
@@ -90,7 +90,9 @@ def run(
             own_threads=ctx.own_threads,
             texts=texts,
         )
-        running = [label(ctx, task) for task in list(before & ctx.tasks())[:MOST_TASKS]]
+        running = [
+            label(ctx, task) for task in list(before & ctx.labels())[:MOST_TASKS]
+        ]
         try:
             yield Step("header", detail={"header": header})
             sent, digest = yield from stream(ctx, walk)
@@ -100,7 +102,9 @@ def run(
     if not outcome.complete or not sent:
         raise explain(outcome.reason or "the walk wrote nothing")
     trailer = conclude(outcome, sent, digest, walk.pause_ns, ctx.facts()["rss"])
-    return Blob(header, {**trailer, "tasks": running})
+    return Blob(
+        header, {**trailer, "tasks": running, "task_figures": task_figures(ctx)}
+    )
 
 
 def describe(ctx: Context) -> dict[str, object]:
@@ -130,6 +134,20 @@ def label(ctx: Context, task: Task) -> dict[str, object]:
         "thread": ctx.thread_id(task.thread),
         "callers": list(task.callers),
         "inherited": task.inherited,
+    }
+
+
+def task_figures(ctx: Context) -> dict[str, dict[str, int]]:
+    """Return what tasks left so far, by name; without the first run of each."""
+    done = ctx.done()
+    return {
+        name: {
+            "runs": done.get(name, 0),
+            "measured": left.alone - 1,
+            "blocks": left.blocks_sum,
+        }
+        for name, left in ctx.left_behind().items()
+        if left.alone > 1
     }
 
 

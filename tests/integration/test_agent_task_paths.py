@@ -8,6 +8,7 @@ import pytest
 from spawn import Worker
 
 from liveheap.protocol.auth import Scope
+from liveheap_client.analysis import growth
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.caller import Caller
@@ -17,21 +18,31 @@ from liveheap_client.patience import Patience
 
 
 @pytest.fixture
+def take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Worker], HeapGraph]:
+    """Take a snapshot of a worker and load it."""
+
+    def snapshot(worker: Worker) -> HeapGraph:
+        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.liveheap"
+        worker.wait_for_socket()
+        monkeypatch.setenv("LIVEHEAP_DIR", worker.environ["LIVEHEAP_DIR"])
+        options = DialOptions(patience=Patience(say=lambda _text: None))
+        with Caller.to(choose(str(worker.pid), worker.environ), options) as caller:
+            fetch(caller.session(Scope.GRAPH), file)
+        return HeapGraph.load(file)
+
+    return snapshot
+
+
+@pytest.fixture
 def first_lines(
     request: pytest.FixtureRequest,
     spawn_worker: Callable[..., Worker],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    take: Callable[[Worker], HeapGraph],
 ) -> list[str]:
     """How the path of each Held begins."""
-    worker = spawn_worker(request.param)
-    worker.wait_for_socket()
-    monkeypatch.setenv("LIVEHEAP_DIR", worker.environ["LIVEHEAP_DIR"])
-    options = DialOptions(patience=Patience(say=lambda _text: None))
-    file = tmp_path / "labelled.liveheap"
-    with Caller.to(choose(str(worker.pid), worker.environ), options) as caller:
-        fetch(caller.session(Scope.GRAPH), file)
-    graph = HeapGraph.load(file)
+    graph = take(spawn_worker(request.param))
     paths = PathNodes.of(graph)
     held = [
         node
@@ -63,3 +74,19 @@ def test_what_a_task_has_spawned_is_its_own_when_it_is_over(
         "spawned by task shop.crawl [7] -> greenlet wait() at gevent_spawned.py",
         "task shop.own -> greenlet wait() at gevent_spawned.py",
     ]
+
+
+def test_the_task_that_leaves_it_is_named_where_one_runs_at_a_time(
+    spawn_worker: Callable[..., Worker], take: Callable[[Worker], HeapGraph]
+) -> None:
+    worker = spawn_worker("one_by_one")
+    rounds = []
+    for _ in range(4):
+        worker.say("step")
+        rounds.append(take(worker))
+
+    suspect = growth.diff(rounds).to_json()["suspects"][0]
+
+    assert suspect["holder"] == "__main__.LEDGER.rows"
+    assert suspect["task"] == "shop.import_orders"
+    assert "% of what tasks left" in suspect["task_why"]
