@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator
 
+from liveheap import tasks
 from liveheap.commands.base import Command, Piece, Step
 from liveheap.commands.context import Context
 from liveheap.protocol.auth import Scope
@@ -91,7 +93,7 @@ def describe_tasks(ctx: Context) -> dict[str, object]:
                 "seconds": round(now - task.started, 3),
                 "holder": task.holder,
                 "address": task.address if with_ids else None,
-                "thread": ctx.thread_id(task.thread),
+                "thread": thread_number(ctx, task.thread),
             }
             for task in running[:MOST_TASKS]
         ],
@@ -99,6 +101,12 @@ def describe_tasks(ctx: Context) -> dict[str, object]:
             {"name": name, "count": count} for name, count in done[:MOST_TASKS]
         ],
     }
+
+
+def thread_number(ctx: Context, ident: int) -> int | None:
+    """Return the kernel's number of a thread; the main thread's is the process's."""
+    is_main = ident == tasks.REGISTRY.main_ident
+    return os.getpid() if is_main else ctx.thread_id(ident)
 
 
 STATUS = Command(

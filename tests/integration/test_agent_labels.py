@@ -8,16 +8,29 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
 
-import pytest
 from agent_host import Host
 from spawn import WORKERS, Stage, Worker, eventually
 
-KINDS = {
-    "gevent": ("greenlet", ["--worker-class", "gevent"]),
-    "gthread": ("thread", ["--worker-class", "gthread", "--threads", "9"]),
-}
 NAME = "GET /orders/*"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A gunicorn master, the pid of its worker, and eight clients without an answer."""
+
+    master: Host
+    pid: int
+    port: int
+    waiting: list[socket.socket]
+
+    def status(self) -> dict[str, Any]:
+        """Ask the worker."""
+        with self.master.connect(self.pid) as client:
+            facts: dict[str, Any] = client.request("status").as_dict()
+        return facts
 
 
 @contextmanager
@@ -48,18 +61,25 @@ def start_site(stage: Stage, options: list[str]) -> tuple[Worker, int]:
         "    os.write(int(os.environ['READY_FD']), b'ready\\n')\n"
     )
     command = [sys.executable, "-m", "gunicorn", "labelled_site:app", "-c", str(conf)]
-    place = ["--chdir", str(WORKERS), "--bind", "127.0.0.1:0"]
+    place = [
+        "--chdir",
+        str(WORKERS),
+        "--bind",
+        "127.0.0.1:0",
+        "--graceful-timeout",
+        "0",
+    ]
     master = stage.spawn_command(
-        [*command, *place, *options], end_signal=signal.SIGTERM
+        [*command, *place, *options], end_signal=signal.SIGQUIT
     )
     listening = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", master.stderr)
     assert listening, master.stderr
     return master, int(listening[1])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_requests_have_their_names_without_what_is_the_clients(kind, stage):
-    holder, options = KINDS[kind]
+@contextmanager
+def holding(stage: Stage, options: list[str]) -> Iterator[Site]:
+    """A site in which eight requests hold."""
     master, port = start_site(stage, options)
     with ExitStack() as stack:
         waiting = [
@@ -67,24 +87,29 @@ def test_requests_have_their_names_without_what_is_the_clients(kind, stage):
             for number in range(8)
         ]
         master.wait_until_ready()
-        pid = int(master.said.split()[0])
-        host = Host(master)
+        yield Site(Host(master), int(master.said.split()[0]), port, waiting)
 
-        def status() -> dict:
-            with host.connect(pid) as client:
-                return client.request("status").as_dict()
 
-        found = status()["tasks"]
-        with asking(port, "/finish") as finishing:
-            assert answer(finishing) == 204
-        answers = [answer(connection) for connection in waiting]
+def assert_labelled(found: list[dict[str, Any]], holder: str) -> None:
     assert [(task["kind"], task["name"]) for task in found] == [("request", NAME)] * 8
     assert {task["holder"] for task in found} == {holder}
     assert len({task["address"] or task["thread"] for task in found}) == 8
-    assert answers == [204, 500] * 4
-    eventually(lambda: status()["running"] == 0, what="no request runs")
-    assert {each["name"]: each["count"] for each in status()["done_by_name"]} == {
-        NAME: 8,
-        "GET /finish": 1,
-    }
-    assert "liveheap" not in master.stderr, "no traceback of the host's shows us"
+
+
+def test_requests_on_greenlets_have_names_without_what_is_the_clients(stage):
+    with holding(stage, ["--worker-class", "gevent"]) as site:
+        assert_labelled(site.status()["tasks"], "greenlet")
+        with asking(site.port, "/finish") as finishing:
+            assert answer(finishing) == 204
+        assert [answer(connection) for connection in site.waiting] == [204, 500] * 4
+        eventually(lambda: site.status()["running"] == 0, what="no request runs")
+        done = site.status()["done_by_name"]
+    assert {each["name"]: each["count"] for each in done} == {NAME: 8, "GET /finish": 1}
+    said = site.master.worker.stderr
+    assert "ValueError: /orders/7" in said
+    assert "liveheap" not in said, "no traceback of the host's shows us"
+
+
+def test_requests_on_threads_have_names_too(stage):
+    with holding(stage, ["--worker-class", "gthread", "--threads", "8"]) as site:
+        assert_labelled(site.status()["tasks"], "thread")
