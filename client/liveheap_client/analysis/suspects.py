@@ -382,6 +382,7 @@ class Describer:
         ranked = sorted(gained.items(), key=lambda item: -item[1][1])
         # The built-in types weigh most and tell least.
         named = [i for i in ranked[MOST_HEAVY:] if "." in i[0] or i[0] in _TELLING]
+        named.sort(key=lambda item: item[0] not in _TELLING)
         shown = dict([*ranked[:MOST_HEAVY], *named, *ranked])
         return tuple(
             Content(kind, *sums) for kind, sums in list(shown.items())[:MOST_CONTENTS]
