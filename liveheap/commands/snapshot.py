@@ -90,10 +90,9 @@ def run(
             own_threads=ctx.own_threads,
             texts=texts,
         )
-        running = [
-            label(ctx, task) for task in list(before & ctx.labels())[:MOST_TASKS]
-        ]
         try:
+            throughout = list(before & ctx.labels())[:MOST_TASKS]
+            running = [label(ctx, task) for task in throughout]
             yield Step("header", detail={"header": header})
             sent, digest = yield from stream(ctx, walk)
             outcome = walk.outcome()
