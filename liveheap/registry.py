@@ -17,7 +17,7 @@ is never read, written or connected to.
 
 Root also sees other users' directories, opens nothing in them through a link and
 changes nothing there. Containers and private /tmp keep theirs under /proc/PID/root: the
-client looks there for a process that it was asked for by pid (`entry_in`).
+client looks there by itself (`entry_in`).
 
 A directory may be shared by containers with pids of their own. Facts therefore say
 the pid namespace, and what another namespace wrote is neither listed nor stale here.

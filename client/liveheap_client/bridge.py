@@ -61,7 +61,7 @@ def serve(wanted: Wanted, how: Reach) -> int:
     except LiveheapError as error:
         _greet(failure(error))
         return exit_code(error)
-    _greet(greeting(link.agreed))
+    _greet(greeting(link.agreed, wanted.pid))
     relay(link.transport.detach(), link.trailing)
     return 0
 
@@ -88,9 +88,13 @@ def find(wanted: Wanted, how: Reach) -> LocalLink:
     return reach.worker(workers.only(found), how)
 
 
-def greeting(agreed: Agreed) -> dict[str, Any]:
-    """Return the line that says who answers."""
+def greeting(agreed: Agreed, pid: int | None = None) -> dict[str, Any]:
+    """Return the line that says who answers.
+
+    `pid`: which process was asked for and found; in a container it has another number.
+    """
     return {
+        **({} if pid is None else {"pid": pid}),
         "bridge": BRIDGE_VERSION,
         "ident": agreed.ident,
         "scope": int(agreed.scope),

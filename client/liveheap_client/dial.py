@@ -230,7 +230,7 @@ def _agreed(fields: Mapping[str, Any], target: Target, scope: Scope) -> Agreed:
             f"{target} grants {agreed.scope.label} only, this needs {scope.label}",
             hint=f"let CMD end in: liveheap bridge --scope {scope.label}",
         )
-    if target.pid is not None and ident.pid != target.pid:
+    if target.pid is not None and fields.get("pid", ident.pid) != target.pid:
         raise AuthenticationError(
             f"asked for process {target.pid}, {ident.pid} answered",
             hint="liveheap ps HOST lists the workers there",

@@ -17,6 +17,7 @@ from liveheap.registry import Entry
 PLACES = ("/tmp", "/run/user", "/var/tmp", "/dev/shm")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LOOKED_AT = 1000
+_MOST_ROOTS = 3
 
 
 @contextlib.contextmanager
@@ -50,6 +51,54 @@ def entry_of(pid: int) -> Entry | None:
                 folder = Path(root + place)
                 return replace(found, pid=pid, socket=folder / found.socket.name)
     return None
+
+
+def entries() -> Iterator[Entry]:
+    """Yield the agents of all processes that see other files or other pids than we.
+
+    Those of one container see the same files, so its directories are read once, by way
+    of any of them. Whose namespaces we may not know are passed over in silence.
+    """
+    ours = _namespaces("self")
+    containers: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        theirs = _namespaces(name) if name.isdigit() else None
+        if theirs is not None and theirs != ours:
+            containers.setdefault(theirs[0], []).append(int(name))
+    for pids in containers.values():
+        known = {name for pid in pids[:_MOST_ROOTS] for name in _names(pid)}
+        for pid in pids if known else ():
+            entry = entry_of(pid) if _is_named(pid, known) else None
+            if entry is not None:
+                yield entry
+
+
+def _namespaces(pid: int | str) -> tuple[int, int] | None:
+    """Return what tells a process's files and pids from others'."""
+    try:
+        return (
+            os.stat(f"/proc/{pid}/ns/mnt").st_ino,
+            os.stat(f"/proc/{pid}/ns/pid").st_ino,
+        )
+    except OSError:
+        return None
+
+
+def _names(pid: int) -> Iterator[str]:
+    """Yield the names of the files where agents of a process's container may be."""
+    root = f"/proc/{pid}/root"
+    for place in _directories(root):
+        with contextlib.suppress(OSError), walked(root, place) as fd:
+            yield from os.listdir(fd)[:_MOST_LOOKED_AT]
+
+
+def _is_named(pid: int, names: set[str]) -> bool:
+    """Whether a process's own name, as its container knows it, is among those."""
+    status = status_of(pid)
+    if status is None:
+        return False
+    inner = status.get("NSpid", str(pid)).split()[-1]
+    return f"{inner}-{registry.start_time(pid)}.sock" in names
 
 
 def status_of(pid: int | str) -> dict[str, str] | None:

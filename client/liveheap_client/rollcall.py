@@ -47,7 +47,7 @@ class Call:
         self._handshake = ClientHandshake(
             token,
             Scope.READ,
-            expect_pid=worker.pid,
+            expect_pid=worker.entry.inner_pid or worker.pid,
             expect_start=worker.entry.start_time,
         )
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

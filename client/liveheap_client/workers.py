@@ -65,11 +65,15 @@ def local(environ: Mapping[str, str]) -> list[Worker]:
             f"LIVEHEAP_DIR={chosen} is not a directory that you alone can enter",
             hint=f"if it is yours: chmod 700 {chosen}",
         )
-    found = [
-        _described(entry)
-        for entry in registry.entries(environ)
-        if state(entry.pid) != ZOMBIE
-    ]
+    entries = registry.entries(environ)
+    if not chosen:
+        listed = {(entry.pid, entry.start_time) for entry in entries}
+        entries += [
+            entry
+            for entry in inside.entries()
+            if (entry.pid, entry.start_time) not in listed
+        ]
+    found = [_described(entry) for entry in entries if state(entry.pid) != ZOMBIE]
     return sorted(found, key=lambda worker: worker.pid)
 
 
