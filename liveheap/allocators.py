@@ -7,12 +7,13 @@ takes to make a small dict; `csrc/residence.h` says what each number is.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from liveheap.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _import_error: str | None = None
 try:
@@ -24,7 +25,8 @@ except Exception as exc:  # a broken build must not break the worker
 class Allocators:
     """The allocators of this process.
 
-    Every method raises CommandError("unsupported") where the engine cannot be loaded.
+    Every method raises CommandError("unsupported") where the engine cannot be loaded,
+    and "failed" where the kernel says no.
     """
 
     def names(self) -> Mapping[str, str | None]:
@@ -35,7 +37,8 @@ class Allocators:
     def residence(self, seconds: float) -> Mapping[str, Any]:
         """Return where resident memory goes, looking for so long at most."""
         _must_load()
-        return _heap.residence(seconds)
+        with _explained("/proc/self/smaps"):
+            return _heap.residence(seconds)
 
     def trim(self) -> float:
         """Have malloc give back what it can; return the seconds that it took.
@@ -52,7 +55,18 @@ class Allocators:
     def descriptors(self, seconds: float) -> Mapping[str, Any]:
         """Return the open files by kind, looking for so long at most."""
         _must_load()
-        return _heap.descriptors(seconds)
+        with _explained("/proc/self/fd"):
+            return _heap.descriptors(seconds)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Say what could not be read, and why: no memory, no descriptor left, no /proc."""
+    try:
+        yield
+    except (OSError, MemoryError) as exc:
+        reason = getattr(exc, "strerror", None) or "no memory for it"
+        raise CommandError("failed", f"{what} cannot be read: {reason}") from exc
 
 
 def _must_load() -> None:

@@ -131,18 +131,12 @@ add_page(struct survey *survey, uintptr_t at, uintptr_t end, struct parts *parts
     return (next + OWN_PAGE - 1) & ~(OWN_PAGE - 1);
 }
 
-static uint64_t
-found(const struct parts *parts)
-{
-    return parts->pools + parts->mapped + parts->heaps + parts->rest;
-}
-
-/* Pages come and go, and a page of zeros that was only read counts for smaps as none.
- * So the parts are made to add up to what smaps says. */
+/* A page of zeros that was only read counts for smaps as none, and pages come and go:
+ * so the parts are made to add up to what smaps says. */
 static void
-close_on(uint64_t rss, struct parts *parts)
+close_on(struct residence *all, uint64_t rss, struct parts *parts)
 {
-    uint64_t n = found(parts);
+    uint64_t n = parts->pools + parts->mapped + parts->heaps + parts->rest;
     if (n <= rss) {
         parts->rest += rss - n;
         return;
@@ -151,19 +145,20 @@ close_on(uint64_t rss, struct parts *parts)
     uint64_t from_rest = excess < parts->rest ? excess : parts->rest;
     excess -= from_rest;
     parts->rest -= from_rest;
-    parts->mapped -= excess < parts->mapped ? excess : parts->mapped;
+    uint64_t from_mapped = excess < parts->mapped ? excess : parts->mapped;
+    parts->mapped -= from_mapped;
+    all->rss += excess - from_mapped; /* pools and heaps that came since */
 }
 
 static void
 add_anonymous(struct survey *survey, const struct mapping *mapping)
 {
     struct parts parts = {0};
-    uintptr_t at = mapping->begin;
-    if (mapping->end - mapping->begin > MAPPING_MAX) {
-        at = mapping->end;
-    }
+    bool is_looked_at =
+        mapping->rss > 0 && mapping->end - mapping->begin <= MAPPING_MAX;
+    uintptr_t at = is_looked_at ? mapping->begin : mapping->end;
     own_begin_range(&survey->own, mapping->end);
-    while (found(&parts) < mapping->rss && !survey->all->cut_short) {
+    while (at < mapping->end && !survey->all->cut_short) {
         at = own_next_resident(&survey->own, at, mapping->end);
         if (at >= mapping->end) {
             break;
@@ -171,7 +166,7 @@ add_anonymous(struct survey *survey, const struct mapping *mapping)
         at = add_page(survey, at, mapping->end, &parts);
         survey->all->cut_short = clock_ns() > survey->deadline_ns;
     }
-    close_on(mapping->rss, &parts);
+    close_on(survey->all, mapping->rss, &parts);
     survey->all->malloc_mapped += parts.mapped;
     survey->all->anonymous += parts.rest;
 }
