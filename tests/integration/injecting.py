@@ -50,12 +50,15 @@ class Target:
             self._hear(b"x")
 
     def rests(self) -> None:
-        """Wait until its main thread sleeps."""
-        stat = Path(f"/proc/{self.pid}/stat")
-        eventually(
-            lambda: stat.read_text("utf-8").rpartition(")")[2].split()[0] == "S",
-            what=f"{self.kind} rests",
-        )
+        """Wait until its main thread sleeps, and sleeps on."""
+        seen: list[str] = []
+
+        def sleeps_on() -> bool:
+            status = Path(f"/proc/{self.pid}/task/{self.pid}/status")
+            seen.append(status.read_text("utf-8"))
+            return "State:\tS" in seen[-1] and seen[-1] in seen[:-1]
+
+        eventually(sleeps_on, what=f"{self.kind} rests")
 
     def answers_and_says(self, more: bytes) -> None:
         """Check that it lives, and says something besides, before or after."""
@@ -80,8 +83,7 @@ class Target:
             if any(page is not None for _, page in slots):
                 return True
             blank = [each for each in maps if each.rights == "rw-p" and not each.path]
-            heads = (memory.read(each.start, stub.HEAD_BYTES) for each in blank)
-            return any(stub.read_page(head).is_ours for head in heads)
+            return any(_is_ours(memory, each.start) for each in blank)
         finally:
             memory.close()
 
@@ -136,6 +138,13 @@ class Target:
         if code is None or self.process.stderr is None:
             return ""
         return "\n" + self.process.stderr.read().decode(errors="replace")
+
+
+def _is_ours(memory: tracee.Memory, address: int) -> bool:
+    try:
+        return stub.read_page(memory.read(address, stub.HEAD_BYTES)).is_ours
+    except elf.Garbage:
+        return False
 
 
 class Injector:
