@@ -6,9 +6,12 @@ msgpack and no zstandard. Where a worker needs gevent, that alone is lent to it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from liveheap_client.inject import command
 from liveheap_client.inject.ladder import Arrival
 
 LENT = ("gevent", "greenlet", "zope")
+ASLEEP = "import time; print('up', flush=True); time.sleep(600)"
 UNPREPARED = {"UNPREPARED": "1", "PYTHONPATH": ""}
 
 
@@ -69,9 +73,25 @@ def run_directory_of(uid: int) -> Path:
     return Path(f"/tmp/liveheap-{uid}")
 
 
-def luggage_of(uid: int) -> list[str]:
-    """Return what of luggage lies there now."""
-    folder = run_directory_of(uid)
+def luggage_of(pid: int, uid: int | None = None) -> list[str]:
+    """Return what of a process's luggage lies there now."""
+    folder = run_directory_of(os.geteuid() if uid is None else uid)
     if not folder.exists():
         return []
-    return sorted(name for name in os.listdir(folder) if name.startswith("agent-"))
+    return sorted(name for name in os.listdir(folder) if f"-{pid}-" in name)
+
+
+@contextlib.contextmanager
+def running(*words: str, **options: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that says a line when it is up, and kill it in the end."""
+    program = subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, cwd="/", env={"PATH": "/usr/bin:/bin"}
+    )  # type: ignore[call-overload]
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline().strip() == "up"
+        yield program
+    finally:
+        program.kill()
+        program.wait()
+        program.stdout.close()

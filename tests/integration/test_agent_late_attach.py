@@ -44,7 +44,7 @@ def test_an_agent_comes_answers_and_leaves_without_a_trace(host):
     before = host.do(TRACES)
     arrival = bring(host)
     assert (arrival.package, arrival.way == "running") == ("brought", False)
-    assert luggage_of(0) == [] or arrival.process.uid != 0
+    assert luggage_of(host.pid) == []
     status = host.status()
     assert status["pid"] == host.pid
     assert status["injected"] is True
@@ -66,21 +66,24 @@ def test_an_agent_comes_answers_and_leaves_without_a_trace(host):
     assert host.worker.stderr == ""
 
 
-def test_what_the_worker_forks_has_the_agent_no_more_once_it_left(stage):
-    host = start_unprepared(stage, "plain")
-    bring(host)
-    host.request("detach")
-    eventually(lambda: host.threads() == 1, what="its threads are gone")
-    child = host.do(
-        """
+FORK = """
 answer = os.fork()
 if not answer:
     os._exit(len(os.listdir("/proc/self/task")) - 1)
 answer = os.waitstatus_to_exitcode(os.waitpid(answer, 0)[1])
 """
-    )
-    assert child == 0
+
+
+def test_what_the_worker_forks_has_no_agent_while_it_is_there_nor_after(stage):
+    host = start_unprepared(stage, "plain")
+    bring(host)
+    with host.connect() as client:
+        assert host.do(FORK) == 0
+        assert client.request("detach").as_dict()["left"]
+    eventually(lambda: host.threads() == 1, what="its threads are gone")
+    assert host.do(FORK) == 0
     assert host.worker.sockets() == []
+    assert host.worker.stderr == ""
 
 
 @pytest.mark.parametrize("_", [1] if sys.version_info >= (3, 14) else [])

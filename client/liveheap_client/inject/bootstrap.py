@@ -74,7 +74,7 @@ def attempt(options: dict[str, Any]) -> dict[str, Any]:
 
 def start(options: dict[str, Any]) -> dict[str, Any]:
     """Import the agent and start it."""
-    is_patched = "gevent.monkey" in sys.modules or "eventlet.patcher" in sys.modules
+    is_patched = not isinstance(_thread.start_new_thread, type(len))
     if is_patched and _thread.get_native_id() != os.getpid():
         return {"state": "wrong-thread"}
     names = frozenset(sys.modules)

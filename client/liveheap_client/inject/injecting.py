@@ -1,12 +1,15 @@
 """The injector in a thread, so that somebody can say meanwhile how it goes.
 
-It ends by itself, in a bounded time, and is always waited for: nobody else could let
-the worker go.
+It ends by itself, in a bounded time. Whoever cannot wait for that, for Ctrl-C was
+pressed, need not: it may die at any step, and the worker goes on.
 """
 
 import threading
+from types import TracebackType
 
 from liveheap_client.inject import ptrace
+
+AFTER_INTERRUPT_S = 0.5
 
 
 class Injecting:
@@ -15,7 +18,7 @@ class Injecting:
     def __init__(self, pid: int, line: str, *, timeout_s: float) -> None:
         self._pid, self._line, self._timeout_s = pid, line, timeout_s
         self._result: list[ptrace.Injection | Exception] = []
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
     def done(self) -> ptrace.Injection:
@@ -41,5 +44,11 @@ class Injecting:
         self._thread.start()
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        self._thread.join()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        was_interrupted = kind is not None and not issubclass(kind, Exception)
+        self._thread.join(AFTER_INTERRUPT_S if was_interrupted else None)

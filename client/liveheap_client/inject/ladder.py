@@ -127,6 +127,7 @@ def bring(
     told = _Told()
     with _prepared(process, packed, environ, say) as attempt:
         for way in offered:
+            attempt.report.begin_anew()
             try:
                 facts = _WALKS[way](attempt, told)
             except (NotThisWay, InjectError) as exc:
@@ -170,7 +171,6 @@ def _prepared(
     """Have everything lie ready on the worker's side, and take it away again."""
     room = packed.n_bytes if packed is not None else 0
     with place_for(process, room) as place:
-        remote_exec.sweep(place)
         if packed is not None:
             packed.unpack(place)
         place.write(SCRIPT, Path(script.__file__).read_bytes())
@@ -191,16 +191,18 @@ def _prepared(
 
 def _settings(
     process: Process, place: Place, environ: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the settings of the agent: where we look for it, if it can go there."""
+) -> dict[str, object]:
+    """Return the settings of the agent: it stays out of children that were not asked
+    for, and lives where we look for it, if it can go there."""
+    settings: dict[str, object] = {"children": False}
     chosen = environ.get("LIVEHEAP_DIR")
     if chosen and process.sees_our_files and not process.environ().get("LIVEHEAP_DIR"):
         with contextlib.suppress(OSError):
             if os.stat(chosen).st_uid == process.uid:
-                return {"dir": os.path.abspath(chosen)}
+                return {**settings, "dir": os.path.abspath(chosen)}
     if not place.home.startswith(("/tmp/", "/run/")):
-        return {"dir": place.home}
-    return {}
+        return {**settings, "dir": place.home}
+    return settings
 
 
 def _by_manhole(attempt: Attempt, told: _Told) -> Mapping[str, str]:

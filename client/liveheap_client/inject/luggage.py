@@ -75,7 +75,7 @@ def pack(python: Python, agent: Path | None) -> Luggage:
         )
     files = {
         **_read_tree(_folder_of(PACKAGE), PACKAGE, python),
-        **_engine(),
+        **_engine(python),
         **_our_msgpack(),
         **_zstd(),
     }
@@ -111,16 +111,22 @@ def _folder_of(package: str) -> Path:
     )
 
 
-def _engine() -> Files:
-    """Return the engine of this installation; an editable one keeps it elsewhere."""
+def _engine(python: Python) -> Files:
+    """Return the engine of this installation.
+
+    An editable one keeps it apart from the modules, and in the folder of its sources
+    those hide the installed package.
+    """
     spec = importlib.util.find_spec(f"{PACKAGE}._heap")
-    if spec is None or spec.origin is None:
-        raise InjectError(
-            "this installation has no engine to bring",
-            hint="python3 -m pip install --force-reinstall liveheap",
-        )
-    path = Path(spec.origin)
-    return {f"{PACKAGE}/{path.name}": path.read_bytes()}
+    found = [Path(spec.origin)] if spec is not None and spec.origin else []
+    for folder in sys.path:
+        found += sorted(Path(folder, PACKAGE).glob(f"_heap.{python.tag}*.so"))
+    for path in found:
+        return {f"{PACKAGE}/{path.name}": path.read_bytes()}
+    raise InjectError(
+        "this installation has no engine to bring",
+        hint="python3 -m pip install --force-reinstall liveheap",
+    )
 
 
 def _our_msgpack() -> Files:

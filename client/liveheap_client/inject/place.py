@@ -11,12 +11,14 @@ forbids to execute (noexec) only if there is no other.
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from liveheap import registry
 from liveheap_client.errors import InjectError
 from liveheap_client.inject.process import Process
 from liveheap_client.inside import walked
@@ -25,6 +27,7 @@ PARENTS = ("/tmp", "/var/tmp", "/dev/shm")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPARE_BYTES = 1 << 20
+_LEFT = re.compile(r"(?:agent|remote-exec)-(\d+)-(\d+)-[0-9a-f]+(?:\.py)?", re.ASCII)
 
 
 class Unfit(Exception):
@@ -97,7 +100,8 @@ def place_for(process: Process, n_bytes: int) -> Iterator[Place]:
         InjectError: there is no place for one, and why each will not do.
     """
     parent, home = _find(process, n_bytes)
-    name = f"agent-{secrets.token_hex(6)}"
+    sweep(parent, process)
+    name = f"agent-{process.inner_pid}-{process.start_time}-{secrets.token_hex(4)}"
     try:
         with saying_where(home):
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -122,6 +126,21 @@ def saying_where(home: str) -> Iterator[None]:
             f"the agent cannot be put into {home}: {exc.strerror or exc}",
             hint=f"room, and rights: df {home}; ls -ld {home}",
         ) from exc
+
+
+def sweep(home: int, process: Process) -> None:
+    """Remove what clients that were killed have left for processes that are gone."""
+    if not process.sees_our_pids:
+        return
+    for name in os.listdir(home):
+        left = _LEFT.fullmatch(name)
+        if left is None or registry.start_time(int(left[1])) == int(left[2]):
+            continue
+        with contextlib.suppress(OSError):
+            if name.endswith(".py"):
+                os.unlink(name, dir_fd=home)
+            else:
+                shutil.rmtree(f"/proc/self/fd/{home}/{name}", ignore_errors=True)
 
 
 def _find(process: Process, n_bytes: int) -> tuple[int, str]:

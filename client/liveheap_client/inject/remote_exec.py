@@ -18,22 +18,18 @@ at its next safe point. Three things follow from that.
 
 import contextlib
 import os
-import re
 import stat
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from liveheap import registry
 from liveheap_client.inject.nudge import nudge
-from liveheap_client.inject.place import Place
 from liveheap_client.inject.process import Process
 
 SINCE = (3, 14)
 PREFIX = "remote-exec"
 CALL = "import sys; sys.remote_exec(int(sys.argv[1]), sys.argv[2])"
 OFF = "PYTHON_DISABLE_REMOTE_DEBUG"
-_LEFT = re.compile(rf"{PREFIX}-(\d+)-(\d+)-[0-9a-f]+\.py")
 _NOTHING = b"# A script of liveheap's that came too late; kept while the worker lives\n"
 
 
@@ -131,14 +127,3 @@ def neutralize(home: int, name: str) -> None:
             file.write(_NOTHING)
             os.fchown(descriptor, status.st_uid, status.st_gid)
         os.rename(draft, name, src_dir_fd=home, dst_dir_fd=home)
-
-
-def sweep(place: Place) -> None:
-    """Remove the scripts of workers that are gone."""
-    if not place.process.sees_our_pids:
-        return
-    for name in os.listdir(place.home_fd):
-        left = _LEFT.fullmatch(name)
-        if left is not None and registry.start_time(int(left[1])) != int(left[2]):
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=place.home_fd)

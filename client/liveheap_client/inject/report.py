@@ -42,6 +42,11 @@ class Report:
         pairs = (line.partition("\t") for line in lines)
         return {name: _plain(value) for name, _, value in pairs}
 
+    def begin_anew(self) -> None:
+        """Forget what was told: another way is tried."""
+        self._read()
+        self._text = b""
+
     def wait(
         self, name: str, timeout_s: float, meanwhile: Callable[[], None] = _nothing
     ) -> bool:
