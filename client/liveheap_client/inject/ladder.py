@@ -85,6 +85,7 @@ class _Told:
     mode: str | None = None
     stopped_ms: float | None = None
     refused: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
 
 class NotThisWay(Exception):
@@ -136,6 +137,7 @@ def bring(
                 told.refused.append(f"{way}: {exc}")
                 last = exc
                 continue
+            remote_exec.clear(attempt.place.home_fd, told.left, way)
             return _arrival(process, way, facts, told)
     raise _none_did(process, told, last)
 
@@ -231,6 +233,7 @@ def _by_remote_exec(attempt: Attempt, told: _Told) -> Mapping[str, str]:
             os.unlink(name, dir_fd=place.home_fd)
         else:
             remote_exec.neutralize(place.home_fd, name)
+            told.left.append(name)
 
 
 def _by_ptrace(attempt: Attempt, told: _Told) -> Mapping[str, str]:
