@@ -10,8 +10,8 @@ at its next safe point. Three things follow from that.
 - The worker has one slot for a path, and nothing takes a call back. So the script does
   nothing once its pipe is closed, and while it may still be called its file must not go
   away: that would print a traceback into the worker's log. It is replaced by an empty
-  one, which stays until the worker has run it, or somebody finds the worker gone. It has
-  run it when any Python of ours has run on its main thread since.
+  one, which stays until the worker has run it, or somebody finds the worker gone. It
+  has run it when any Python of ours has run on its main thread since.
 - Only an interpreter of the same minor version can do it. If this is another, the
   worker's own executable is run for the one call: as the worker's user, without its
   environment, and only if it is a file that nobody else could have changed.
@@ -131,7 +131,7 @@ def neutralize(home: int, name: str) -> None:
 
 
 def clear(home: int, names: Sequence[str], way: str) -> None:
-    """Remove the scripts that were replaced, if an agent has come on the main thread."""
+    """Remove the scripts that were replaced, once the main thread has run them."""
     if way != "ptrace":
         return
     for name in names:
