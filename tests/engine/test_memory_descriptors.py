@@ -57,7 +57,9 @@ def open_epoll(stack):
 
 
 def open_file(stack):
-    stack.enter_context(tempfile.TemporaryFile())
+    fd, name = tempfile.mkstemp()
+    os.unlink(name)
+    stack.callback(os.close, fd)
 
 
 KINDS = [

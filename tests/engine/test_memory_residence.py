@@ -9,6 +9,7 @@ import gc
 import mmap
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -255,6 +256,20 @@ def test_text_that_is_no_smaps_is_read_without_harm(tmp_path, text: str) -> None
 def test_a_file_that_is_missing_is_an_error(tmp_path) -> None:
     with pytest.raises(FileNotFoundError):
         _heap.residence(1.0, str(tmp_path / "missing"))
+
+
+@has_glibc
+def test_without_address_space_there_is_an_error_and_no_answer() -> None:
+    code = (
+        "import resource; from liveheap import _heap; pages = open('/proc/self/statm')"
+        ".read().split()[0]; limit = int(pages) * 4096 + (64 << 10);"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit)); _heap.residence(1.0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False
+    )
+
+    assert b"[Errno 12]" in done.stderr
 
 
 def test_without_time_the_rest_is_told_as_such() -> None:
