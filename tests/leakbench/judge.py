@@ -48,7 +48,7 @@ def failed(case: str, variant: str, said: str) -> Row:
     """Return the row of a run that left no report: it names nothing."""
     last = said.strip().splitlines()[-1:] or ["no report"]
     points: dict[str, float] = {}
-    if variant == "leak":
+    if variant in ("leak", "late"):
         points = {"type": 0.0, "holder": 0.0}
     sentence = last[0][:200]
     return Row(case, variant, points=points, kind="no report", sentence=sentence)
@@ -110,12 +110,22 @@ def cost_of(out: Path, report: Report) -> str:
     parts = []
     if pauses:
         parts.append(f"pause {min(pauses):.1f}-{max(pauses):.1f} ms")
+    path = out / "inject.json"
+    if path.exists() and (text := path.read_text()):
+        parts.append(how_it_came(json.loads(text)))
     path = out / "rss.json"
     samples = json.loads(path.read_text()) if path.exists() else []
     early = [size for second, size in samples if second <= 2.5]
     if early:
         parts.append(f"RSS {(early[-1] - early[0]) / 1e6:+.1f} MB")
     return ", ".join(parts)
+
+
+def how_it_came(told: Report) -> str:
+    """Return by which way an agent came late, and what that cost the worker."""
+    stopped, loading = told.get("stopped_ms"), told.get("loading_ms")
+    words = f"agent by {told.get('way')}: loaded in {loading:.0f} ms"
+    return words if stopped is None else f"{words}, stopped {stopped:.1f} ms"
 
 
 def _look(row: Row, item: str, proposal: Report, eyes: Report) -> None:

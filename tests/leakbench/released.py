@@ -1,7 +1,9 @@
 """The released leaks: cases of the folder that LEAKBENCH names, by its own runner.
 
 Nothing of a case is touched. The agent starts through liveheap.pth (LIVEHEAP=1 in the
-environment), as it would in an image, so the target has no hook but the agent.
+environment), as it would in an image, so the target has no hook but the agent. A late
+bench has environments without liveheap, and the agent is brought into the worker that
+has begun to leak.
 """
 
 import json
@@ -35,8 +37,11 @@ class Case:
 class Bench:
     """A checkout of the bench, and the folder for what it makes."""
 
-    def __init__(self, folder: Path, home: Path, wheels: Wheels) -> None:
+    def __init__(
+        self, folder: Path, home: Path, wheels: Wheels, *, late: bool = False
+    ) -> None:
         self._folder = folder
+        self._late = late
         self._home = home
         self._wheels = wheels
         self._ready: set[str] = set()
@@ -61,7 +66,8 @@ class Bench:
         words = [str(self._folder / "setup.sh"), case.name]
         python = self._wheels.python(self.truth(case)["python"])
         run([*words, *(["control"] if control else [])], env=self._env(PYTHON=python))
-        self._wheels.into(self._home / "venvs" / name / "bin" / "python")
+        if not self._late:
+            self._wheels.into(self._home / "venvs" / name / "bin" / "python")
         self._ready.add(name)
 
     def hunt(self, case: Case, out: Path, command: list[str], *, control: bool) -> None:
@@ -71,9 +77,18 @@ class Bench:
         words = [sys.executable, str(self._folder / "run_case.py"), case.name]
         words += ["--control"] if control else []
         words += ["--timeout", "300", "--out", str(out.parent / f"{out.name}.txt")]
-        words += ["--", sys.executable, str(HUNT), str(out), "{pid}", liveheap]
-        env = self._env(LIVEHEAP="1")
+        words += ["--", sys.executable, str(HUNT), *self._to_bring(case)]
+        words += [str(out), "{pid}", liveheap]
+        env = self._env() if self._late else self._env(LIVEHEAP="1")
         run([*words, verb, *options], env=env)
+
+    def _to_bring(self, case: Case) -> list[str]:
+        """Return how the hunt is told to bring an agent, and which."""
+        if not self._late:
+            return []
+        version = str(self.truth(case)["python"])
+        is_ours = version == ".".join(map(str, sys.version_info[:2]))
+        return ["--late" if is_ours else f"--late={self._wheels.wheel(version)}"]
 
     def points(self, case: Case, screen: Path) -> dict[str, Any]:
         """Return the points that the bench's scorer proposes for a report."""

@@ -33,7 +33,8 @@ from environments import ROOT, Failed, Wheels, run
 from judge import Row
 
 PAGE = ROOT / "tests" / "bench" / "leakbench.md"
-VARIANTS = ("leak", "control")
+VARIANTS = ("leak", "control", "late")
+LATE = ("celery_mmdc_frames", "celery_gevent_redis_conns", "gunicorn_greenlet_py311")
 Task = Callable[[], Row]
 
 
@@ -110,11 +111,16 @@ def released_tasks(
     """Yield what is to be run one after the other."""
     if not given.bench:
         return
-    bench = released.Bench(given.bench.resolve(), home, wheels)
-    for case in bench.cases():
+    folder = given.bench.resolve()
+    started = released.Bench(folder, home, wheels)
+    late = released.Bench(folder, home / "late", wheels, late=True)
+    for case in started.cases():
         for variant in given.variants:
+            bench = late if variant == "late" else started
             control = variant == "control"
             if not wanted(given, case.name) or (control and case.control == "none"):
+                continue
+            if variant == "late" and case.name not in LATE:
                 continue
             out = home / "liveheap" / f"{case.name}.{variant}"
             yield (

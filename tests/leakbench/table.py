@@ -31,7 +31,8 @@ def page(rows: Sequence[Row], command: str, *, kept: bool = False) -> str:
         "",
         f"- {date.today().isoformat()}, {commits(rows)}{rounds}",
         f"- {platform.system()} {platform.release().split('-')[0]}; "
-        "the agent started by liveheap.pth, no other hook in the target",
+        "the agent started by liveheap.pth, no other hook in the target; late: "
+        "nothing prepared in the target, the agent brought in by `liveheap inject`",
         "- type and holder: points of the bench's score.py (extra cases: by "
         "answers.json); verdict: is the kind told the right one; a control and an "
         "innocent twin must not be accused",
@@ -63,7 +64,7 @@ def sums(every: Sequence[Row], origin: str) -> list[str]:
             share = 100 * sum(got) / len(got)
             parts.append(f"{item} {sum(got):g} of {len(got)} ({share:.0f} %)")
     for name, variants in (
-        ("right verdicts", ("leak",)),
+        ("right verdicts", ("leak", "late")),
         ("innocents not accused", ("control", "twin")),
     ):
         chosen = [row for row in rows if row.variant in variants]
