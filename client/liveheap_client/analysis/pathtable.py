@@ -19,6 +19,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from liveheap_client.analysis import series
 from liveheap_client.analysis.labels import Group, Label
 from liveheap_client.analysis.paths import MAX_DEPTH, PathNodes
 
@@ -166,7 +167,7 @@ class Matrix:
         fresh = np.zeros_like(counts)
         came = np.diff((self.count[named] > 0).astype(np.int8), axis=1) > 0
         np.add.at(fresh[:, 1:], place, came)
-        found = np.flatnonzero(_rises(counts) & (fresh[:, 1:] > 0).all(axis=1))
+        found = np.flatnonzero(series.rises(counts) & (fresh[:, 1:] > 0).all(axis=1))
         for family in found:
             self._join(named[place == family])
 
@@ -197,14 +198,14 @@ class Matrix:
         """
         ways = {row: Growth.COUNT for row in self._more_objects()}
         below = self._lead_to(list(ways))
-        others = ~_rises(self.count) & ~self.internal
+        others = ~series.rises(self.count) & ~self.internal
         for growth, values in (
             (Growth.LENGTH, self.length),
             (Growth.SIZE, self.size),
         ):
             found = [
                 int(row)
-                for row in np.flatnonzero(_rises(values) & others)
+                for row in np.flatnonzero(series.rises(values) & others)
                 if int(row) not in below and self._under(int(row), ways) < 0
             ]
             if growth is Growth.SIZE:
@@ -232,8 +233,8 @@ class Matrix:
         Objects, or else bytes: what a buffer keeps grows by leaps. None at, above or
         below a known one, and none below another.
         """
-        by_count = _bursts(self.count) & ~self.internal
-        by_size = _bursts(self.size) & ~self.internal & ~_gains(self.count)
+        by_count = series.bursts(self.count) & ~self.internal
+        by_size = series.bursts(self.size) & ~self.internal & ~series.gains(self.count)
         above = self._lead_to(known)
         marked = dict.fromkeys(known, Growth.COUNT)
 
@@ -257,7 +258,7 @@ class Matrix:
     def frames_of(self, group: int) -> list[int]:
         """Return the rows of frames that multiply under a group of stacks."""
         rows = np.flatnonzero((self.parent == group) & (self.label == Label.FRAME))
-        rises = _rises(self.count[rows])
+        rises = series.rises(self.count[rows])
         return [int(row) for row in rows[rises]]
 
     def subtree(self, tops: Sequence[int]) -> NDArray[np.intp]:
@@ -298,7 +299,7 @@ class Matrix:
         return int((self.count != self.count[:, :1]).any(axis=1).sum())
 
     def _more_objects(self) -> list[int]:
-        rises = _rises(self.count) & ~self.internal
+        rises = series.rises(self.count) & ~self.internal
         self._step_back(rises)
         risen = [int(row) for row in np.flatnonzero(rises)]
         marked = dict.fromkeys(risen, Growth.COUNT)
@@ -388,27 +389,3 @@ def _distinct(keys: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
     fresh[1:] = ordered[1:] != ordered[:-1]
     distinct: NDArray[np.uint64] = ordered[fresh]
     return distinct
-
-
-def _rises(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell of each row whether it rises in every interval."""
-    rises: NDArray[np.bool_] = np.all(np.diff(values, axis=1) > 0, axis=1)
-    return rises
-
-
-def _gains(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell of each row whether it is higher at the end."""
-    gains: NDArray[np.bool_] = values[:, -1] > values[:, 0]
-    return gains
-
-
-def _bursts(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell of each row whether it rises, but not always, never falls, and goes on."""
-    steps = np.diff(values, axis=1)
-    found: NDArray[np.bool_] = (
-        (steps >= 0).all(axis=1)
-        & ((steps > 0).sum(axis=1) >= 2)
-        & (steps[:, -2:] > 0).any(axis=1)
-        & ~(steps > 0).all(axis=1)
-    )
-    return found
