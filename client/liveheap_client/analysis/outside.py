@@ -60,7 +60,7 @@ def parts(memory: Memory) -> dict[str, int] | None:
         return None
     gained = {name: last[name] - first[name] for name in _NEEDED}
     objects = last["graph"] - first["graph"]
-    whole = last["outside"] - first["outside_after"]
+    whole = _gained(memory)
     given_out = gained["pool_used"] + gained["malloc_used"] + gained["malloc_mapped"]
     # What the first snapshot itself cost was taken after its figures.
     own = first["outside_after"] - first["outside"]
@@ -84,8 +84,7 @@ def main_part(memory: Memory) -> str | None:
 def is_clear(memory: Memory) -> bool:
     """Tell whether one part is most of what was gained."""
     found = parts(memory)
-    whole = memory[-1]["outside"] - memory[0]["outside_after"]
-    return found is not None and max(found.values()) >= MOST * whole
+    return found is not None and max(found.values()) >= MOST * _gained(memory)
 
 
 def words(memory: Memory) -> str | None:
@@ -93,9 +92,9 @@ def words(memory: Memory) -> str | None:
     found = parts(memory)
     if found is None:
         return None
-    whole = memory[-1]["outside"] - memory[0]["outside_after"]
     first, *others = found
-    told = [first, *(name for name in others if found[name] >= MUCH * whole)]
+    least = MUCH * _gained(memory)
+    told = [first, *(name for name in others if found[name] >= least)]
     return ", ".join(f"{human_bytes(found[name])} {_WORDS[name]}" for name in told)
 
 
@@ -103,3 +102,9 @@ def next_step(memory: Memory) -> str | None:
     """Return the command to type next, with `{}` where the worker goes."""
     part = main_part(memory)
     return None if part is None else _NEXT[part]
+
+
+def _gained(memory: Memory) -> int:
+    """Return what RSS gained outside objects; the first snapshot's cost is not it."""
+    gained: int = memory[-1]["outside"] - memory[0]["outside_after"]
+    return gained
