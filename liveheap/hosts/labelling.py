@@ -110,15 +110,22 @@ class Finder:
 
     def _watched(self, spec: ModuleSpec) -> ModuleSpec:
         if hasattr(spec.loader, "exec_module"):
-            spec.loader = Loader(spec.loader, self._put_in)  # type: ignore[assignment]
+            loader: Any = Loader(spec.loader, spec.name, self._put_in)
+            spec.loader = loader
         return spec
 
 
 class Loader:
-    """A loader that tells when its module has run."""
+    """A loader that tells when its module has run, under the name it was asked for.
 
-    def __init__(self, loader: Any, put_in: Callable[[str, ModuleType], None]) -> None:
+    The module may have given itself another one, as gevent's compiled ones do.
+    """
+
+    def __init__(
+        self, loader: Any, name: str, put_in: Callable[[str, ModuleType], None]
+    ) -> None:
         self._loader = loader
+        self._name = name
         self._put_in = put_in
 
     def __getattr__(self, name: str) -> Any:
@@ -137,7 +144,7 @@ class Loader:
         if isinstance(getattr(module, "__loader__", None), Loader):
             module.__loader__ = self._loader
         self._loader.exec_module(module)
-        self._put_in(module.__name__, module)
+        self._put_in(self._name, module)
 
 
 def is_whole(module: ModuleType) -> bool:

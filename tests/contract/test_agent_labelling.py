@@ -77,6 +77,18 @@ def test_a_framework_that_is_there_already_is_hooked_at_once(shop):
     assert shop.calls == ["hook shop.signals"]
 
 
+def test_a_module_that_renames_itself_is_hooked_under_the_name_it_was_asked_for(
+    shop, tmp_path
+):
+    (tmp_path / "shop" / "signals.py").write_text(
+        f"{SOURCE}\n__name__ = 'shop._compiled'\n"
+    )
+    shop.labelling.install()
+    load("shop.signals")
+    assert shop.labelling.failed == []
+    assert shop.labelling.hooked == ["shop"]
+
+
 def test_a_module_that_is_being_imported_is_left_alone(shop):
     module = load("shop.signals")
     module.__spec__._initializing = True

@@ -43,6 +43,9 @@ class Host:
     env: tuple[tuple[str, str], ...] = ()
     exit_codes: tuple[int, ...] = (0,)
     burst: int = 0  # jobs that are over at once, one process each
+    environment: str = ""  # of its own, where its needs clash with others'
+    newest: str = ""  # the last CPython on which it can run
+    too_new: str = ""  # why
 
     @property
     def needs_broker(self) -> bool:
@@ -86,6 +89,21 @@ def huey(kind: str, **more: object) -> Host:
         "huey",
         kind="huey",
         renewals=(HUP,),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def mrq(name: str, *words: str, **more: object) -> Host:
+    """Return an MRQ worker with twelve greenlets."""
+    return Host(
+        name,
+        ("{bin}/mrq-worker", "--config", "{apps}/mrq_config.py", *words, "parcels_raw"),
+        ("mrq", "redis", "gevent", "mongomock"),
+        "mrq",
+        kind="mrq",
+        environment="mrq",
+        newest="3.12",
+        too_new="MRQ imports pipes, which CPython has no more",
         **more,  # type: ignore[arg-type]
     )
 
@@ -177,6 +195,8 @@ HOSTS = (
         renewals=(HUP,),
         env=(("dramatiq_queue_prefetch", "4"),),
     ),
+    mrq("MRQ"),
+    mrq("MRQ, 2 processes", "--processes", "2", renewals=(CRASH,)),
     huey("process"),
     huey("thread"),
     huey(

@@ -14,17 +14,26 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
 NEWEST = ("3.14", "3.15")  # in a chroot, where this machine has none
+# By environment, then by what it is for. MRQ's last release wants old clients, and
+# names programs of its dashboard that no worker needs.
+MRQ = ("future", "redis<3", "pymongo<4", "gevent", "psutil", "termcolor", "objgraph")
 SETS = {
-    "celery": ("celery>=5.4", "redis>=5", "packaging"),
-    "redis": ("redis>=5",),
-    "rq": ("rq>=2",),
-    "dramatiq": ("dramatiq[redis]>=1.17",),
-    "huey": ("huey>=2.5",),
-    "gunicorn": ("gunicorn>=22",),
-    "uvicorn": ("uvicorn>=0.30",),
-    "gevent": ("gevent>=24.2",),
-    "eventlet": ("eventlet>=0.40",),
+    "mrq": {
+        "mrq": (*MRQ, "ujson", "hiredis", "mongomock", "setuptools<80", "wheel"),
+    },
+    "": {
+        "celery": ("celery>=5.4", "redis>=5", "packaging"),
+        "redis": ("redis>=5",),
+        "rq": ("rq>=2",),
+        "dramatiq": ("dramatiq[redis]>=1.17",),
+        "huey": ("huey>=2.5",),
+        "gunicorn": ("gunicorn>=22",),
+        "uvicorn": ("uvicorn>=0.30",),
+        "gevent": ("gevent>=24.2",),
+        "eventlet": ("eventlet>=0.40",),
+    },
 }
+WITHOUT_NEEDS = {"mrq": ("--no-deps", "--no-build-isolation", "mrq==0.9.10")}
 TOO_LONG_S = 900
 
 
@@ -37,26 +46,32 @@ def interpreters() -> dict[str, str]:
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
 
 
-def folder(version: str) -> Path:
+def folder(version: str, name: str = "") -> Path:
     """Return where the environment of a Python lies."""
-    return PROJECT / "build" / "venvs" / f"hosts-{version}"
+    return (
+        PROJECT / "build" / "venvs" / "-".join(filter(None, ("hosts", version, name)))
+    )
 
 
-def make(version: str, interpreter: str) -> dict[str, str]:
+def make(version: str, interpreter: str, name: str = "") -> dict[str, str]:
     """Make or reuse an environment; return what did not install, and why."""
-    place = folder(version)
+    place = folder(version, name)
     relative = place.relative_to(PROJECT)
     run([".ci/venv.sh", str(relative), interpreter, "strict", "WHEEL[cli]"])
     noted = place / "refused.json"
     if noted.exists():
         return dict(json.loads(noted.read_text()))
     refused = {}
-    everything = sorted({word for words in SETS.values() for word in words})
-    if install(place, everything):
-        for name, words in SETS.items():
+    if install(
+        place, sorted({word for words in SETS[name].values() for word in words})
+    ):
+        for distribution, words in SETS[name].items():
             reason = install(place, words)
             if reason:
-                refused[name] = reason
+                refused[distribution] = reason
+    reason = install(place, WITHOUT_NEEDS[name]) if name in WITHOUT_NEEDS else ""
+    if reason:
+        refused[name] = reason
     noted.write_text(json.dumps(refused))
     return refused
 

@@ -88,15 +88,17 @@ def run_all(
 ) -> list[dict[str, Any]]:
     """Run the cells of one Python of this file system; keep what came out."""
     say(f"CPython {version}: environment")
-    refused = environments.make(version, interpreter)
+    possible = [host for host in hosts if not is_too_new(version, host)]
+    refused = {
+        name: environments.make(version, interpreter, name)
+        for name in sorted({host.environment for host in possible})
+    }
 
     def one(host: Host) -> dict[str, Any]:
         began = time.monotonic()
-        reasons = [f"{name}: {refused[name]}" for name in host.needs if name in refused]
+        reason = why_not(version, host, refused)
         result = (
-            {"host": host.name, "missing": reasons[0]}
-            if reasons
-            else cell(version, host)
+            {"host": host.name, "missing": reason} if reason else cell(version, host)
         )
         took = time.monotonic() - began
         say(f"CPython {version}, {host.name}: {table.word(result)} ({took:.0f} s)")
@@ -108,10 +110,28 @@ def run_all(
     return results
 
 
+def why_not(version: str, host: Host, refused: dict[str, dict[str, str]]) -> str:
+    """Return why a host cannot be on a Python; nothing if it can."""
+    if is_too_new(version, host):
+        return host.too_new
+    bad = refused[host.environment]
+    return next((f"{name}: {bad[name]}" for name in host.needs if name in bad), "")
+
+
+def is_too_new(version: str, host: Host) -> bool:
+    """Return whether a Python is newer than any that the host runs on."""
+    return bool(host.newest) and minor(version) > minor(host.newest)
+
+
+def minor(version: str) -> int:
+    return int(version.partition(".")[2])
+
+
 def cell(version: str, host: Host) -> dict[str, Any]:
     """Run one cell in a process of its own, bounded in time."""
     log = RESULTS / f"{version}-{slug(host)}.log"
-    words = [str(environments.folder(version) / "bin" / "python"), "-m", "hosts.cell"]
+    place = environments.folder(version, host.environment)
+    words = [str(place / "bin" / "python"), "-m", "hosts.cell"]
     with log.open("w") as errors:
         process = subprocess.Popen(
             [*words, slug(host)],

@@ -224,7 +224,7 @@ def start(host: Host, way: str, home: Path, redis: Path | None) -> Running:
         **dict(host.env),
         **({"LIVEHEAP": "1"} if way == "pth" else {}),
         # What a user of this framework's own command has in the path.
-        **({"PYTHONPATH": str(APPS)} if host.feed == "huey" else {}),
+        **({"PYTHONPATH": str(APPS)} if host.feed in ("huey", "mrq") else {}),
     }
     words = [word.format(**places) for word in host.command]
     through = [str(BIN / "liveheap"), "run", "--"] if way == "run" else []

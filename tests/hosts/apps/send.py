@@ -34,5 +34,12 @@ def huey(count: int, gate: str) -> None:
         pack(gate)
 
 
+def mrq(count: int, gate: str) -> None:
+    from redis import StrictRedis
+
+    path = os.environ["MATRIX_REDIS"].removeprefix("unix://")
+    StrictRedis(unix_socket_path=path).rpush("mrq:q:parcels_raw", *[gate] * count)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](int(sys.argv[2]), sys.argv[3])
