@@ -3,6 +3,9 @@ installed.
 
 argparse and the standard library only. Everything else of the command line is in `cli`
 and needs the extra `cli`.
+
+Whatever is called passes through here, so each verb imports what it needs when it runs:
+a list of workers shall not wait for the injector to be read.
 """
 
 import argparse
@@ -10,18 +13,13 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from liveheap.protocol.auth import VERSION, Scope
-from liveheap_client import bridge, launch, ps
 from liveheap_client.arguments import parser, seconds
 from liveheap_client.errors import UsageError
-from liveheap_client.inject import command as injecting
-from liveheap_client.patience import TIMEOUT_S, Patience
-from liveheap_client.reach import Reach
 from liveheap_client.render.escape import visible
 from liveheap_client.terminal import Terminal
 
 SUMMARIES = {
-    "ps": ps.SUMMARY,
+    "ps": "List the workers that have an agent, here or on HOST.",
     "run": "Run a command with an agent in every Python process it starts.",
     "inject": "Bring an agent into a running worker that has none.",
     "bridge": "Relay a session over stdin and stdout; ssh runs this on a host.",
@@ -31,7 +29,7 @@ SUMMARIES = {
 def main(verb: str, words: Sequence[str]) -> int:
     """Run one of the bare verbs; return its exit code."""
     verbs: dict[str, Callable[[Sequence[str]], int]] = {
-        "ps": ps.main,
+        "ps": _ps,
         "run": _run,
         "inject": _inject,
         "bridge": _bridge,
@@ -39,7 +37,15 @@ def main(verb: str, words: Sequence[str]) -> int:
     return verbs[verb](words)
 
 
+def _ps(words: Sequence[str]) -> int:
+    from liveheap_client import ps  # noqa: PLC0415 - see above
+
+    return ps.main(words, summary=SUMMARIES["ps"])
+
+
 def _run(words: Sequence[str]) -> int:
+    from liveheap_client import launch  # noqa: PLC0415 - see above
+
     reader = parser(
         "run", SUMMARIES["run"], "liveheap run [-h] [--name NAME] [--] CMD [ARG ...]"
     )
@@ -58,6 +64,8 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _inject(words: Sequence[str]) -> int:
+    from liveheap_client.inject import command as injecting  # noqa: PLC0415 - see above
+
     reader = parser("inject", SUMMARIES["inject"])
     reader.add_argument("pid", type=int, metavar="PID", help="a process here")
     reader.add_argument("--yes", action="store_true", help="do not ask first")
@@ -82,6 +90,11 @@ def _inject(words: Sequence[str]) -> int:
 
 
 def _bridge(words: Sequence[str]) -> int:
+    from liveheap.protocol.auth import VERSION, Scope  # noqa: PLC0415 - see above
+    from liveheap_client import bridge  # noqa: PLC0415
+    from liveheap_client.patience import TIMEOUT_S, Patience  # noqa: PLC0415
+    from liveheap_client.reach import Reach  # noqa: PLC0415
+
     reader = parser("bridge", SUMMARIES["bridge"], "liveheap bridge [-h] [OPTION ...]")
     which = reader.add_mutually_exclusive_group()
     which.add_argument("--pid", type=int, help="the worker of this process id")

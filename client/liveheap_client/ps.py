@@ -25,7 +25,6 @@ from liveheap_client.render.escape import drawable
 from liveheap_client.target import Kind, Target
 from liveheap_client.terminal import Terminal, writing
 
-SUMMARY = "List the workers that have an agent, here or on HOST."
 WATCH_EVERY_S = 2.0
 _HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _CLEAR, _HIDE, _SHOW = "\x1b[2J", "\x1b[?25l", "\x1b[?25h"
@@ -33,9 +32,9 @@ _CLEAR, _HIDE, _SHOW = "\x1b[2J", "\x1b[?25l", "\x1b[?25h"
 Look = Callable[[], list[dict[str, Any]]]
 
 
-def main(words: Sequence[str]) -> int:
+def main(words: Sequence[str], *, summary: str) -> int:
     """List once, or until Ctrl-C."""
-    given = _parser().parse_args(words)
+    given = _parser(summary).parse_args(words)
     with ExitStack() as held:
         look = _look(given, held)
         if given.watch is not None:
@@ -51,8 +50,8 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> Parser:
-    reader = parser("ps", SUMMARY)
+def _parser(summary: str) -> Parser:
+    reader = parser("ps", summary)
     reader.add_argument("target", nargs="?", metavar="HOST", help="ask this host")
     reader.add_argument("--json", action="store_true", help="one JSON list")
     reader.add_argument(

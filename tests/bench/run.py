@@ -21,6 +21,7 @@ import completeness
 import dominator_rows
 import engine_rows
 import growth_rows
+import host_rows
 import memory_rows
 from driver import Failed, running_target
 from table import Row, circumstances, markdown
@@ -91,7 +92,7 @@ def measured(plan: Plan) -> Iterator[Row]:
     """Yield every row; a part that fails is a row that says how."""
     parts = [aged_rows, leaks_rows, fresh_rows]
     if plan.sizeless:
-        parts += [memory_and_rest_rows, completeness.rows]
+        parts += [memory_and_rest_rows, whole_host_rows, completeness.rows]
     for part in parts:
         yield from guarded(part.__name__, part(plan))
 
@@ -134,6 +135,10 @@ def memory_and_rest_rows(plan: Plan) -> Iterator[Row]:
     with running_target(plan.memory_objects, "fresh") as target:
         yield memory_rows.memory_row(target)
         yield from agent_rows.agent_rows(target, rest_s=plan.rest_s, pings=plan.pings)
+
+
+def whole_host_rows(_plan: Plan) -> Iterator[Row]:
+    yield from host_rows.host_rows()
 
 
 def record(text: str, *, objects: int) -> None:
