@@ -16,7 +16,7 @@ CONSUMERS := nodejs=node npm=npm golang-go=go
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
-.PHONY: demo test test-hosts test-pythons lint engine pytest alone sanitize bench leakbench report-check export-check clean
+.PHONY: demo test test-hosts test-pythons lint engine pytest alone sanitize bench bench-inject leakbench report-check export-check clean
 .NOTPARALLEL:
 
 demo:
@@ -75,6 +75,12 @@ test-pythons:
 bench: $(TEST)/.installed
 	.ci/pip $(TEST)/bin/python install --group bench
 	$(TEST)/bin/python tests/bench/run.py --record
+
+# Beside gdb, on one's own targets, gunicorn's and Celery's.
+bench-inject: $(TEST)/.installed
+	@$(STEP) 'gdb' .ci/system.sh gdb
+	.ci/pip $(TEST)/bin/python install --quiet --upgrade --target build/celery celery
+	$(TEST)/bin/python tests/bench/inject.py --celery build/celery --record
 
 # LEAKBENCH=DIR adds the bench of released leaks in DIR; its README says what it needs.
 leakbench: $(TEST)/.installed

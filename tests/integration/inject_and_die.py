@@ -1,9 +1,10 @@
-"""Inject as told on standard input, each time in a fork that dies at a given step."""
+"""Inject as told on standard input, in forks that die at a given step or time."""
 
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,15 @@ SETTLES_WITHIN_S = 0.02
 def main() -> None:
     visits.SETTLE_S = SETTLES_WITHIN_S
     for line in sys.stdin:
+        order = json.loads(line)
+        seconds = order.pop("seconds", None)
         pid = os.fork()
         if not pid:
-            inject_and_die(**json.loads(line))
+            inject_and_die(**order)
             os._exit(0)
+        if seconds is not None:
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

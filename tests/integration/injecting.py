@@ -46,7 +46,7 @@ class Target:
     def answers(self, n: int = 1) -> None:
         """Check that it lives, and that its wait still ends as it should."""
         for _ in range(n):
-            self._ours.sendall(b"x")
+            self._send(b"x")
             self._hear(b"x")
 
     def rests(self) -> None:
@@ -62,7 +62,7 @@ class Target:
 
     def answers_and_says(self, more: bytes) -> None:
         """Check that it lives, and says something besides, before or after."""
-        self._ours.sendall(b"x")
+        self._send(b"x")
         heard = b""
         while len(heard) <= len(more):
             assert self.process.stdout is not None
@@ -118,6 +118,12 @@ class Target:
             if pipe is not None:
                 pipe.close()
 
+    def _send(self, data: bytes) -> None:
+        try:
+            self._ours.sendall(data)
+        except OSError as error:
+            raise AssertionError(f"{self.kind} is gone: {error}") from error
+
     def _hear(self, wanted: bytes) -> None:
         assert self.process.stdout is not None
         fd = self.process.stdout.fileno()
@@ -172,11 +178,18 @@ class Injector:
         code: str = "pass",
     ) -> bool:
         """Inject, and die before or after that step; False if there are fewer."""
+        order = {"step": step, "after": after, "pid": pid}
+        return self._do({**order, "mode": mode, "thread": thread, "code": code})
+
+    def dies_after(self, seconds: float, pid: int, code: str) -> bool:
+        """Inject, and die so long after; False if it was done before."""
+        order = {"step": 1_000_000, "after": False, "seconds": seconds}
+        return self._do({**order, "pid": pid, "code": code})
+
+    def _do(self, order: dict[str, object]) -> bool:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = {"step": step, "after": after, "pid": pid}
-        how = {"mode": mode, "thread": thread, "code": code}
-        self._process.stdin.write(json.dumps(order | how) + "\n")
+        self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         ended = int(self._process.stdout.readline())
         assert ended in (0, -signal.SIGKILL), f"the injector failed: {ended}"
