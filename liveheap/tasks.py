@@ -269,8 +269,10 @@ class Registry:
 
     def _tell(self, what: str, token: Token) -> None:
         for observer in self._observers:
-            with suppress(*OUR_ERRORS):
+            try:
                 observer(what, token)
+            except OUR_ERRORS:
+                continue
 
     def _forget(self, token: Token) -> None:
         """The holder is gone, and with it whatever ran on it."""

@@ -22,6 +22,7 @@ import dominator_rows
 import engine_rows
 import growth_rows
 import host_rows
+import label_rows
 import memory_rows
 from driver import Failed, running_target
 from table import Row, circumstances, markdown
@@ -44,6 +45,8 @@ class Plan:
     pings: int
     memory_objects: int
     leaks_objects: int
+    batches: int
+    """Of tasks, with the agent and without it in turn."""
     sizeless: bool
     """Also what is the same for a heap of any size."""
 
@@ -67,12 +70,12 @@ def main() -> int:
 def plan_of(given: argparse.Namespace) -> Plan:
     """Return how much to measure; of a big heap less often, or it would take hours."""
     if given.quick:
-        return Plan(60_000, 4, 3.0, 50, 60_000, 120_000, True)
+        return Plan(60_000, 4, 3.0, 50, 60_000, 120_000, 4, True)
     objects = given.objects
     big = objects > MEMORY_OBJECTS
     pairs = given.pairs or (BIG_PAIRS if big else USUAL_PAIRS)
     leaks_objects = objects if big else 2 * objects
-    return Plan(objects, pairs, 60.0, 500, MEMORY_OBJECTS, leaks_objects, not big)
+    return Plan(objects, pairs, 60.0, 500, MEMORY_OBJECTS, leaks_objects, 60, not big)
 
 
 def arguments() -> argparse.Namespace:
@@ -92,7 +95,7 @@ def measured(plan: Plan) -> Iterator[Row]:
     """Yield every row; a part that fails is a row that says how."""
     parts = [aged_rows, leaks_rows, fresh_rows]
     if plan.sizeless:
-        parts += [memory_and_rest_rows, whole_host_rows, completeness.rows]
+        parts += [memory_and_rest_rows, task_rows, whole_host_rows, completeness.rows]
     for part in parts:
         yield from guarded(part.__name__, part(plan))
 
@@ -139,6 +142,10 @@ def memory_and_rest_rows(plan: Plan) -> Iterator[Row]:
 
 def whole_host_rows(_plan: Plan) -> Iterator[Row]:
     yield from host_rows.host_rows()
+
+
+def task_rows(plan: Plan) -> Iterator[Row]:
+    yield from label_rows.label_rows(batches=plan.batches)
 
 
 def record(text: str, *, objects: int) -> None:
