@@ -33,6 +33,7 @@ BACKLOG = 16
 UCRED = struct.Struct("3i")
 REST_S = 1.0
 SETTLE_S = 5.0
+FORKED_S = 0.5
 
 
 def open_unix(path: str) -> _socket.socket:
@@ -108,8 +109,12 @@ class Listener:
         self._bell.ring()
 
     def wake(self) -> None:
-        """Have the facts looked at again, from any thread."""
-        self._settle_at = time.monotonic()
+        """Have the facts looked at again in a moment, from any thread.
+
+        Not at once: who has just forked still stands where a forking master does, and
+        its stack shows that.
+        """
+        self._settle_at = time.monotonic() + FORKED_S
         self._bell.ring()
 
     def close(self) -> None:

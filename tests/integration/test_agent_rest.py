@@ -17,7 +17,9 @@ START = """
 import liveheap, liveheap.agent.start as agent
 os.environ.pop("LIVEHEAP")
 liveheap.start(strict=True, history=False)
-agent.Current.agent._listener.wake()
+listener = agent.Current.agent._listener
+listener._settle_at = 0.0
+listener._bell.ring()
 """
 
 
