@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from liveheap_client.session import Session
 from liveheap_client.target import parse
 
 HERE = Path(__file__).parent
+NOTHING: Mapping[str, str] = {}
 SNAPSHOT = {"max_pause_ms": 60_000.0, "force": True, "timeout_s": 600.0, "gc": False}
 
 
@@ -92,9 +93,18 @@ class Target:
         }
 
 
-@contextlib.contextmanager
-def running_target(objects: int, age: str, *, agent: bool = True) -> Iterator[Target]:
+def running_target(
+    objects: int, age: str, *, agent: bool = True
+) -> contextlib.AbstractContextManager[Target]:
     """Start a target and return when its heap stands; end it at the exit."""
+    return running_program("target.py", objects, age, agent=agent)
+
+
+@contextlib.contextmanager
+def running_program(
+    program: str, *args: object, agent: bool = True, more: Mapping[str, str] = NOTHING
+) -> Iterator[Target]:
+    """Start a program of this folder and return when it is ready; end it."""
     with tempfile.TemporaryDirectory(prefix="lh-bench-") as name:
         directory = Path(name)
         run_dir = directory / "run"
@@ -105,9 +115,10 @@ def running_target(objects: int, age: str, *, agent: bool = True) -> Iterator[Ta
             "LIVEHEAP_SPOOL": str(directory),
             "LIVEHEAP": "1" if agent else "0",
             "HOME": name,
+            **more,
         }
         process = subprocess.Popen(
-            [sys.executable, str(HERE / "target.py"), str(objects), age],
+            [sys.executable, str(HERE / program), *map(str, args)],
             env=environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

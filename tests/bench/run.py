@@ -24,6 +24,7 @@ import growth_rows
 import host_rows
 import label_rows
 import memory_rows
+import residence_rows
 from driver import Failed, running_target
 from table import Row, circumstances, markdown
 
@@ -95,7 +96,8 @@ def measured(plan: Plan) -> Iterator[Row]:
     """Yield every row; a part that fails is a row that says how."""
     parts = [aged_rows, leaks_rows, fresh_rows]
     if plan.sizeless:
-        parts += [memory_and_rest_rows, task_rows, whole_host_rows, completeness.rows]
+        parts += [memory_and_rest_rows, where_memory_goes_rows]
+        parts += [task_rows, whole_host_rows, completeness.rows]
     for part in parts:
         yield from guarded(part.__name__, part(plan))
 
@@ -118,6 +120,7 @@ def aged_rows(plan: Plan) -> Iterator[Row]:
         yield engine_rows.timeline_row(paired, label)
         yield from engine_rows.walk_rows(paired, "aged")
         yield from guarded("growth rows", growth_rows.growth_rows(target, plan.objects))
+        yield from residence_rows.ticker_rows(target, label)
         rows = dominator_rows.dominator_rows(target, plan.objects)
         yield from guarded("dominator rows", rows)
         yield from engine_rows.rival_rows(target, paired, label)
@@ -146,6 +149,11 @@ def whole_host_rows(_plan: Plan) -> Iterator[Row]:
 
 def task_rows(plan: Plan) -> Iterator[Row]:
     yield from label_rows.label_rows(batches=plan.batches)
+
+
+def where_memory_goes_rows(plan: Plan) -> Iterator[Row]:
+    is_whole = plan.objects >= USUAL_OBJECTS
+    yield from residence_rows.residence_rows(scale=1.0 if is_whole else 0.02)
 
 
 def record(text: str, *, objects: int) -> None:

@@ -38,8 +38,8 @@ def record(**sizes: Any) -> dict[str, Any]:
 BEFORE = record()
 
 
-def kinds(after: dict[str, Any], **how: Any) -> dict[str, float]:
-    found = breakdown.causes(BEFORE, after, **how)
+def kinds(after: dict[str, Any], before: dict[str, Any] = BEFORE) -> dict[str, float]:
+    found = breakdown.causes(before, after)
     return {cause.kind: cause.bytes / MIB for cause in found}
 
 
@@ -66,10 +66,21 @@ def test_growth_has_its_cause(after: dict[str, Any], expected: dict[str, int]) -
 
 
 def test_a_walk_tells_large_objects_from_native_memory() -> None:
-    after = record(objects=35, malloc_used=30)
-    sizes = kinds(after, walked=(32 * MIB, 45 * MIB))
+    before = record(walked_bytes=32 * MIB, walked_objects=1000)
+    after = record(objects=35, malloc_used=30, walked_bytes=45 * MIB)
 
-    assert sizes == {"objects": 13, "native": 12}
+    assert kinds({**after, "walked_objects": 2000}, before) == {
+        "objects": 13,
+        "native": 12,
+    }
+
+
+def test_what_rounding_explains_is_not_native() -> None:
+    """A float has 24 bytes and gets a block of 32."""
+    before = record(walked_bytes=0, walked_objects=0)
+    after = record(objects=62, malloc_used=18, walked_bytes=32 * MIB)
+
+    assert kinds({**after, "walked_objects": MIB}, before) == {"objects": 40}
 
 
 def test_several_causes_stand_in_the_order_of_their_size() -> None:

@@ -45,6 +45,7 @@ LEAST_BYTES = 1 << 20
 LEAST_SHARE = 0.05
 MUCH_FREE = 0.3
 MANY_ARENAS = 4
+ROUNDED_BYTES = 16
 
 Record = Mapping[str, Any]
 
@@ -79,17 +80,12 @@ def is_same_process(before: Record, after: Record) -> bool:
     return all(before.get(name) == after.get(name) for name in names)
 
 
-def causes(
-    before: Record, after: Record, *, walked: tuple[int, int] | None = None
-) -> list[Cause]:
-    """Return why RSS grew between two breakdowns, the largest first.
-
-    `walked` is the bytes of all objects, counted by a walk at each of them.
-    """
+def causes(before: Record, after: Record) -> list[Cause]:
+    """Return why RSS grew between two breakdowns, the largest first."""
     grown = growth(before, after)
     least = max(LEAST_BYTES, int(LEAST_SHARE * max(grown["rss"], 0)))
     found = [
-        *_of_allocators(grown, after, walked),
+        *_of_allocators(grown, before, after),
         *_of_free_memory(grown, after),
         *_of_mappings(grown, before, after),
     ]
@@ -98,7 +94,7 @@ def causes(
 
 
 def _of_allocators(
-    grown: Mapping[str, int], after: Record, walked: tuple[int, int] | None
+    grown: Mapping[str, int], before: Record, after: Record
 ) -> Iterator[Cause]:
     """Yield what is in use: objects, native memory, or either."""
     large = grown["malloc_used"] + grown["malloc_mapped"]
@@ -106,11 +102,11 @@ def _of_allocators(
         yield _unknown(after, large + grown["anonymous"])
         yield _objects(grown["objects"])
         return
-    if walked is None:
+    in_malloc = _objects_in_malloc(grown["objects"], large, before, after)
+    if in_malloc is None:
         yield _objects(grown["objects"])
         yield _either(large, after)
         return
-    in_malloc = min(max(walked[1] - walked[0] - grown["objects"], 0), max(large, 0))
     yield _objects(grown["objects"] + in_malloc)
     yield Cause(
         "native",
@@ -119,6 +115,23 @@ def _of_allocators(
         "Python object accounts for",
         "a native profiler on the extension that allocates: memray, heaptrack",
     )
+
+
+def _objects_in_malloc(
+    small: int, large: int, before: Record, after: Record
+) -> int | None:
+    """Return how much of what malloc gave out went to objects; None without walks.
+
+    A walk adds up sizes and an allocator rounds each: within that nothing is native.
+    """
+    names = ("walked_bytes", "walked_objects")
+    if any(
+        not isinstance(one.get(name), int) for one in (before, after) for name in names
+    ):
+        return None
+    sizes, n = (after[name] - before[name] for name in names)
+    found = min(max(sizes - small, 0), max(large, 0))
+    return large if large - found <= ROUNDED_BYTES * max(n, 0) else found
 
 
 def _objects(size: int) -> Cause:

@@ -59,27 +59,25 @@ def perform(
 
 
 def look(session: Session, *, walk: bool) -> dict[str, Any]:
-    """Return a breakdown; with `walk` also the bytes of all objects."""
+    """Return a breakdown; with `walk` also the number and bytes of objects."""
     shape = session.request(MEMORY.name)
     if not isinstance(shape, Record):
         raise ClientError(f"{MEMORY.name} answered with no record")
     record = shape.as_dict()
-    if walk:
-        record["walked"] = walked(session)
-    return record
+    return record | walked(session) if walk else record
 
 
-def walked(session: Session) -> int | None:
-    """Return the bytes of all objects, counted in a fork of the worker."""
-    sizes: list[int] = []
+def walked(session: Session) -> dict[str, int]:
+    """Return the number and bytes of all objects, counted in a fork of the worker."""
+    found: dict[str, int] = {}
 
     def note(event: Progress) -> None:
         size = event.detail.get("bytes")
         if isinstance(size, int):
-            sizes.append(size)
+            found.update(walked_bytes=size, walked_objects=event.done)
 
     session.request(HISTOGRAM.name, {"top": 1}, on_progress=note)
-    return sizes[-1] if sizes else None
+    return found
 
 
 def wait(progress: Bar, wait_s: float) -> None:
@@ -98,10 +96,8 @@ def report_of(now: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, 
     if earlier is not None:
         if not breakdown.is_same_process(earlier, now):
             notes.append("the earlier figures are of another process")
-        pair = (earlier.get("walked"), now.get("walked"))
-        objects = pair if all(isinstance(size, int) for size in pair) else None
         grown = breakdown.growth(earlier, now)
-        found = breakdown.causes(earlier, now, walked=objects)  # type: ignore[arg-type]
+        found = breakdown.causes(earlier, now)
     return {
         "memory": now,
         "since": earlier,
