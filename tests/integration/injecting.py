@@ -1,5 +1,6 @@
 """Targets to inject into, and an injector that is killed at a step of one's choice."""
 
+import contextlib
 import json
 import os
 import select
@@ -26,8 +27,9 @@ class Target:
     ) -> None:
         self.kind = kind
         self.said_on_stderr = ""
-        self._ours, theirs = socket.socketpair()
-        with theirs:
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as on_failure:
+            self._ours = on_failure.enter_context(ours)
             self.process = subprocess.Popen(
                 [python, "-X", "faulthandler", str(WORKER), kind, *args],
                 stdin=theirs,
@@ -37,6 +39,7 @@ class Target:
                 start_new_session=True,
                 **({"user": uid, "group": uid, "extra_groups": []} if uid else {}),
             )
+            on_failure.pop_all()
         self._hear(b"\n")
 
     @property

@@ -273,7 +273,7 @@ def symbols_of_file(fd: int, module: Module, names: Iterable[str]) -> dict[str, 
     try:
         with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as file:
             return dict(_in_file(file, module, tuple(names)))
-    except (OSError, ValueError, struct.error, IndexError) as error:
+    except (OSError, ValueError, struct.error, IndexError, OverflowError) as error:
         raise Garbage from error
 
 

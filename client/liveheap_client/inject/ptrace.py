@@ -268,7 +268,10 @@ def _refusal(target: Process, error: Exception) -> InjectError:
             hint=f"let it go on first: kill -CONT {pid}",
         )
     if isinstance(error, Garbage):
-        return InjectError(f"process {pid} has become another program meanwhile")
+        return InjectError(
+            f"process {pid} has ended, or become another program, meanwhile",
+            hint="liveheap ps",
+        )
     return InjectError(
         f"process {pid} cannot be injected into: {error}",
         hint="start the agent in it: liveheap run -- CMD",

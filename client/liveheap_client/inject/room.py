@@ -66,7 +66,7 @@ class Room:
         """Send the thread that stands into our code; it may go then.
 
         Raises:
-            NoRoom: nothing has changed but a piece of code that nobody executes.
+            NoRoom: nothing has changed.
         """
         if self._address:
             self._enter_again(tracee, moment, what)
@@ -88,6 +88,7 @@ class Room:
         )
         address = tracee.registers().rax
         if address >= _NO_MEMORY_FROM:
+            self._put_back(tracee, moment)
             raise NoRoom("the kernel gives it no more memory")
         tracee.write_code(self._slot + 8, address.to_bytes(8, "little"))
         content = stub.page(
@@ -118,16 +119,20 @@ class Room:
         return bool(self._slot) and moment.is_within(self._slot, stub.SIZE)
 
     def clear(self, tracee: Tracee, moment: Moment) -> None:
-        """Have the thread that stands unmap the page, and erase the code; it may go.
-
-        It stands then where the first stop had found it, and for the kernel it is that
-        stop: it restarts the system call, or ends it by a signal, as it always does.
-        """
+        """Have the thread that stands unmap the page, and erase the code; it may go."""
         for address, size in list(self._unmap):
             tracee.write_code(self._slot, self._cave(moment))
             arguments = {"rax": _MUNMAP, "rdi": address, "rsi": size}
             self._call(tracee, moment, stub.ONLY_SYSCALL, **arguments)
             self._unmap.remove((address, size))
+        self._put_back(tracee, moment)
+
+    def _put_back(self, tracee: Tracee, moment: Moment) -> None:
+        """Put the thread that stands in our code back to where it was, and erase that.
+
+        For the kernel it is the stop in which it was found: it restarts the system call
+        that was interrupted, or ends it by a signal, as it always does.
+        """
         tracee.stop_again(STEP_WITHIN_S)
         tracee.set_signal_mask(moment.mask)
         tracee.set_registers(moment.as_found)

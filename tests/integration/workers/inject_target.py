@@ -147,6 +147,14 @@ def fill():  # type: ignore[no-untyped-def]
             FIRST["said"] = os.write(1, b"full")
 
 
+def vfork():  # type: ignore[no-untyped-def]
+    if "vfork" not in FIRST:
+        FIRST["vfork"] = True
+        here = [(os.POSIX_SPAWN_OPEN, 9, sys.argv[2], os.O_RDONLY, 0)]
+        os.waitpid(os.posix_spawn("/bin/true", ["true"], {}, file_actions=here), 0)
+    poll()
+
+
 def gevent_idle():  # type: ignore[no-untyped-def]
     import gevent.os
 
@@ -183,6 +191,7 @@ KINDS = {
     "threads": threads,
     "gil": gil,
     "full": full,
+    "vfork": vfork,
     "gevent-idle": gevent_idle,
     "gevent-busy": gevent_busy,
 }
