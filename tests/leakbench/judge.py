@@ -60,8 +60,12 @@ def row_of(case: str, variant: str, out: Path, report: Report) -> Row:
     return Row(case, variant, kind=kind, sentence=sentence, cost=cost_of(out, report))
 
 
-def released(row: Row, truth: Report, score: Report) -> Row:
-    """Judge a released leak by its truth and by what score.py proposes."""
+def released(row: Row, truth: Report, score: Report, report: Report) -> Row:
+    """Judge a released leak by its truth and by what score.py proposes.
+
+    Only the name in a suspect's field `task` counts for the task: a function of that
+    name in some path is no label.
+    """
     kind = truth["kind"]
     orphan = bool((truth.get("holder") or {}).get("orphan"))
     row.verdict = row.kind in RIGHT_KINDS["orphan" if orphan else kind]
@@ -72,6 +76,9 @@ def released(row: Row, truth: Report, score: Report) -> Row:
         row.points[item] = proposal["points"]
         if proposal["eye"]:
             _look(row, item, proposal, eyes)
+    if truth.get("task"):
+        named = [one["task"] for one in report["suspects"][:FIRST_SUSPECTS]]
+        row.points["task"] = float(truth["task"] in named)
     return row
 
 

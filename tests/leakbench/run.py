@@ -152,7 +152,7 @@ def released_row(
     if variant == "control":
         return judge.control(row)
     score = bench.points(case, out / "report.json")
-    return judge.released(row, bench.truth(case), score)
+    return judge.released(row, bench.truth(case), score, report)
 
 
 def extra_tasks(

@@ -14,6 +14,7 @@ HEADING = (
     "variant",
     "type",
     "holder",
+    "task",
     "verdict",
     "kind told",
     "cost to the worker",
@@ -34,8 +35,9 @@ def page(rows: Sequence[Row], command: str, *, kept: bool = False) -> str:
         "the agent started by liveheap.pth, no other hook in the target; late: "
         "nothing prepared in the target, the agent brought in by `liveheap inject`",
         "- type and holder: points of the bench's score.py (extra cases: by "
-        "answers.json); verdict: is the kind told the right one; a control and an "
-        "innocent twin must not be accused",
+        "answers.json); task: is the task named that does it, by its label; verdict: "
+        "is the kind told the right one; a control and an innocent twin must not be "
+        "accused",
         "",
         *sums(rows, "released"),
         *sums(rows, "extra"),
@@ -58,7 +60,7 @@ def sums(every: Sequence[Row], origin: str) -> list[str]:
     """Return the totals of one origin in a line."""
     rows = [row for row in every if row.origin == origin]
     parts = []
-    for item in ("type", "holder"):
+    for item in ("type", "holder", "task"):
         got = [row.points[item] for row in rows if item in row.points]
         if got:
             share = 100 * sum(got) / len(got)
@@ -78,7 +80,8 @@ def markdown(rows: Sequence[Row]) -> list[str]:
     """Return the table."""
     lines = [_line(HEADING), _line(["---"] * len(HEADING))]
     for row in rows:
-        cells = [row.case, row.variant, _points(row, "type"), _points(row, "holder")]
+        points = [_points(row, item) for item in ("type", "holder", "task")]
+        cells = [row.case, row.variant, *points]
         verdict = "right" if row.verdict else "**wrong**"
         if "verdict" in row.points:
             verdict += f" ({_points(row, 'no false accusation')} + "

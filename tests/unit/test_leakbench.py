@@ -56,11 +56,21 @@ def test_an_eye_has_judged_its_evidence_and_no_other(monkeypatch, tmp_path) -> N
     eyes = tmp_path / "eyes.json"
     eyes.write_text(json.dumps({"c holder": {**seen, "evidence": "entry N: _tasks"}}))
     monkeypatch.setattr(judge, "EYES", eyes)
-    known = judge.released(Row("c", "leak"), TRUTH, score("entry 7: _tasks", "look"))
-    other = judge.released(Row("c", "leak"), TRUTH, score("entry 1: other", "look"))
+    known, other = (
+        judge.released(Row("c", "leak"), TRUTH, score(evidence, "look"), {})
+        for evidence in ("entry 7: _tasks", "entry 1: other")
+    )
     assert known.points == {"holder": 0.5}
     assert other.points == {"holder": 1.0}
     assert "needs an eye" in other.eyes[0]
+
+
+@pytest.mark.parametrize(("named", "points"), [("shop.leak", 1.0), (None, 0.0)])
+def test_the_task_is_a_point_where_its_label_is_told(named, points) -> None:
+    truth = {**TRUTH, "task": "shop.leak"}
+    report = {"suspects": [{"task": None, "path": "shop.leak"}, {"task": named}]}
+    row = judge.released(Row("c", "leak"), truth, {"items": {}}, report)
+    assert row.points == {"task": points}
 
 
 def test_each_extra_case_has_an_answer_and_each_answer_a_case() -> None:
