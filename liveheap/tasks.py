@@ -213,6 +213,10 @@ class Registry:
         """Return the key of the holder that asks."""
         return builtins.id(self._find_holder()[0])
 
+    def has(self, address: int) -> bool:
+        """Whether something runs on the greenlet or asyncio task at this address."""
+        return address in self._innermost
+
     def running(self) -> tuple[Task, ...]:
         """Return what runs; of two on one holder, the later one is the inner one."""
         found = []

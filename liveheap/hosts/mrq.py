@@ -1,9 +1,12 @@
-"""MRQ: a dict of its own says which greenlet runs which job; it only has to be read.
+"""MRQ: its worker's `perform_job`, and what was running before we came.
 
-It is read on the agent's thread, where nothing of the host's may die: so each look goes
-through it in one call into C, and takes nothing but the name, the id and the date.
-MRQ runs on Pythons that are older than the oldest with an agent; tests/unit/test_mrq.py
-reads from the recorded interface of 0.9.10.
+A dict of MRQ's own says which greenlet runs which job. Jobs that began before an agent
+came late are read from there, whenever somebody asks, on the agent's thread, where
+nothing of the host's may die: so each look goes through it in one call into C, and
+takes nothing but the name, the id and the date.
+
+`perform_job` lets nothing through that a job raises. The last release of MRQ, 0.9.10,
+is older than the oldest Python that an agent runs on, and still runs on 3.10.
 """
 
 from __future__ import annotations
@@ -15,23 +18,38 @@ from types import ModuleType
 from typing import Any
 
 from liveheap import tasks
-from liveheap.hosts.wrapping import Undo
+from liveheap.hosts.wrapping import Undo, classes_with, label, undo_all
 
-KIND = "mrq"
+KIND, METHOD = "mrq", "perform_job"
 CONTEXT, GREENLETS = "_GLOBAL_CONTEXT", "greenlets"
 DATA, PATH = attrgetter("data"), itemgetter("path")
 FACTS = attrgetter("id", "datestarted")
 
 
-def hook(context: ModuleType) -> Undo:
+def begin(_worker: Any, job: Any = None, *_: Any) -> tasks.Token | None:
+    """Begin a job."""
+    data = getattr(job, "data", None) or {}
+    return tasks.begin(KIND, data.get("path", "?"), getattr(job, "id", None))
+
+
+def hook_worker(worker: ModuleType) -> Undo:
+    """Wrap the method."""
+    return undo_all(
+        [label(owner, METHOD, begin) for owner in classes_with(worker, METHOD)]
+    )
+
+
+def hook_context(context: ModuleType) -> Undo:
     """Have the dict read whenever somebody asks what runs."""
     return tasks.add_source(lambda: running(getattr(context, CONTEXT)[GREENLETS]))
 
 
 def running(jobs: dict[int, Any]) -> tuple[tasks.Task, ...]:
-    """Return the jobs that run."""
+    """Return the jobs that run and have no label."""
     found = []
     for address in list(jobs):
+        if tasks.REGISTRY.has(address):
+            continue
         try:
             path = next(map(PATH, map(DATA, map(jobs.__getitem__, (address,)))))
             job_id, date = next(map(FACTS, map(jobs.__getitem__, (address,))))
@@ -61,4 +79,4 @@ def monotonic(date: datetime.datetime | None) -> float:
     return now - max(age, 0.0)
 
 
-HOOKS = {"mrq.context": hook}
+HOOKS = {"mrq.context": hook_context, "mrq.worker": hook_worker}
