@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -13,7 +14,14 @@ class Identity:
     start_time: int
     instance: str
     hostname: str
-    program: str
     kind: str
     generation: int
     started: float
+
+
+def current_directory() -> str | None:
+    """Return the working directory, if it still exists and may be known."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None

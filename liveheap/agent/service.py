@@ -28,7 +28,7 @@ from liveheap.agent.codecs import Codecs
 from liveheap.agent.config import Config
 from liveheap.agent.context import AgentContext
 from liveheap.agent.heavy import Heavy
-from liveheap.agent.identity import Identity
+from liveheap.agent.identity import Identity, current_directory
 from liveheap.agent.listener import Listener, open_tcp, open_unix
 from liveheap.agent.mainthread import MainThread
 from liveheap.agent.native import Native, block_signals
@@ -38,7 +38,7 @@ from liveheap.agent.threads import Threads
 from liveheap.commands.context import Heap
 from liveheap.deltas import Deltas
 from liveheap.history import Figures, History
-from liveheap.hosts import command_line, frameworks, gevent, labelling, roles
+from liveheap.hosts import gevent, labelling, roles
 from liveheap.protocol.auth import VERSION, Agreed, Ident
 
 MAX_SESSIONS = 4
@@ -101,7 +101,6 @@ class Agent:
             start_time=registry.start_time(pid) or 0,
             instance=os.urandom(4).hex(),
             hostname=os.uname().nodename,
-            program=command_line.program(command_line.read()),
             kind="child" if self._generation else "app",
             generation=self._generation,
             started=time.time(),
@@ -376,15 +375,9 @@ class Agent:
         """What can be said without asking the kernel."""
         me = self.identity
         kind = "master" if self._forked else me.kind
-        framework, pool = frameworks.framework(), roles.pool()
-        stands = sys._current_frames().get(self.native.main_ident)
         return {
-            "program": me.program,
+            **roles.facts(self.native.main_ident, kind),
             "name": self.config.name,
-            "kind": kind,
-            "role": roles.role(stands, kind=kind, framework=framework, pool=pool),
-            "pool": pool,
-            "framework": framework,
             "python": ".".join(map(str, sys.version_info[:3])),
             "implementation": sys.implementation.name,
             "version": self.version,
@@ -398,11 +391,3 @@ class Agent:
 def size_and_blocks() -> tuple[int, int]:
     """Return the resident bytes and pymalloc's blocks."""
     return process.look().rss or 0, sys.getallocatedblocks()
-
-
-def current_directory() -> str | None:
-    """Return the working directory, if it still exists and may be known."""
-    try:
-        return os.getcwd()
-    except OSError:
-        return None

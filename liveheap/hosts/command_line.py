@@ -31,14 +31,39 @@ SUBCOMMANDS = frozenset(
 INTERPRETER = "python"
 WITH_VALUE = frozenset({"-W", "-X", "--check-hash-based-pycs"})
 LONGEST_NAME = 64
+# In the text after `-c`: children of multiprocessing and of RQ's SpawnWorker.
+WORKERS = ("multiprocessing.spawn", "worker.main_work_horse")
+FORKSERVER = "multiprocessing.forkserver"
 
 
 def read() -> list[str]:
-    """Return this process's command line, from the program's own name on."""
+    """Return this process's command line, from the program's own name on.
+
+    A child that multiprocessing has started anew is told its parent's, and is called
+    by that from then on.
+    """
     words = list(sys.orig_argv or sys.argv)
     if words and os.path.basename(words[0]).startswith(INTERPRETER):
-        return after_interpreter(words[1:])
+        words = after_interpreter(words[1:])
+    told = list(getattr(sys, "argv", ()))
+    if is_started_anew(words) and told[:1] not in ([], ["-c"]):
+        return told
     return words
+
+
+def is_started_anew(words: list[str]) -> bool:
+    """Whether a process belongs to a master that has started it by `python -c`."""
+    return does_work(words) or FORKSERVER in text_of(words)
+
+
+def does_work(words: list[str]) -> bool:
+    """Whether such a process does its master's work itself."""
+    return any(sign in text_of(words) for sign in WORKERS)
+
+
+def text_of(words: list[str]) -> str:
+    """Return the text after `-c`."""
+    return words[1] if words[:1] == ["-c"] and len(words) > 1 else ""
 
 
 def after_interpreter(words: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 Told by where the main thread stands: a master and its worker run the same program with
 the same modules, but the one is in the arbiter's loop and the other in the worker's.
 Only file and function names of the frames are read. A main thread in gevent's hub shows
-nothing of that: then it is told by whether this process was forked.
+nothing of that: then it is told by whether this process was forked, or has forked.
 
 The innermost line of the table that the stack holds is the answer, because a forked
 child's stack begins with its parent's.
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import sys
 from types import FrameType
+
+from liveheap.hosts import command_line, frameworks
 
 WORKER, MASTER = "worker", "master"
 # The end of a file's name, the function in it, the role. None: see `POOL_FORKS`.
@@ -55,7 +57,21 @@ POOLS = (
     ("gunicorn.workers.sync", "sync"),
 )
 POOL_FORKS = "prefork"
+LOOPS = (None, "gevent", "eventlet")
 DEEPEST = 5000
+
+
+def facts(main_ident: int, kind: str) -> dict[str, str | None]:
+    """Return what this process is, as far as it shows now: program, role, pool."""
+    framework, its_pool = frameworks.framework(), pool()
+    stands = sys._current_frames().get(main_ident)
+    return {
+        "program": command_line.program(command_line.read()),
+        "kind": kind,
+        "role": role(stands, kind=kind, framework=framework, pool=its_pool),
+        "pool": its_pool,
+        "framework": framework,
+    }
 
 
 def pool() -> str | None:
@@ -75,7 +91,11 @@ def role(
         if found is not None:
             return found
         frame = frame.f_back
-    return WORKER if framework is not None and kind != MASTER else kind
+    if framework in LOOPS:
+        return kind
+    is_alone = framework is not None and framework.startswith("celery")
+    forks = kind == MASTER and not (is_alone and pool != POOL_FORKS)
+    return MASTER if forks else WORKER
 
 
 def at(file: str, function: str, pool: str | None) -> str | None:

@@ -13,6 +13,7 @@ from agent_host import Host
 from spawn import Stage, eventually
 
 from liveheap import boot
+from liveheap.hosts import command_line
 
 SITE = Path(boot.__file__).parent / "site"
 HOST = Path(__file__).parent / "workers" / "agent_host.py"
@@ -172,6 +173,35 @@ answer = CHILD.pid
 )
 def test_helper_commands_get_no_agent(words, wanted):
     assert boot.wanted({}, words) is wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "from multiprocessing.spawn import spawn_main; spawn_main(4)",
+            {"master": True},
+        ),
+        ("import rq\nworker.main_work_horse(job, queue)", {"master": True}),
+        ("from multiprocessing.forkserver import main; main(3, 4)", {}),
+        ("print(1)", {}),
+    ],
+)
+def test_a_child_in_an_interpreter_of_its_own_is_no_master(text, expected, monkeypatch):
+    started = []
+    monkeypatch.setattr("liveheap.start", lambda **given: started.append(given))
+    monkeypatch.setattr(sys, "orig_argv", ["python3", "-c", text])
+    boot.begin()
+    assert started == [expected]
+
+
+def test_a_child_of_multiprocessing_is_called_by_its_parents_name(monkeypatch):
+    spawned = ["python3", "-c", "from multiprocessing.spawn import spawn_main; f(3)"]
+    monkeypatch.setattr(sys, "orig_argv", [*spawned, "--multiprocessing-fork"])
+    monkeypatch.setattr(sys, "argv", ["-c", "--multiprocessing-fork"])
+    assert command_line.program(command_line.read()) == "python"
+    monkeypatch.setattr(sys, "argv", ["/srv/bin/uvicorn", "shop:app", "--workers=2"])
+    assert command_line.program(command_line.read()) == "uvicorn"
 
 
 def test_only_the_named_programs_get_an_agent():

@@ -87,6 +87,9 @@ def test_celerys_main_process_is_a_master_only_of_a_pool_that_forks(pool, expect
         ("app", "celery+gevent", "worker"),
         ("child", "gunicorn+gevent", "worker"),
         ("master", "gunicorn+gevent", "master"),
+        ("master", "celery+gevent", "worker"),
+        ("app", "gevent", "app"),
+        ("master", "eventlet", "master"),
     ],
 )
 def test_a_stack_that_says_nothing_leaves_it_to_the_kind(kind, framework, expected):
