@@ -32,6 +32,9 @@ SECONDS_PER_BYTE = 40e-6 / (1 << 20)
 DEEPEST = 64
 
 ANSWERS, SILENT, STOPPED = "answers", "silent", "stopped"
+_COUNTED = frozenset(
+    {b"Private_Clean", b"Private_Dirty", b"Shared_Dirty", b"Anonymous"}
+)
 _STOPPED_STATES = frozenset({"T", "t"})
 
 Row = dict[str, Any]
@@ -143,7 +146,7 @@ def _smaps(pid: int) -> tuple[int, int] | None:
     kib = {
         name: int(rest.split()[0])
         for name, _, rest in (line.partition(b":") for line in lines)
-        if rest
+        if name in _COUNTED
     }
     private = kib.get(b"Private_Clean", 0) + kib.get(b"Private_Dirty", 0)
     shared = min(kib.get(b"Shared_Dirty", 0), kib.get(b"Anonymous", 0))

@@ -68,6 +68,16 @@ class Call:
         """What to poll for."""
         return select.POLLIN | (select.POLLOUT if self._unsent else 0)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the agent has hung up since: it ends sessions that are idle."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def ask(self, command: str) -> None:
         """Ask, as soon as the session stands."""
         self.answer, self.answered, self._question = None, False, command
@@ -178,7 +188,8 @@ class RollCall:
         for key, worker in wanted.items():
             try:
                 call = self._calls.get(key)
-                if call is None:
+                if call is None or call.has_ended:
+                    self._give_up(key)
                     call = self._calls[key] = Call(worker, self._token(worker))
                 call.ask(command)
             except (OSError, LiveheapError, Hopeless):

@@ -81,3 +81,19 @@ def test_nobody_is_said(place: str) -> None:
 def test_one_socket_is_not_all(place: str) -> None:
     with pytest.raises(UsageError, match="--all"):
         choosing.choose(place, DialOptions())
+
+
+def test_a_list_from_a_hostile_machine_is_taken_for_what_it_is_worth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strange: list[dict[str, Any]] = [
+        {"pid": "11", "program": "a"},
+        {"program": ["b"]},
+        {"pid": 12, "program": {"c": 1}, "ancestors": 5, "parent": []},
+        {"pid": 13, "program": {"c": 1}, "ancestors": [12, "x", None], "parent": 12},
+    ]
+    monkeypatch.setattr(choosing, "remote_workers", lambda target, options: strange)
+
+    chosen = choosing.choose("far/12", DialOptions())
+
+    assert [found["pid"] for found in chosen.rows] == [12, 13]

@@ -102,12 +102,19 @@ def iter_rounds(
 
 
 def take_round(
-    caller: Caller, directory: Path, number: int, *, args: dict[str, Any], watch: Watch
+    caller: Caller,
+    directory: Path,
+    number: int,
+    *,
+    args: dict[str, Any],
+    watch: Watch,
+    stubbornly: bool = True,
 ) -> Round:
-    """Take one round's snapshot now."""
+    """Take one round's snapshot now; if not stubbornly, one failure is enough."""
     path = round_path(directory, number)
     taken = time.time()
-    blob = _fetch_stubbornly(caller, path, args, watch)
+    delays = RETRY_DELAYS_S if stubbornly else ()
+    blob = _fetch_stubbornly(caller, path, args, watch, delays)
     return Round(number, path, taken, blob.header, blob.trailer)
 
 
@@ -120,7 +127,11 @@ def wait_until(moment: float, interval_s: float, watch: Watch) -> None:
 
 
 def _fetch_stubbornly(
-    caller: Caller, path: Path, args: dict[str, Any], watch: Watch
+    caller: Caller,
+    path: Path,
+    args: dict[str, Any],
+    watch: Watch,
+    delays_s: Sequence[float],
 ) -> Blob:
     """Fetch one snapshot, calling again if the link fails. The last failure counts."""
 
@@ -133,7 +144,7 @@ def _fetch_stubbornly(
             elsewhere="--keep DIR, or TMPDIR=DIR before the command",
         )
 
-    for delay_s in RETRY_DELAYS_S:
+    for delay_s in delays_s:
         try:
             return attempt()
         except TransportError as exc:

@@ -9,7 +9,7 @@ are of one program: whoever has several shall say which.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from liveheap_client import census
 from liveheap_client import target as targets
@@ -46,7 +46,7 @@ def choose(place: str | None, options: DialOptions) -> Chosen:
         )
     host = str(target.host)
     far = targets.parse(host)
-    listed = census.in_order(remote_workers(far, options))
+    listed = _checked(census.in_order(remote_workers(far, options)))
     found = _meant(place, listed, target.pid, target.name)
     return Chosen(found, lambda row: f"{host}/{row['pid']}")
 
@@ -82,8 +82,7 @@ def _tree(place: str, rows: Sequence[Row], roots: set[int]) -> Sequence[Row]:
     """
     meant = set(roots)
     for row in rows:  # parents stand before their children
-        above = {row.get("parent"), *row.get("ancestors", ())}
-        if above & meant:
+        if meant.intersection(row.get("ancestors") or [row.get("parent")]):
             meant.add(row["pid"])
     found = [row for row in rows if row["pid"] in meant]
     if not found:
@@ -92,6 +91,23 @@ def _tree(place: str, rows: Sequence[Row], roots: set[int]) -> Sequence[Row]:
             hint="liveheap ps shows the trees",
         )
     return found
+
+
+def _checked(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return what another machine listed, as far as it is what it should be."""
+    found = []
+    for row in rows:
+        line = row.get("ancestors")
+        pids = [pid for pid in line if isinstance(pid, int)] if _is_list(line) else None
+        texts = {name: str(row[name]) for name in ("name", "program") if row.get(name)}
+        parent = row.get("parent") if isinstance(row.get("parent"), int) else None
+        if isinstance(row.get("pid"), int):
+            found.append({**row, **texts, "ancestors": pids, "parent": parent})
+    return found
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
 
 
 def _only_program(rows: Sequence[Row]) -> Sequence[Row]:

@@ -22,14 +22,13 @@ from liveheap.errors import LiveheapError
 from liveheap_client.analysis.sentence import Places
 from liveheap_client.caller import Caller
 from liveheap_client.commands.rounds import (
-    LONGEST_KEPT_SESSION_S,
     Watch,
     round_path,
     take_round,
     wait_until,
 )
 from liveheap_client.desk import Desk
-from liveheap_client.errors import ConnectError, UsageError, WorkerGone
+from liveheap_client.errors import ConnectError, TimedOut, UsageError, WorkerGone
 from liveheap_client.progress import Bar, bar
 from liveheap_client.render.units import human_seconds
 from liveheap_client.verbs.hunt import refuse_kept_round
@@ -124,18 +123,24 @@ class Fleet:
         directory = _directory(way.directory, member)
         directory.mkdir(mode=0o700, exist_ok=True)
         try:
-            taken = take_round(caller, directory, number, args=way.args, watch=watch)
+            taken = take_round(
+                *(caller, directory, number),
+                args=way.args,
+                watch=watch,
+                stubbornly=False,
+            )
             member.found.add(load(taken.path))
             if way.keep is None:
                 taken.path.unlink()
         except (WorkerGone, ConnectError) as gone:
             self._lose(member, f"it ended before round {number} ({gone})")
+        except TimedOut as silent:
+            self._lose(member, f"it gave no answer in round {number} ({silent})")
         except LiveheapError as error:
             self._complain(way.progress, f"worker {member.name}: {error}")
             member.notes.append(f"no round {number}: {error}")
         finally:
-            if self.interval_s > LONGEST_KEPT_SESSION_S:
-                caller.hang_up()
+            caller.hang_up()  # an ssh server carries ten sessions, not sixty
 
     def _lose(self, member: Member, why: str) -> None:
         """Ask a worker no more; what it told is still told if that is enough."""
