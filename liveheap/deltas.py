@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from liveheap.tasks import MAX_NAMES, OTHER, Token
 
 REST = 200
+BESIDE = -1  # no number of a begun task
 
 
 class Left:
@@ -111,7 +112,7 @@ class Deltas:
         if not token.depth:  # a part of a task is no task beside it
             self._begun += 1
         if self._holders() > 1:
-            self._of(token.name).beside += 1
+            token.note = Start(0, 0, 0.0, BESIDE, self._life)
             return
         now = self._clock()
         if now < self._rest_until:

@@ -32,7 +32,7 @@ import weakref
 from collections import _count_elements  # type: ignore[attr-defined]
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 MAX_HOLDERS = 10_000
@@ -51,7 +51,7 @@ class Task:
     """One task that runs: `address` is its greenlet's or asyncio task's, as of `id`."""
 
     kind: str
-    name: str
+    name: str = field(compare=False)  # it may be another one later
     id: str | None
     started: float  # time.monotonic()
     thread: int  # as in sys._current_frames()
@@ -164,6 +164,11 @@ class Registry:
                 token.over = True
                 raise
         return token
+
+    def rename(self, token: Token, name: str) -> None:
+        """Call a task that runs by another name: what it is may be known only now."""
+        if self.is_on and not token.over:
+            token.name = name[:LONGEST]
 
     def end(self, token: Token | None) -> None:
         """Say that a task is over, from wherever. Raises nothing of its own."""
@@ -360,5 +365,6 @@ def inherited(task: Task, greenlet: int) -> Task:
 
 REGISTRY = Registry()
 begin, end, end_here = REGISTRY.begin, REGISTRY.end, REGISTRY.end_here
+rename = REGISTRY.rename
 running, done = REGISTRY.running, REGISTRY.done
 observe, add_source = REGISTRY.observe, REGISTRY.add_source

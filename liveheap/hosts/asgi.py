@@ -36,9 +36,7 @@ def begin_scope(scope: Scope) -> tasks.Token | None:
     """Begin a request or a websocket; nothing for the server's lifespan."""
     if scope.get("type") not in ("http", "websocket"):
         return None
-    return requests.begin(
-        scope.get("method", requests.WEBSOCKET), scope.get("path", "?")
-    )
+    return requests.begin(scope.get("method", requests.WEBSOCKET))
 
 
 def hook(protocol: ModuleType) -> Undo:

@@ -36,9 +36,7 @@ def around_pre_request(original: Get) -> Get:
         theirs = original(setting)
 
         def pre_request(worker: Any, request: Any) -> Any:
-            requests.begin(
-                getattr(request, "method", "?"), getattr(request, "path", "?")
-            )
+            requests.begin(getattr(request, "method", None))
             return theirs(worker, request)
 
         return pre_request
@@ -76,9 +74,7 @@ def hook_wsgi(_worker: ModuleType) -> Undo:
 
 def begin_asgi(_protocol: Any, request: Any = None, *_: Any) -> tasks.Token | None:
     """Begin a request of the ASGI worker."""
-    return requests.begin(
-        getattr(request, "method", "?"), getattr(request, "path", "?")
-    )
+    return requests.begin(getattr(request, "method", None))
 
 
 def hook_asgi(protocol: ModuleType) -> Undo:

@@ -26,6 +26,7 @@ from liveheap.hosts import (
     gunicorn,
     huey,
     mrq,
+    routes,
     rq,
 )
 from liveheap.hosts.wrapping import Undo
@@ -40,6 +41,7 @@ HOOKS: Mapping[str, Hook] = {
     **huey.HOOKS,
     **gunicorn.HOOKS,
     **asgi.HOOKS,
+    **routes.HOOKS,
     **gevent_spawn.HOOKS,
 }
 

@@ -1,30 +1,46 @@
 """Requests as tasks: their name, and one label for each, whoever else gives one.
 
-A path is the client's text: it holds numbers, names and, in some links, secrets. So a
-name keeps of it only what looks like a word of the program's (`GET /users/*/orders`),
-without which the names would be as many as the requests, too.
+What a client sends is data, its path as well: it holds names of people and, in some
+links, secrets that look like words. So a request is called by its method until the
+framework has found its route; from then on it has the route's template, which stands in
+the program's text (`GET /orders/<int:number>`; `hosts/routes.py`). Where nobody tells
+the route it keeps the method, and of methods only those that everybody knows.
+
+A framework may look for the route in another asyncio task or thread than the one that
+the server has labelled. A ContextVar goes with the request there; all that hangs on it
+is the label.
 """
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
+from contextvars import ContextVar
 
 from liveheap import tasks
 
 KIND = "request"
 WEBSOCKET = "WS"
-MOST_PARTS = 6
-WORD = re.compile(r"[A-Za-z][a-z_]{0,23}(?:[-.][a-z_]{1,24}){0,3}|v\d{1,2}|")
+UNKNOWN = "?"
+METHODS = frozenset(
+    (
+        *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+        *("OPTIONS", "CONNECT", "TRACE", WEBSOCKET),
+    )
+)
+
+HERE: ContextVar[tasks.Token | None] = ContextVar("liveheap.request", default=None)
 
 
-def begin(method: object, path: object) -> tasks.Token | None:
+def begin(method: object) -> tasks.Token | None:
     """Begin a request, unless one runs here already: two of our hooks may meet."""
     if not tasks.REGISTRY.is_on:
         return None
     with suppress(*tasks.OUR_ERRORS):
         if tasks.REGISTRY.find_here(KIND) is None:
-            return tasks.begin(KIND, name(str(method), str(path)))
+            known = isinstance(method, str) and method in METHODS
+            token = tasks.begin(KIND, str(method) if known else UNKNOWN)
+            HERE.set(token)
+            return token
     return None
 
 
@@ -33,10 +49,9 @@ def end() -> None:
     tasks.end_here(KIND)
 
 
-def name(method: str, path: str) -> str:
-    """Return a name without data."""
-    parts = path.partition("?")[0].split("/")
-    kept = [part if WORD.fullmatch(part) else "*" for part in parts[: MOST_PARTS + 1]]
-    if len(parts) > len(kept):
-        kept.append("...")
-    return f"{method[:16]} {'/'.join(kept)}"
+def take(route: object) -> None:
+    """Say which route the request here takes: the template, without what fills it."""
+    token = HERE.get()
+    if token is not None and type(route) is str:
+        method = token.name.partition(" ")[0]
+        tasks.rename(token, f"{method} /{route.removeprefix('/')}")

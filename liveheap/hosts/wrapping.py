@@ -1,8 +1,8 @@
 """Functions of a framework's class, wrapped in a label, and unwrapped again.
 
 For frameworks that have no signal to begin and end with. Only functions that let no
-exception of the host's through are wrapped, so that no traceback of the host's shows
-a line of ours.
+exception of the host's tasks through are wrapped, so that no traceback of the host's
+shows a line of ours.
 """
 
 from __future__ import annotations
@@ -57,6 +57,23 @@ def label_coroutine(owner: type, name: str, begin: Begin) -> Undo:
                 return await original(*args, **kwargs)
             finally:
                 tasks.end(token)
+
+        return wrapper
+
+    return replace(owner, name, make)
+
+
+def hear(owner: type, name: str, tell: Callable[..., object]) -> Undo:
+    """Have `tell(result, *args)` told what each call of a method returns."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            try:  # noqa: SIM105 -- routes are tried by the hundred
+                tell(result, *args)
+            except tasks.OUR_ERRORS:
+                pass
+            return result
 
         return wrapper
 

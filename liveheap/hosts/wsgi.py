@@ -27,9 +27,7 @@ class Middleware:
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Serve one request."""
-        token = requests.begin(
-            environ.get("REQUEST_METHOD", "?"), environ.get("PATH_INFO", "?")
-        )
+        token = requests.begin(environ.get("REQUEST_METHOD"))
         if token is None:
             return self.app(environ, start_response)
         try:

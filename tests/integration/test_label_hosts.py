@@ -11,7 +11,7 @@ HOLDERS = {
     "celery-gevent": ("celery", "shop.import_order", "greenlet"),
     "dramatiq": ("dramatiq", "import_order", "thread"),
     "huey": ("huey", "import_order", "thread"),
-    "uvicorn": ("request", "GET /orders/*", "asyncio"),
+    "uvicorn": ("request", "GET", "asyncio"),
 }
 
 

@@ -11,7 +11,7 @@ async def application(scope: dict, receive: object, send: object) -> None:
             if message["type"] == "lifespan.shutdown":
                 return
     gate = scope["path"].rpartition("/")[2]
-    await parcels.pack_async("request", "GET /pack/*", None, gate)
+    await parcels.pack_async("request", "GET", None, gate)
     headers = [(b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok"})

@@ -7,6 +7,6 @@ import parcels
 
 def application(environ: dict[str, str], start_response: Callable) -> Iterable[bytes]:
     path = environ["PATH_INFO"]
-    parcels.pack("request", "GET /pack/*", None, path.rpartition("/")[2])
+    parcels.pack("request", "GET", None, path.rpartition("/")[2])
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
