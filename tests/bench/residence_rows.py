@@ -113,7 +113,7 @@ def size_rows(library: Path, kind: str, megabytes: float) -> Iterator[Row]:
         record: dict[str, Any] = {}
         gap = gap_ms(target, lambda: record.update(look(session)))
         off = sum(record[name] for name in breakdown.PARTS) - rss
-        part = KINDS.get(kind, ("anonymous", ""))[0]
+        part = KINDS[kind][0] if kind in KINDS else OTHER_PARTS[kind]
         grown = (record[part] - before[part]) / MB
         yield Row(
             f"memory closes on RSS: {label}",
