@@ -1,13 +1,13 @@
 """`memory`: where resident memory goes, and which files are open.
 
 Read from outside the interpreter (`csrc/residence.h`): neither the GIL nor a lock of
-malloc is taken for it. What stops the worker is the kernel: while it walks the page
-tables of a mapping for smaps, whoever maps or unmaps memory waits, 20 ms for a mapping
-of 1 GB. A worker that only computes feels nothing.
+malloc is taken for it, and the kernel's lock of the process for 2 MiB at a time. Where
+that way is barred the kernel is asked for smaps, and whoever maps or unmaps memory
+meanwhile waits, 20 ms for a mapping of 1 GB.
 
-`trim_seconds` foretells the stop of a `trim`: 0.5 us for every free piece and 0.8 us
-for every page given back, measured on 2 GB of blocks of 1, 4 and 12 KB of which half
-were freed (0.2 s each).
+`trim_seconds` foretells the stop of a `trim`: 0.4 us for every free piece and 1.2 us
+for every page given back, measured on 2 GB of blocks of 1 to 12 KB of which half were
+freed, and on 2 GB in one piece (0.2 to 0.8 s).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ COUNTS = ("n_mappings", "n_pools", "n_arenas", "n_stacks", "n_free_chunks")
 WHO = (("pid", "count"), ("start_time", "count"), ("instance", "text"))
 
 PAGE = 4096
-S_PER_PIECE = 0.5e-6
-S_PER_PAGE = 0.8e-6
+S_PER_PIECE = 0.4e-6
+S_PER_PAGE = 1.2e-6
 
 Fields = list[tuple[str, str, Value]]
 
@@ -55,8 +55,8 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Record]:
     """Show where the worker's resident memory goes.
 
     Python's objects, what its allocator and malloc keep free, mapped files, stacks,
-    shared memory, and the open files by kind. It runs beside the worker: only who maps
-    memory meanwhile waits, 20 ms per GB of the largest mapping.
+    shared memory, and the open files by kind. It runs beside the worker, half a second
+    of another core per GB, and stops nobody.
     """
     yield Step("memory")
     began = time.monotonic()

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 
 #define MOST_PORTS 8
+#define MOST_THREADS 512
 
 typedef const char *(*version_function)(void);
 typedef int (*trim_function)(size_t);
@@ -135,24 +136,45 @@ deadline(double seconds)
     return clock_ns() + (uint64_t)(seconds * (double)NS_PER_S);
 }
 
+/* The address of a thread's descriptor is what Python calls its ident. The main thread's
+ * is in a small mapping of the loader's. */
+static size_t
+list_threads(uintptr_t *threads, size_t most)
+{
+    size_t n = 0;
+    PyThreadState *thread = heap_first_thread(PyInterpreterState_Get());
+    for (; thread != NULL && n < most; thread = thread->next) {
+        if (thread->thread_id != _PyRuntime.main_thread) {
+            threads[n++] = (uintptr_t)thread->thread_id;
+        }
+    }
+    return n;
+}
+
 PyDoc_STRVAR(
     residence_doc,
-    "residence(seconds, smaps='/proc/self/smaps') -> dict\n\n"
+    "residence(seconds, smaps=None) -> dict\n\n"
     "Where resident memory goes; see residence.h. Without the GIL, and for no\n"
-    "longer than some seconds.");
+    "longer than some seconds. smaps is a path to read instead of pagemap.");
 
 static PyObject *
 residence(PyObject *module, PyObject *args)
 {
     double seconds;
-    const char *path = "/proc/self/smaps";
+    const char *path = NULL;
     struct residence all;
     (void)module;
-    if (!PyArg_ParseTuple(args, "d|s:residence", &seconds, &path)) {
+    if (!PyArg_ParseTuple(args, "d|z:residence", &seconds, &path)) {
         return NULL;
     }
+    uintptr_t threads[MOST_THREADS];
     const struct residence_request request = {
-        .path = path, .glibc = allocator_is_glibc(), .deadline_ns = deadline(seconds)};
+        .smaps = path,
+        .glibc = allocator_is_glibc(),
+        .deadline_ns = deadline(seconds),
+        .threads = threads,
+        .n_threads = list_threads(threads, MOST_THREADS),
+    };
     int result;
     Py_BEGIN_ALLOW_THREADS
     result = residence_read(&all, &request);

@@ -20,14 +20,17 @@
 
 struct ownmemory {
     int pid;
-    int mem; /* /proc/self/mem, or -1 */
+    int mem;     /* /proc/self/mem, or -1 */
+    int pagemap; /* /proc/self/pagemap, or -1: then mincore() tells what is in memory */
     bool is_frozen;
     uintptr_t
         range_end; /* of what is being looked through: pages are asked for ahead */
-    /* Which pages are in memory, from `pages_begin` on. */
+    /* Which pages are in memory, from `pages_begin` on: OWN_PRESENT and, by pagemap
+     * alone, the other flags. */
     uintptr_t pages_begin;
     uintptr_t pages_end;
     unsigned char pages[OWN_PAGES_AT_ONCE];
+    uint64_t entries[OWN_PAGES_AT_ONCE];
     /* A copy of what lies from `begin` on. */
     uintptr_t begin;
     uintptr_t end;
@@ -35,7 +38,28 @@ struct ownmemory {
     unsigned char window[OWN_WINDOW];
 };
 
+#define OWN_PRESENT 1u
+#define OWN_FILE 2u      /* a file has it, or shared memory */
+#define OWN_EXCLUSIVE 4u /* nobody else has it */
+#define OWN_SWAPPED 8u
+
+struct own_counts { /* bytes */
+    uint64_t present;
+    uint64_t anonymous;
+    uint64_t exclusive;
+    uint64_t swapped;
+};
+
 void own_open(struct ownmemory *own, bool is_frozen);
+
+/* Has pagemap say what is in memory from now on; false if it cannot be opened: then a
+ * process has become another user, or the kernel shows it to nobody. */
+bool own_use_pagemap(struct ownmemory *own);
+
+/* What pagemap says of all pages between the two; false if it says nothing. */
+bool own_count(struct ownmemory *own, uintptr_t begin, uintptr_t end,
+               struct own_counts *counts);
+
 void own_close(struct ownmemory *own);
 
 /* Says that what lies before `end` will be looked through, and forgets what was seen. */

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #define GUARD_MAX ((uintptr_t)1 << 20)
+#define MUCH_OFF ((uint64_t)4 << 20)
 /* Larger ones are room that a library reserved, terabytes of it: not gone through. */
 #define MAPPING_MAX ((uintptr_t)1 << 38)
 
@@ -19,8 +20,7 @@ struct survey {
     struct ownmemory own;
     struct smaps smaps;
     struct mapping before; /* the mapping before the present one */
-    uint64_t deadline_ns;
-    bool glibc; /* malloc's chunks may be read */
+    const struct residence_request *request;
 };
 
 /* What lies in one anonymous mapping, in bytes of resident pages. */
@@ -39,8 +39,8 @@ add_heap(struct survey *survey, uintptr_t begin, uintptr_t end, uint64_t residen
 {
     struct residence *all = survey->all;
     struct chunks chunks = {0};
-    bool known =
-        survey->glibc && chunks_read(&survey->own, begin, end, is_main, &chunks);
+    bool known = survey->request->glibc &&
+                 chunks_read(&survey->own, begin, end, is_main, &chunks);
     uint64_t n_free = chunks.free_resident;
     n_free = n_free < resident ? n_free : resident;
     all->malloc_known = all->malloc_known && known;
@@ -53,7 +53,7 @@ add_heap(struct survey *survey, uintptr_t begin, uintptr_t end, uint64_t residen
 static uintptr_t
 add_arena_heap(struct survey *survey, uintptr_t at, uintptr_t end, struct parts *parts)
 {
-    uintptr_t heap_end = survey->glibc ? chunks_heap_end(&survey->own, at) : 0;
+    uintptr_t heap_end = survey->request->glibc ? chunks_heap_end(&survey->own, at) : 0;
     if (heap_end == 0 || heap_end > end) {
         return at;
     }
@@ -99,7 +99,7 @@ static uintptr_t
 add_mapped_block(struct survey *survey, uintptr_t at, uintptr_t end,
                  const uint64_t *words, struct parts *parts)
 {
-    uintptr_t length = survey->glibc ? chunks_mapped(words, end - at) : 0;
+    uintptr_t length = survey->request->glibc ? chunks_mapped(words, end - at) : 0;
     if (length != 0) {
         parts->mapped += own_resident(&survey->own, at, at + length);
     }
@@ -164,7 +164,7 @@ add_anonymous(struct survey *survey, const struct mapping *mapping)
             break;
         }
         at = add_page(survey, at, mapping->end, &parts);
-        survey->all->cut_short = clock_ns() > survey->deadline_ns;
+        survey->all->cut_short = clock_ns() > survey->request->deadline_ns;
     }
     close_on(survey->all, mapping->rss, &parts);
     survey->all->malloc_mapped += parts.mapped;
@@ -173,15 +173,22 @@ add_anonymous(struct survey *survey, const struct mapping *mapping)
 
 /* ---- mappings ---- */
 
-/* A thread's stack lies above a mapping that nobody may touch, unless the kernel guards
- * it by other means. */
+/* A thread's stack lies above a mapping that nobody may touch; or, from glibc 2.42 on,
+ * where the kernel guards it by other means, around the thread's own descriptor. */
 static bool
-is_stack(const struct mapping *before, const struct mapping *mapping)
+is_stack(const struct survey *survey, const struct mapping *mapping)
 {
+    const struct mapping *before = &survey->before;
+    const struct residence_request *request = survey->request;
     bool is_guard = before->end == mapping->begin && !before->readable &&
                     before->kind == MAPPING_ANONYMOUS &&
                     before->end - before->begin <= GUARD_MAX;
-    return mapping->writable && (is_guard || mapping->is_stack);
+    bool is_known = false;
+    for (size_t i = 0; i < request->n_threads; i++) {
+        is_known = is_known || (request->threads[i] >= mapping->begin &&
+                                request->threads[i] < mapping->end);
+    }
+    return mapping->writable && (is_guard || is_known);
 }
 
 static void
@@ -200,7 +207,7 @@ add_private(struct survey *survey, const struct mapping *mapping)
     else if (mapping->kind == MAPPING_STACK) {
         all->main_stack += mapping->rss;
     }
-    else if (is_stack(&survey->before, mapping)) {
+    else if (is_stack(survey, mapping)) {
         all->stacks += mapping->rss;
         all->n_stacks++;
     }
@@ -247,27 +254,102 @@ make_survey(void)
     return pages == MAP_FAILED ? NULL : pages;
 }
 
+/* What smaps would say of it. */
+static bool
+count_pages(struct survey *survey, struct mapping *mapping)
+{
+    struct own_counts counts;
+    if (mapping->kind == MAPPING_OTHER || !mapping->readable) {
+        mapping->rss = 0;
+        return true;
+    }
+    if (mapping->end - mapping->begin > MAPPING_MAX ||
+        !own_count(&survey->own, mapping->begin, mapping->end, &counts)) {
+        return false;
+    }
+    mapping->rss = counts.present;
+    mapping->anonymous = counts.anonymous;
+    mapping->exclusive = counts.exclusive;
+    mapping->swap = counts.swapped;
+    return true;
+}
+
+/* The second number of statm. */
+static uint64_t
+resident_bytes(void)
+{
+    struct proctext text;
+    uint64_t n = 0;
+    int c, n_spaces = 0;
+    proctext_open(&text, "/proc/self/statm");
+    while (text.fd >= 0 && n_spaces < 2 && (c = proctext_char(&text)) >= 0) {
+        n_spaces += c == ' ';
+        if (n_spaces == 1 && c != ' ') {
+            n = n * 10 + (uint64_t)(c - '0');
+        }
+    }
+    proctext_close(&text);
+    return n * OWN_PAGE;
+}
+
+/* The kernel's own sum is some pages per CPU off. */
+static bool
+adds_up(const struct residence *all)
+{
+    uint64_t rss = resident_bytes();
+    uint64_t off = all->rss > rss ? all->rss - rss : rss - all->rss;
+    return off <= MUCH_OFF || off <= rss / 50;
+}
+
+static int
+survey_all(struct survey *survey, const struct residence_request *request,
+           const char *path)
+{
+    struct mapping mapping;
+    bool by_pagemap = survey->own.pagemap >= 0;
+    memset(survey->all, 0, sizeof(*survey->all));
+    memset(&survey->before, 0, sizeof(survey->before));
+    survey->all->malloc_known = request->glibc;
+    int result = smaps_open(&survey->smaps, path);
+    int error = errno;
+    while (result == 0 && smaps_next(&survey->smaps, &mapping)) {
+        if (by_pagemap && !count_pages(survey, &mapping)) {
+            result = -1;
+        }
+        else {
+            add_mapping(survey, &mapping);
+            survey->before = mapping;
+        }
+    }
+    smaps_close(&survey->smaps);
+    errno = error;
+    return result;
+}
+
 int
 residence_read(struct residence *all, const struct residence_request *request)
 {
-    struct mapping mapping;
     struct survey *survey = make_survey();
     if (survey == NULL) {
         return -1;
     }
-    memset(all, 0, sizeof(*all));
-    all->malloc_known = request->glibc;
     survey->all = all;
-    survey->glibc = request->glibc;
-    survey->deadline_ns = request->deadline_ns;
+    survey->request = request;
     own_open(&survey->own, request->is_frozen);
-    int result = smaps_open(&survey->smaps, request->path);
-    int error = errno;
-    while (result == 0 && smaps_next(&survey->smaps, &mapping)) {
-        add_mapping(survey, &mapping);
-        survey->before = mapping;
+    int result = -1;
+    if (request->is_frozen) {
+        result = survey_all(survey, request, "/proc/self/maps");
     }
-    smaps_close(&survey->smaps);
+    else if (request->smaps == NULL && own_use_pagemap(&survey->own)) {
+        result = survey_all(survey, request, "/proc/self/maps");
+        result = result == 0 && !adds_up(all) ? -1 : result;
+        own_close(&survey->own);
+    }
+    if (result < 0 && !request->is_frozen) {
+        const char *path = request->smaps != NULL ? request->smaps : "/proc/self/smaps";
+        result = survey_all(survey, request, path);
+    }
+    int error = errno;
     own_close(&survey->own);
     (void)munmap(survey, sizeof(*survey));
     errno = error;

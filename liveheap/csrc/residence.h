@@ -1,6 +1,11 @@
 /* Where resident memory goes: each page of this process in one of a few parts.
  *
- * The mappings and what of each is in memory come from smaps, and the sums close on it.
+ * Which pages are in memory comes from maps and pagemap, for which the kernel holds its
+ * lock for 2 MiB at a time. smaps holds it for a whole mapping, 20 ms a GB, and a worker
+ * that maps memory meanwhile stops as long. It is asked where pagemap may not be read (a
+ * process that has changed its user), or does not add up to RSS: it shows pages of zeros
+ * that were only read, and of devices. The sums close on what was asked.
+ *
  * Within anonymous memory pages are told apart by what lies in them: pools of pymalloc,
  * heaps and mapped blocks of malloc, and the rest, which is nobody's that is known. The
  * allocators are not asked: neither their locks nor the GIL are taken, so the worker
@@ -13,6 +18,7 @@
 #define LIVEHEAP_RESIDENCE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Bytes in memory, unless it says something else. */
@@ -45,10 +51,13 @@ struct residence {
 };
 
 struct residence_request {
-    const char *path; /* of smaps; or maps, and then what closes on it means nothing */
-    bool glibc;       /* malloc is glibc's */
-    bool is_frozen;   /* in a child that nobody but the reader runs in */
-    uint64_t deadline_ns; /* by clock_ns() */
+    const char *smaps; /* a path; NULL for maps and pagemap, if they will do */
+    bool glibc;        /* malloc is glibc's */
+    bool is_frozen; /* in a child that nobody but the reader runs in: only what malloc
+                        * has is asked */
+    uint64_t deadline_ns;     /* by clock_ns() */
+    const uintptr_t *threads; /* where threads have their descriptor: in their stacks */
+    size_t n_threads;
 };
 
 /* Fills `all`. 0, or -1 with errno. */

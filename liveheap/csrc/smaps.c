@@ -130,9 +130,6 @@ kilobytes(const char *line, const char *name)
     return number * 1024;
 }
 
-/* Stacks are told by the flag that MAP_STACK leaves (no huge pages) beside the one of
- * memory that is not accounted for: glibc from 2.42 on sets no other mapping before
- * them. */
 static void
 read_detail(const char *line, struct mapping *mapping)
 {
@@ -141,9 +138,6 @@ read_detail(const char *line, struct mapping *mapping)
     mapping->exclusive += kilobytes(line, "Private_Clean");
     mapping->exclusive += kilobytes(line, "Private_Dirty");
     mapping->swap += kilobytes(line, "Swap");
-    if (begins(line, "VmFlags:")) {
-        mapping->is_stack = strstr(line, " nh") != NULL && strstr(line, " nr") != NULL;
-    }
 }
 
 bool

@@ -1,9 +1,8 @@
 /* The mappings of this process, one after another, from /proc/self/smaps or maps.
  *
  * smaps says what of each mapping is in memory, and walks the page tables for it: 20 ms
- * a GB here. It holds the process's mmap lock for some mappings at a time, so a worker
- * that maps or unmaps memory meanwhile waits as long as the largest of them takes. maps
- * costs microseconds and says none of that. No Python.h.
+ * a GB here, with the process's mmap lock held for a whole mapping. maps costs little and
+ * says none of that. No Python.h.
  */
 #ifndef LIVEHEAP_SMAPS_H
 #define LIVEHEAP_SMAPS_H
@@ -27,7 +26,6 @@ struct mapping {
     enum mapping_kind kind;
     bool readable;
     bool writable;
-    bool is_stack;      /* flagged by the kernel as one that pthread asked for */
     uint64_t rss;       /* bytes, all below; all pages where maps was read */
     uint64_t anonymous; /* of rss: pages that no file has */
     uint64_t exclusive; /* of rss: pages that nobody else has */

@@ -342,10 +342,8 @@ blocks_reach_unvisited(struct walk *walk)
 void
 blocks_count_malloc(struct walk *walk)
 {
-    const struct residence_request request = {.path = "/proc/self/maps",
-                                              .glibc = true,
-                                              .is_frozen = true,
-                                              .deadline_ns = clock_ns() + MALLOC_NS};
+    const struct residence_request request = {
+        .glibc = true, .is_frozen = true, .deadline_ns = clock_ns() + MALLOC_NS};
     struct residence found;
     if (residence_read(&found, &request) < 0 || !found.malloc_known ||
         found.cut_short) {

@@ -10,6 +10,7 @@ from liveheap_client.render.escape import visible
 from liveheap_client.render.table import Look, table
 from liveheap_client.render.units import human_bytes, human_count, signed
 
+LEAST_SHARED = 0.005
 _WIDTH = 80
 _BAR = 24
 _STEPS = " ▏▎▍▌▋▊▉"
@@ -44,7 +45,7 @@ def lines(report: Report, *, look: Look) -> Iterator[str]:
 def _head(record: Report) -> str:
     parts = [f"RSS {human_bytes(record['rss'])} of {visible(record['program'])}"]
     parts.append(f"{human_bytes(record['exclusive'])} of it only here")
-    if record["inherited"]:
+    if record["inherited"] >= LEAST_SHARED * record["rss"]:
         parts.append(f"{human_bytes(record['inherited'])} shared with parent or child")
     if record["swapped"]:
         parts.append(f"{human_bytes(record['swapped'])} more swapped out")
