@@ -32,11 +32,11 @@ from liveheap.limits import ProcessMemory
 from liveheap.spool import Spool, directories
 from liveheap.walk import Child, HeapWalk, WalkOutcome, walk_flags
 
-_import_error: str | None = None
+import_error: str | None = None
 try:
     from liveheap import _heap
 except Exception as exc:  # a broken build must not break the worker
-    _import_error = f"the engine cannot be loaded: {exc}"
+    import_error = f"the engine cannot be loaded: {exc}"
 
 FIRST_BYTES_PER_OBJECT = 75.0
 IN_PROCESS_NS_PER_OBJECT = 80
@@ -101,8 +101,8 @@ class Heap:
     @property
     def unsupported(self) -> str | None:
         """Why the engine cannot be used here; None if it works. Tested once."""
-        if _import_error is not None:
-            return _import_error
+        if import_error is not None:
+            return import_error
         if not self._was_tested:
             try:
                 _heap.selftest()
@@ -231,7 +231,7 @@ class Heap:
 
     def add_pending_call(self, fn: Callable[[], object]) -> bool:
         """Have the main thread call `fn` soon; False if its queue is full."""
-        if _import_error is not None:
+        if import_error is not None:
             return False
         return bool(_heap.add_pending_call(fn))
 

@@ -85,7 +85,8 @@ def _inject(words: Sequence[str]) -> int:
     elif arrival is None:
         terminal.show([f"process {given.pid} has an agent already"])
     else:
-        terminal.show(injecting.summary(arrival))
+        told = injecting.summary(arrival)
+        terminal.show(visible(line, longest=1000) for line in told)
     return 0
 
 

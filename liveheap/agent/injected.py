@@ -14,7 +14,9 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 
+from liveheap import heap
 from liveheap.agent import start
+from liveheap.errors import EngineError
 
 PACKAGE = "liveheap"
 
@@ -27,9 +29,11 @@ def begin(
     `before`: the names in `sys.modules` before anything of ours was imported.
 
     Raises:
-        LiveheapError, OSError: it cannot be started.
+        LiveheapError, OSError: it cannot be started, or its engine does not load.
     """
     known = frozenset(before)
+    if heap.import_error is not None:
+        raise EngineError(heap.import_error)
     state = "running"
     if start.Current.agent is None:
         start.start(version, settings, injected=True)

@@ -3,7 +3,7 @@ thread, at the host's own time: so nothing gets out of here.
 
 Hooks are registered once per process (hooks.py), and look here for an agent that may or
 may not be. An agent that was brought into the worker from outside (`injected`) makes do
-without zstd, and can be told to leave, which takes the hooks away again.
+with what is loaded, and can be told to leave, which takes the hooks away again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def start(
         config=settings,
         native=native.find(),
         heap=Heap(environ=environ),
-        codecs=Codecs(may_lack_zstd=injected),
+        codecs=Codecs(as_found=injected),
         environ=environ,
         version=version,
         injected=injected,

@@ -253,7 +253,7 @@ def test_a_walk_teaches_how_many_objects_there_are(heap: Heap) -> None:
 
 
 def test_facts_are_there_without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heap_module, "_import_error", "no engine for this ABI")
+    monkeypatch.setattr(heap_module, "import_error", "no engine for this ABI")
     heap = Heap(environ={})
     assert heap.facts().rss > 0
     assert heap.unsupported == "no engine for this ABI"

@@ -31,6 +31,13 @@ answer = {
     "agents": [name for name in vars(os) if "liveheap" in name],
 }
 """
+OBJECTS_OF_OURS = """
+import gc
+gc.collect()
+answer = [repr(each)[:200] for each in gc.get_objects()
+    if str(getattr(type(each), "__module__", "")).startswith("liveheap")
+    or str(getattr(each, "__module__", "")).startswith("liveheap")]
+"""
 NONE_OF_OURS = "answer = not any(name.startswith('liveheap') for name in sys.modules)"
 
 
@@ -61,6 +68,7 @@ def test_an_agent_comes_answers_and_leaves_without_a_trace(host):
     eventually(lambda: host.do(NONE_OF_OURS), what="its modules are gone")
     after = host.do(TRACES)
     assert after == before
+    assert host.do(OBJECTS_OF_OURS) == []
     assert host.worker.sockets() == []
     assert list(host.worker.run_dir.glob("*.json")) == []
     assert host.worker.stderr == ""

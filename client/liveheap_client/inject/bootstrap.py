@@ -33,6 +33,7 @@ PACKAGE = "liveheap"
 ENTRY = "liveheap.agent.injected"
 OPTIONS: dict[str, Any] = globals().get("OPTIONS", {})
 AGAIN_AFTER_S = 0.05
+NEEDED = "_heap" + EXTENSION_SUFFIXES[0]
 
 
 def main(options: dict[str, Any]) -> None:
@@ -89,7 +90,7 @@ def start(options: dict[str, Any]) -> dict[str, Any]:
         if not options["folder"]:
             return {"state": "missing", "error": problem}
         if not fits(options):
-            return {"state": "unfit", "error": sys.version.split()[0]}
+            return {"state": "unfit", "error": f"the engine is not {NEEDED}"}
         import_from(options)
     entry = __import__(ENTRY, None, None, ["begin"])
     version = sys.modules[PACKAGE].__version__
@@ -134,8 +135,9 @@ def forget() -> None:
 
 
 def fits(options: dict[str, Any]) -> bool:
-    """Whether the extension modules that were brought are for this interpreter."""
-    return any(options["tag"] in suffix for suffix in EXTENSION_SUFFIXES)
+    """Whether the engine that was brought is for this interpreter and C library."""
+    names = os.listdir(os.path.join(options["folder"], PACKAGE))
+    return any("_heap" + suffix in names for suffix in EXTENSION_SUFFIXES)
 
 
 def import_from(options: dict[str, Any]) -> None:

@@ -177,11 +177,11 @@ def _prepared(
             packed.unpack(place)
         place.write(SCRIPT, Path(script.__file__).read_bytes())
         with Report(place.make_fifo(REPORT), process) as report:
+            place.hand_over()
             options = {
                 "report": f"{place.path}/{REPORT}",
                 "script": f"{place.path}/{SCRIPT}",
                 "folder": place.path if packed is not None else "",
-                "tag": process.python.tag,
                 "in_memory": not place.may_execute,
                 "until": time.time() + TOTAL_S,
                 "settings": _settings(process, place, environ),
@@ -301,12 +301,14 @@ def _refused(process: Process, facts: Mapping[str, str]) -> InjectError:
         )
     if state in ("missing", "unfit"):
         return InjectError(
-            f"process {process.pid} has no liveheap that it could import: {error}",
-            hint="bring one: liveheap inject --agent DIR_OR_WHEEL",
+            f"process {process.pid} can import no liveheap: {error}",
+            hint=f"{luggage.command_for(process.python)}; --agent agent-"
+            f"{process.python}",
         )
     return InjectError(
         f"the agent does not start in process {process.pid}: {error}",
-        hint="nothing of it has stayed there",
+        hint="nothing of it has stayed there; LIVEHEAP_DIR of the worker may be unfit, "
+        "or the agent not built for its system",
     )
 
 

@@ -1,11 +1,11 @@
 """The agent's package, brought to a worker that cannot import it.
 
 What is brought: the modules of `liveheap`, its engine built for the worker's
-interpreter, msgpack's Python code under a name of ours (the agent exchanges a few small
-messages; C code of others has no business in a stranger's process), and zstd's
-extension if there is one that fits. From this client's own installation where that runs
-the same minor version; else from `--agent`, a wheel, or a folder of wheels or of
-installed packages.
+interpreter, and msgpack's Python code under a name of ours. The agent exchanges a few
+small messages: C code of others has no business in a stranger's process, where it could
+never be unloaded again. From this client's own installation where that runs the same
+minor version; else from `--agent`, a wheel, or a folder of wheels or of installed
+packages.
 
 Modules go with their bytecode, where this interpreter is of the worker's version: to
 compile them would stop its main thread for a tenth of a second more.
@@ -71,13 +71,12 @@ def pack(python: Python, agent: Path | None) -> Luggage:
         raise InjectError(
             f"the worker runs Python {python}, this liveheap {_our_version()}: "
             "its engine does not fit there",
-            hint=f"{_download(python)}; then again with --agent agent-{python}",
+            hint=f"{command_for(python)}; then again with --agent agent-{python}",
         )
     files = {
         **_read_tree(_folder_of(PACKAGE), PACKAGE, python),
         **_engine(python),
         **_our_msgpack(),
-        **_zstd(),
     }
     return Luggage(_with_bytecode(files), "this installation")
 
@@ -90,13 +89,13 @@ def _our_version() -> str:
     return ".".join(map(str, sys.version_info[:2]))
 
 
-def _download(python: Python) -> str:
+def command_for(python: Python) -> str:
     """Return the command that gets an agent for another interpreter."""
     from liveheap import __version__  # noqa: PLC0415 - the package's root
 
     return (
         f"python3 -m pip download --no-deps --only-binary=:all: "
-        f"--python-version {python} -d agent-{python} liveheap=={__version__} zstandard"
+        f"--python-version {python} -d agent-{python} liveheap=={__version__}"
     )
 
 
@@ -137,17 +136,6 @@ def _our_msgpack() -> Files:
     }
 
 
-def _zstd() -> Files:
-    """Return zstd's extension; the agent makes do without."""
-    spec = importlib.util.find_spec("zstandard")
-    for place in (spec.submodule_search_locations if spec else None) or ():
-        for suffix in EXTENSION_SUFFIXES:
-            path = Path(place, f"backend_c{suffix}")
-            if path.is_file():
-                return {f"{PACKAGE}/agent/{path.name}": path.read_bytes()}
-    return {}
-
-
 def _from_outside(python: Python, agent: Path) -> Luggage:
     """Return what a wheel or a folder has for an interpreter."""
     try:
@@ -160,13 +148,13 @@ def _from_outside(python: Python, agent: Path) -> Luggage:
     if NEEDED not in found:
         raise InjectError(
             f"--agent {agent} holds no agent that can be brought into a worker",
-            hint=_download(python),
+            hint=command_for(python),
         )
     if not any(name.startswith(f"{PACKAGE}/_heap.") for name in found):
         raise InjectError(
             f"the agent in {agent} is not built for Python {python}, which the worker "
             "runs",
-            hint=f"{_download(python)}; then again with --agent agent-{python}",
+            hint=f"{command_for(python)}; then again with --agent agent-{python}",
         )
     if f"{PACKAGE}/protocol/_msgpack/__init__.py" not in found:
         found |= _our_msgpack()
@@ -176,7 +164,7 @@ def _from_outside(python: Python, agent: Path) -> Luggage:
 
 def _read_outside(agent: Path, python: Python) -> Iterator[tuple[str, bytes]]:
     if agent.is_dir():
-        for package in (PACKAGE, "msgpack", "zstandard"):
+        for package in (PACKAGE, "msgpack"):
             if (agent / package).is_dir():
                 files = _read_tree(agent / package, package, python)
                 yield from _sorted_in(files, python)
@@ -210,8 +198,6 @@ def _sorted_in(
             yield name, data
         elif package == "msgpack" and rest in _MSGPACK:
             yield f"{PACKAGE}/protocol/_msgpack/{rest}", data
-        elif name.startswith("zstandard/backend_c.") and python.tag in rest:
-            yield f"{PACKAGE}/agent/{rest}", data
 
 
 def _read_tree(folder: Path, package: str, python: Python) -> Files:

@@ -65,15 +65,15 @@ class Place:
     def make_fifo(self, name: str) -> int:
         """Make a pipe with a name; return its both ends: so it never seems to end."""
         os.mkfifo(name, 0o600, dir_fd=self.fd)
-        os.chown(
-            name,
-            self.process.uid,
-            self.process.gid,
-            dir_fd=self.fd,
-            follow_symlinks=False,
-        )
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(name, flags, dir_fd=self.fd)
+        fd = os.open(name, flags, dir_fd=self.fd)
+        _give(fd, self.process)
+        return fd
+
+    def hand_over(self) -> None:
+        """Let the worker's user in. Before that, nobody could exchange what lies there
+        for something else while it was given away."""
+        _give(self.fd, self.process)
 
     @contextlib.contextmanager
     def _folder(self, name: str) -> Iterator[int]:
@@ -106,7 +106,6 @@ def place_for(process: Process, n_bytes: int) -> Iterator[Place]:
         with saying_where(home):
             os.mkdir(name, 0o700, dir_fd=parent)
             fd = os.open(name, _DIRECTORY, dir_fd=parent)
-            _give(fd, process)
         try:
             yield Place(fd, f"{home}/{name}", home, parent, _may_execute(fd), process)
         finally:
@@ -183,7 +182,7 @@ def _open_home(process: Process, above: str, n_bytes: int) -> tuple[int, str]:
         except OSError as exc:
             raise Unfit(f"{name} there is a link, or no directory") from exc
     try:
-        if made:
+        if made and os.fstat(home).st_uid == os.geteuid():
             _give(home, process)
         status = os.fstat(home)
         if status.st_uid != process.uid:
