@@ -17,6 +17,8 @@ import os
 import weakref
 from collections.abc import Mapping, Sequence
 
+from liveheap import forks
+
 DEFAULT_DIRECTORIES = ("/var/tmp", "/tmp")
 
 
@@ -85,14 +87,10 @@ class Spool:
 
 
 _open_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
-_hook_is_set = False
 
 
 def _close_in_forks(spool: Spool) -> None:
-    global _hook_is_set  # noqa: PLW0603 -- at-fork hooks are the process's
-    if not _hook_is_set:
-        _hook_is_set = True
-        os.register_at_fork(after_in_child=_close_all)
+    forks.in_child(_close_all)
     _open_spools.add(spool)
 
 

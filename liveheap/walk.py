@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
+from liveheap import forks
 from liveheap.errors import CommandError, EngineError
 from liveheap.spool import Spool
 
@@ -332,15 +333,11 @@ class HeapWalk:
         return f"timeout: the walk was not done after {self._timeout_s:g} s"
 
     def _keep_out_of_forks(self) -> None:
-        global _hook_is_set  # noqa: PLW0603 -- at-fork hooks are the process's
-        if not _hook_is_set:
-            _hook_is_set = True
-            os.register_at_fork(after_in_child=_forget_walks)
+        forks.in_child(_forget_walks)
         _live_walks.add(self)
 
 
 _live_walks: weakref.WeakSet[HeapWalk] = weakref.WeakSet()
-_hook_is_set = False
 
 
 def _forget_walks() -> None:

@@ -1,22 +1,22 @@
 """Start and stop the agent of this process. The only code that runs in the host's own
 thread, at the host's own time: so nothing gets out of here.
 
-Hooks are registered once per process (hooks.py), and look here for an agent that may or
-may not be. An agent that was brought into the worker from outside (`injected`) makes do
-with what is loaded, and can be told to leave, which takes the hooks away again.
+Hooks are registered once per process, and look here for an agent that may or may not
+be. An agent that was brought into the worker from outside (`injected`) makes do with
+what is loaded, and can be told to leave, which takes the hooks away again.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
-from liveheap import registry, tasks
+from liveheap import forks, registry, tasks
 from liveheap.agent import config, native
 from liveheap.agent.codecs import Codecs
-from liveheap.agent.hooks import Hooks
 from liveheap.agent.service import Agent
 from liveheap.heap import Heap
 from liveheap.hosts import gevent, labelling
@@ -28,10 +28,10 @@ EXIT_WITHIN_S = 2.0
 
 
 class Current:
-    """The agent of this process, and the hooks, once they are in place."""
+    """The agent of this process, and whether the hooks are in place."""
 
     agent: Agent | None = None
-    hooks: Hooks | None = None
+    hooked = False
 
 
 def start(
@@ -79,8 +79,11 @@ def start(
             tasks.observe(agent.deltas)
     except Exception:
         agent.failures += 1
-    if Current.hooks is None:
-        Current.hooks = Hooks(at_exit, after_fork_in_parent, after_fork_in_child)
+    if not Current.hooked:
+        atexit.register(at_exit)
+        forks.in_parent(after_fork_in_parent)
+        forks.in_child(after_fork_in_child)
+        Current.hooked = True
 
 
 def label_tasks(known: native.Native) -> None:
@@ -114,9 +117,9 @@ def stop() -> None:
 def leave() -> None:
     """End the agent and take the hooks away, too."""
     stop()
-    hooks, Current.hooks = Current.hooks, None
-    if hooks is not None:
-        hooks.remove()
+    Current.hooked = False
+    atexit.unregister(at_exit)
+    forks.forget()
 
 
 def at_exit() -> None:

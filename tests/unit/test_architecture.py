@@ -33,9 +33,10 @@ MAY_IMPORT = """
     _heap            :
     process          : memory _heap
     limits           :
-    spool            :
+    forks            :
+    spool            : forks
     counts           : errors
-    walk             : errors spool
+    walk             : errors forks spool
     admission        : errors limits
     hugepages        : errors limits admission
     allocators       : errors _heap
@@ -44,7 +45,7 @@ MAY_IMPORT = """
     commands         : errors protocol snapshot memory tasks history deltas
     hosts            : errors tasks
     agent            : errors tokens registry protocol commands hosts process heap
-    agent            : tasks
+    agent            : tasks forks
     agent            : history memory deltas
     liveheap         : *
     boot             : liveheap hosts
