@@ -17,6 +17,7 @@ from spawn import eventually
 
 from liveheap_client.errors import InjectError
 from liveheap_client.inject import interpreter, moment, ptrace, room, tracee
+from liveheap_client.inject.nudge import nudge
 from liveheap_client.inject.ptrace import inject
 
 NOBODY = 65534
@@ -219,6 +220,24 @@ def test_a_process_that_ends_meanwhile_is_said_to(
     monkeypatch.setattr(room.Room, "enter", killed)
     with Target("poll") as target:
         assert "ended" in refusal(target.pid).message
+
+
+def test_a_nudge_changes_nothing() -> None:
+    for kind in ("epoll", "lock", "compute"):
+        with Target(kind) as target:
+            assert nudge(target.pid)
+            target.answers()
+    assert not nudge(target.pid)
+
+
+def test_a_process_with_a_seccomp_filter_is_asked_for_no_more_calls_than_it_makes() -> (
+    None
+):
+    with Target("filtered") as target:
+        target.rests()
+        for thread in ("main", "own"):
+            assert inject(target.pid, "pass", thread=thread).ran
+        target.answers()
 
 
 def test_all_that_waits_is_told_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ _ERESTARTNOHAND, _ERESTART_RESTARTBLOCK = -514, -516
 _RESTARTS = {_ERESTARTSYS, _ERESTARTNOINTR, _ERESTARTNOHAND, _ERESTART_RESTARTBLOCK}
 _SYSCALL = b"\x0f\x05"
 _USER_64 = 0x33
-_STACK_ROOM = 32 * 1024
+_STACK_AT_MOST = 64 << 20
 _RED_ZONE = 128
 _SCAN = 16 * 1024
 # What a handler returns through, in glibc, in musl, and in either with other registers.
@@ -201,13 +201,14 @@ def _in_sequence(memory: Reader, rseq: int, rip: int) -> bool:
 
 
 def _has_stack(stack: int, maps: tuple[MemoryMap, ...]) -> bool:
-    """Whether there is room below: that of a main thread grows by itself."""
-    for each in maps:
-        if each.path == "[stack]" and each.end - (64 << 20) < stack < each.end:
-            return True
-        if each.start <= stack < each.end:
-            return stack - each.start >= _STACK_ROOM
-    return False
+    """Whether there is room below: a main thread's own stack grows by itself.
+
+    Of another, a signal handler's or a coroutine's, nobody knows the end.
+    """
+    return any(
+        each.path == "[stack]" and each.end - _STACK_AT_MOST < stack < each.end
+        for each in maps
+    )
 
 
 def _at(memory: Reader, address: int, size: int) -> bytes:

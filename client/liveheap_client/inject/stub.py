@@ -16,9 +16,9 @@ from dataclasses import dataclass
 ENTER = 304
 ENTERED = 306
 FILLED = 357
-NO_ERRNO = 717
-THUNK = 722
-BODY = 794
+NO_ERRNO = 730
+THUNK = 735
+BODY = 807
 
 # What to do: in r12 when the thread enters.
 ONLY_SYSCALL, DIRECT, PENDING = range(3)
@@ -47,16 +47,17 @@ _DATA = struct.Struct(f"<8s6Q{len(FUNCTIONS)}QQ{len(REGISTERS)}Q4QII")
 _CODE = base64.b64decode(
     "DwVFheQPhLwAAABIPQDw//8Ph7AAAABIicODOwB1FkiJ30iLNbf+//+4CwAAAA8F6ZIAAACLBcX+"
     "//8x0oXAdAdID65jQOsFSA+uQ0Db4w+uFaL/////FfT+//9JicVEizBBg/wBdRqDeyQAdQr/Faz+"
-    "//+FwHUKSInf6CIBAADrIkiNPRkBAABIid7/FXb+//+5AQAAALoCAAAAhcAPRcqJSxxFiXUAiwVS"
-    "/v//MdKFwHQHSA+ua0DrBUgPrktAx0MoAAAAAEiD7BBIiee+CAAAALh/AAAADwVMizwkTCM9C/7/"
-    "/78CAAAASI019/3//zHSQboIAAAAuA4AAAAPBU2F/0yLPU7+//9MizVP/v//TIstUP7//0yLJVH+"
-    "//9Iiy1S/v//SIsdU/7//0yLHVT+//9MixVV/v//TIsNVv7//0yLBVf+//9Iiw1Y/v//SIsVWf7/"
-    "/0iLNVr+//9Iiz1b/v//dRv/NVv+//+dSIsFY/7//0iLJVT+////JV7+////NUD+//+dSIsFWP7/"
-    "/0iLJTn+////JVP+//9IjUMsw1NIifu4JwAAAA8FO0MgdTC4AQAAAIdDBIXAdSSDeyQAdQpIid/o"
-    "HgAAAOsUSI09FQAAAEiJ3v8VMv3//0iJQxDw/0MwMcBbw1NBVEiD7ChIifu4ugAAAA8FiUMYvwAA"
-    "AABIjTXu/P//SI0UJEG6CAAAALgOAAAADwVBvAMAAAD/FfH8//+FwHRZ/xX3/P//QYnEx0MIAQAA"
-    "AEiNfCQISI10JBBIjVQkGP8V8Pz//0iNuwALAAD/Fdv8//+JQwxIi3wkCEiLdCQQSItUJBj/FdP8"
-    "//9Eief/FbL8//9BvAIAAAC/AgAAAEiNNCQx0kG6CAAAALgOAAAADwVEiWMISIPEKEFcW8M="
+    "//+FwHUKSInf6C8BAADrIkiNPSYBAABIid7/FXb+//+5AQAAALoCAAAAhcAPRcqJSxxFiXUAiwVS"
+    "/v//MdKFwHQHSA+ua0DrBUgPrktAx0MoAAAAAEUx/0iDPR7+//8AdB5Ig+wQSInnvggAAAC4fwAA"
+    "AA8FTIs8JEwjPf79//+/AgAAAEiNNer9//8x0kG6CAAAALgOAAAADwVNhf9Miz1B/v//TIs1Qv7/"
+    "/0yLLUP+//9MiyVE/v//SIstRf7//0iLHUb+//9Mix1H/v//TIsVSP7//0yLDUn+//9MiwVK/v//"
+    "SIsNS/7//0iLFUz+//9IizVN/v//SIs9Tv7//3Ub/zVO/v//nUiLBVb+//9IiyVH/v///yVR/v//"
+    "/zUz/v//nUiLBUv+//9IiyUs/v///yVG/v//SI1DLMNTSIn7uCcAAAAPBTtDIHUwuAEAAACHQwSF"
+    "wHUkg3skAHUKSInf6B4AAADrFEiNPRUAAABIid7/FSX9//9IiUMQ8P9DMDHAW8NTQVRIg+woSIn7"
+    "uLoAAAAPBYlDGL8AAAAASI014fz//0iNFCRBuggAAAC4DgAAAA8FQbwDAAAA/xXk/P//hcB0Wf8V"
+    "6vz//0GJxMdDCAEAAABIjXwkCEiNdCQQSI1UJBj/FeP8//9IjbsACwAA/xXO/P//iUMMSIt8JAhI"
+    "i3QkEEiLVCQY/xXG/P//RInn/xWl/P//QbwCAAAAvwIAAABIjTQkMdJBuggAAAC4DgAAAA8FRIlj"
+    "CEiDxChBXFvD"
 )
 SIZE = _DATA.size + len(_CODE)
 
@@ -118,8 +119,8 @@ class Page:
     @property
     def has_failed(self) -> bool:
         """Whether it will never run."""
-        queue_was_full = self.queued == QUEUE_FULL and not self.claimed
-        return self.thread == NO_THREAD or queue_was_full
+        was_full = self.queued == QUEUE_FULL and not self.claimed
+        return self.thread == NO_THREAD or (was_full and self.expected == 1)
 
     @property
     def is_over(self) -> bool:

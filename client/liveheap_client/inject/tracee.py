@@ -125,7 +125,7 @@ class Memory:
 class Tracee:
     """One thread of another process: seized by the thread that makes this."""
 
-    def __init__(self, pid: int, memory: Memory) -> None:
+    def __init__(self, pid: int, memory: Memory | None = None) -> None:
         self._pid = pid
         self._memory = memory
         self._standing_since: float | None = None
@@ -196,10 +196,12 @@ class Tracee:
 
         A kernel may forbid that through /proc/PID/mem, and allow a debugger's way.
         """
+        memory = self._memory
+        assert memory is not None
         try:
-            self._memory.write(address, raw)
+            memory.write(address, raw)
         except OSError:
-            padded = raw + self._memory.read(address + len(raw), -len(raw) % 8)
+            padded = raw + memory.read(address + len(raw), -len(raw) % 8)
             for at in range(0, len(padded), 8):
                 word = int.from_bytes(padded[at : at + 8], "little")
                 self._ptrace(_POKEDATA, address + at, word)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from liveheap_client.errors import InjectError
@@ -21,6 +21,7 @@ from liveheap_client.inject.interpreter import Lock
 from liveheap_client.inject.moment import (
     Fitness,
     Moment,
+    NotOurs,
     fitness,
     in_handler,
     may_be_diverted,
@@ -38,7 +39,8 @@ STOP_WITHIN_S = 1.0
 TRIES = 100
 TRY_EVERY_S = 0.002
 SETTLE_S = 0.25
-CLEAR_TRIES = 5
+CLEAR_WITHIN_S = 0.25
+_STRICT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Facts:
     state: str
     caught: int
     switches: int
+    seccomp: int
+    """With a filter, our code asks for nothing that an allocator does not ask for."""
 
 
 class Visits:
@@ -102,7 +106,8 @@ class Visits:
 
     def clear(self) -> None:
         """Take away what is ours, if nobody can be in there."""
-        for _ in range(CLEAR_TRIES):
+        until = time.monotonic() + CLEAR_WITHIN_S
+        while time.monotonic() < until:
             page = self._room.page()
             if page.is_over and not thread_lives(self._target, page.tid):
                 with self._stopped() as (tracee, now):
@@ -121,18 +126,22 @@ class Visits:
             status["State"][0],
             int(status["SigCgt"], 16),
             int(status["voluntary_ctxt_switches"]),
+            int(status.get("Seccomp", "0")),
         )
 
     @contextmanager
     def _stopped(self) -> Iterator[tuple[Tracee, Moment]]:
-        caught = self.facts().caught
+        facts = self.facts()
+        if facts.seccomp == _STRICT:
+            raise NotOurs("seccomp allows it next to no system call")
         tracee = Tracee(self._target.pid, self._memory)
         try:
             tracee.stop(STOP_WITHIN_S)
             if not self._target.is_there():
                 raise Gone
             mask = tracee.signal_mask()
-            yield tracee, moment(tracee.registers(), mask, caught, self._memory)
+            now = moment(tracee.registers(), mask, facts.caught, self._memory)
+            yield tracee, replace(now, wake=0) if facts.seccomp else now
         finally:
             with suppress(Gone):
                 tracee.go()

@@ -148,6 +148,9 @@ called: mov     [r13], r14d
 2:      mov     dword ptr [rbx + INSIDE], 0
 
 leave:
+        xor     r15d, r15d
+        cmp     qword ptr [rip + wake_mask], 0
+        je      1f
         sub     rsp, 16
         mov     rdi, rsp
         mov     esi, 8
@@ -155,7 +158,7 @@ leave:
         syscall
         mov     r15, [rsp]
         and     r15, [rip + wake_mask]  // has a handler to run, once unblocked
-        mov     edi, SIG_SETMASK
+1:      mov     edi, SIG_SETMASK
         lea     rsi, [rip + old_mask]
         xor     edx, edx
         mov     r10d, 8
