@@ -14,7 +14,7 @@ bridge on another machine; a fact that is not known is None, or missing.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +24,14 @@ from liveheap_client import workers
 from liveheap_client.workers import Worker
 
 if TYPE_CHECKING:
-    from liveheap_client.rollcall import RollCall
+    from liveheap_client.rollcall import Key, RollCall
 
 ANSWER_WITHIN_S = 0.5
 SMAPS_BUDGET_S = 0.12
 SECONDS_PER_BYTE = 40e-6 / (1 << 20)
 DEEPEST = 64
 
-ANSWERS, SILENT, STOPPED = "answers", "silent", "stopped"
+ANSWERS, REFUSED, SILENT, STOPPED = "answers", "refused", "silent", "stopped"
 _COUNTED = frozenset(
     {b"Private_Clean", b"Private_Dirty", b"Shared_Dirty", b"Anonymous"}
 )
@@ -72,7 +72,7 @@ def take(found: Sequence[Worker], roll: "RollCall | None") -> list[Row]:
         row = worker.to_json()
         key = worker.pid, worker.entry.start_time
         row.update(_work(told.get(key)))
-        row["state"] = (ANSWERS if key in told else SILENT) if roll else None
+        row["state"] = _state(key, told, roll)
         if _is_stopped(stats[worker.pid]):
             row["state"] = STOPPED
         row["ancestors"] = lines[worker.pid]
@@ -165,6 +165,15 @@ def _stat(pid: int) -> list[bytes] | None:
 
 def _is_stopped(stat: Sequence[bytes] | None) -> bool:
     return stat is not None and stat[0].decode() in _STOPPED_STATES
+
+
+def _state(key: "Key", told: Container["Key"], roll: "RollCall | None") -> str | None:
+    """Return how a worker took the question; None if nobody asked."""
+    if roll is None:
+        return None
+    if key in roll.refused:
+        return REFUSED
+    return ANSWERS if key in told else SILENT
 
 
 def _work(answer: object) -> Row:

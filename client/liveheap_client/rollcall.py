@@ -2,9 +2,11 @@
 
 A list of sixty workers must not take sixty times a worker's time, nor hang at the one
 that is stopped. So all sessions are driven by one poll: handshake and frames are
-sans-IO. Who has not answered at the deadline is `silent`, which is an answer as well:
-its interpreter is stopped, or held by a long call. A session that is open stays open
-for the next call, until `close`; one that was too slow is given up.
+sans-IO. Who has not answered at the deadline is silent, which is an answer as well: its
+interpreter is stopped, or held by a long call. It is not to be confused with who says
+no (`refused`: another user's token, too many sessions, nobody at the socket). A session
+that is open stays open for the next call, until `close`; one that was too slow is given
+up.
 
 Standard library and the protocol only: this runs on bare servers.
 """
@@ -140,6 +142,8 @@ class RollCall:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self.refused: set[Key] = set()
+        """Who said no when asked last."""
         self._calls: dict[Key, Call] = {}
         self._tokens: dict[Path, bytes] = {}
 
@@ -154,6 +158,7 @@ class RollCall:
     ) -> dict[Key, Shape | None]:
         """Return what each worker answered in time; None: it does not know that."""
         deadline = time.monotonic() + deadline_s
+        self.refused = set()
         waiting = self._begin(workers, command)
         poll = select.poll()
         for call in waiting.values():
@@ -192,7 +197,10 @@ class RollCall:
                     self._give_up(key)
                     call = self._calls[key] = Call(worker, self._token(worker))
                 call.ask(command)
+            except BlockingIOError:  # too many wait there already: it accepts nobody
+                self._give_up(key)
             except (OSError, LiveheapError, Hopeless):
+                self.refused.add(key)
                 self._give_up(key)
         return dict(self._calls)
 
@@ -202,6 +210,7 @@ class RollCall:
         try:
             call.advance(events)
         except (OSError, LiveheapError, Hopeless):
+            self.refused.add(key)
             self._give_up(key)
             return False
         return not call.answered

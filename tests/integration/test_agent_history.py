@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from agent_host import Host, start_host
+from agent_host import Host, RunTime, run_times, start_host
 from spawn import Stage, eventually
 
 OFTEN = {"LIVEHEAP_HISTORY": "0.1"}
@@ -57,6 +57,25 @@ def test_the_history_tells_growth_that_nobody_watched(host: Host) -> None:
     assert abs(times[-1] - now) < 5
     assert all(row["descriptors"] for row in told)
     assert host.status()["rss"] > 64 << 20
+
+
+def test_a_note_costs_the_worker_less_than_two_milliseconds(host: Host) -> None:
+    eventually(lambda: len(rows(host, "history")) > 3, what="it notes")
+    before = agent_time(host)
+    eventually(lambda: agent_time(host).times > before.times + 10, what="ten notes")
+    after = agent_time(host)
+
+    assert (after.ns - before.ns) / (after.times - before.times) < 2e6
+
+
+def agent_time(host: Host) -> RunTime:
+    """Return what the agent's resting thread has run, when no other one is left."""
+
+    def only_one() -> list[RunTime]:
+        found = [*run_times(host.pid, {host.pid}).values()]
+        return found if len(found) == 1 else []
+
+    return eventually(only_one, what="only the agent's first thread is left")[0]
 
 
 def test_a_forked_child_begins_a_history_of_its_own(host: Host) -> None:

@@ -64,7 +64,8 @@ def test_a_row_tells_memory_and_work_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "words"), [("silent", "not answering"), ("stopped", "stopped")]
+    ("state", "words"),
+    [("silent", "not answering"), ("stopped", "stopped"), ("refused", "refused")],
 )
 def test_who_does_not_answer_is_told(state: str, words: str) -> None:
     assert words in shown([row(5, state=state, running=None)])[1]

@@ -16,6 +16,7 @@ from liveheap_client.render.units import human_bytes, human_seconds
 
 Row = Mapping[str, Any]
 
+_MUTE = {"silent": "not answering", "refused": "refused", "stopped": "stopped"}
 _GAP = 2
 _LONGEST_NAME = 40
 _NARROW_NAME = 24
@@ -44,8 +45,9 @@ def _framework(row: Row) -> str | None:
 
 def _running(row: Row) -> str | None:
     """Return the task that runs longest, its age, and how many run beside it."""
-    if row.get("state") in ("silent", "stopped"):
-        return "not answering" if row["state"] == "silent" else "stopped"
+    mute = _MUTE.get(str(row.get("state")))
+    if mute is not None:
+        return mute
     running, tasks = row.get("running"), row.get("tasks")
     if not isinstance(running, int):
         return None

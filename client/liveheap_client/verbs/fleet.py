@@ -251,7 +251,11 @@ def members_of(rows: Sequence[Row], target_of: Callable[[Row], str]) -> list[Mem
     found = []
     for row in rows:
         state = row.get("state")
-        mute = {"stopped": "it is stopped", "silent": "it does not answer"}
+        mute = {
+            "stopped": "it is stopped",
+            "silent": "it does not answer",
+            "refused": "it does not let us in: liveheap status tells why",
+        }
         found.append(Member(target_of(row), row, series(), mute.get(str(state))))
     if not found:
         raise UsageError("no worker is meant", hint="liveheap ps lists them")
