@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from contract.agent_under_test import make_agent, session_of
+from contract.fake_heap import FakeHeap
 
 import liveheap
 from liveheap import tasks
 from liveheap.agent import native
+from liveheap.protocol.auth import Scope
 
 
 @pytest.fixture(autouse=True)
@@ -206,3 +210,45 @@ def test_without_an_agent_a_label_is_nothing_but_a_call_more(registry):
 def test_only_a_name_that_there_is_can_be_had():
     with pytest.raises(AttributeError, match="no attribute 'tusk'"):
         liveheap.tusk  # noqa: B018 -- asked for its error
+
+
+def test_status_tells_what_runs_and_ids_only_in_scope_graph(registry, tmp_path):
+    agent = make_agent(tmp_path, FakeHeap())
+
+    def status(scope: Scope) -> dict:
+        with session_of(agent, scope) as client:
+            return client.request("status").as_dict()
+
+    assert "running" not in status(Scope.GRAPH)
+    with liveheap.task("earlier"):
+        pass
+    with liveheap.task("import orders", id="4711"):
+        graph, read = status(Scope.GRAPH), status(Scope.READ)
+    for facts, task_id in ((graph, "4711"), (read, None)):
+        (task,) = facts["tasks"]
+        assert (task["kind"], task["name"]) == ("task", "import orders")
+        assert (task["id"], task["thread"]) == (task_id, os.getpid())
+        assert 0 <= task["seconds"] < 60
+        assert (facts["running"], facts["done"]) == (1, 1)
+        assert facts["done_by_name"] == [{"name": "earlier", "count": 1}]
+    assert "4711" not in str({**read, "pid": 0, "start_time": 0})
+
+
+def test_status_tells_of_the_longest_hundred_and_how_many_there_are(registry, tmp_path):
+    agent = make_agent(tmp_path, FakeHeap())
+    greenlet = pytest.importorskip("greenlet")
+    main = greenlet.getcurrent()
+
+    @liveheap.task("work")
+    def work() -> None:
+        main.switch()
+
+    live = [greenlet.greenlet(work) for _ in range(150)]
+    for each in live:
+        each.switch()
+    with session_of(agent) as client:
+        facts = client.request("status").as_dict()
+    for each in live:
+        each.switch()
+    assert facts["running"] == 150
+    assert [task["address"] for task in facts["tasks"]] == [id(g) for g in live[:100]]
