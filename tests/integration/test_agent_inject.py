@@ -6,13 +6,15 @@ On each Python: the interpreter's functions, its lock and its thread states diff
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from injecting import Injector, Target
+from spawn import eventually
 
 from liveheap_client.errors import InjectError
-from liveheap_client.inject import room, visits
+from liveheap_client.inject import elf, interpreter, room, tracee, visits
 from liveheap_client.inject.ptrace import inject
 
 SAY = "import os; os.write(1, b'#')"
@@ -152,6 +154,25 @@ def test_what_is_pending_runs_in_no_child_that_was_forked_before() -> None:
         assert not inject(target.pid, SAY, mode="pending", timeout=0.05).ran
         assert inject(target.pid, fork).ran
         target.hear(b"#")
+        target.answers()
+
+
+def test_the_lock_that_is_looked_at_is_the_one_of_the_pending_calls() -> None:
+    with Target("flood") as target:
+        memory = tracee.Memory(target.pid)
+        maps = elf.read_maps(Path(f"/proc/{target.pid}/maps").read_bytes())
+        python = interpreter.find(memory, list(elf.modules(memory, maps)))
+        assert python is not None
+        lock = python.pending_lock(memory)
+        assert lock is not None
+        eventually(
+            lambda: not all(lock.is_free(memory) for _ in range(1000)),
+            what="the lock is held at times while the main thread takes and frees it",
+        )
+        memory.close()
+        for _ in range(5):
+            assert inject(target.pid, SAY).ran
+            target.hear(b"#")
         target.answers()
 
 

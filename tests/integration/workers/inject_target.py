@@ -155,6 +155,17 @@ def vfork():  # type: ignore[no-untyped-def]
     poll()
 
 
+def flood():  # type: ignore[no-untyped-def]
+    import ctypes
+
+    nothing = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 0)
+    add = ctypes.pythonapi.Py_AddPendingCall
+    while not select.select([0], [], [], 0)[0]:
+        for _ in range(1000):
+            add(nothing)
+    read()
+
+
 def filtered():  # type: ignore[no-untyped-def]
     if "filtered" not in FIRST:
         FIRST["filtered"] = forbid(127)  # rt_sigpending
@@ -217,6 +228,7 @@ KINDS = {
     "threads": threads,
     "gil": gil,
     "full": full,
+    "flood": flood,
     "filtered": filtered,
     "vfork": vfork,
     "gevent-idle": gevent_idle,
