@@ -67,7 +67,7 @@ def test_the_reason_is_said_where_a_process_cannot_have_one():
     assert "zombie" in str(refusal(gone.pid))
     gone.wait()
     assert "no process" in str(refusal(gone.pid))
-    with running("sh", "-c", "echo up; sleep 600 & wait") as shell:
+    with running("sh", "-c", "sleep 600 & echo up; wait") as shell:
         assert "no CPython" in str(refusal(shell.pid))
         children = Path(f"/proc/{shell.pid}/task/{shell.pid}/children").read_text()
         os.kill(int(children), signal.SIGKILL)

@@ -36,6 +36,7 @@ from liveheap_client.inject.report import Report
 REPORT = "report"
 SCRIPT = "bootstrap.py"
 WAITS_S = {"manhole": 3.0, "remote_exec": 1.5, "ptrace": 15.0}
+DEAF_S = 0.3
 SAY_AFTER_S = 1.5
 FINISH_S = 30.0
 TOTAL_S = 90.0
@@ -225,7 +226,8 @@ def _by_remote_exec(attempt: Attempt, told: _Told) -> Mapping[str, str]:
         remote_exec.call(
             attempt.process, f"{place.home}/{name}", timeout_s=WAITS_S["remote_exec"]
         )
-        return _outcome(attempt, "remote_exec")
+        wait_s = DEAF_S if remote_exec.is_deaf(attempt.process) else None
+        return _outcome(attempt, "remote_exec", wait_s=wait_s)
     except remote_exec.NoRemoteExec as exc:
         raise NotThisWay(str(exc)) from exc
     finally:
@@ -254,7 +256,11 @@ _WALKS = {
 
 
 def _outcome(
-    attempt: Attempt, way: str, meanwhile: Callable[[], None] = lambda: None
+    attempt: Attempt,
+    way: str,
+    meanwhile: Callable[[], None] = lambda: None,
+    *,
+    wait_s: float | None = None,
 ) -> Mapping[str, str]:
     """Wait for what the script reports; return it if an agent is there.
 
@@ -263,8 +269,9 @@ def _outcome(
         InjectError: it was run, and there is no agent for another reason.
     """
     report, pid = attempt.report, attempt.process.pid
-    if not report.wait("began", min(SAY_AFTER_S, WAITS_S[way]), meanwhile):
-        left = WAITS_S[way] - SAY_AFTER_S
+    wait_s = WAITS_S[way] if wait_s is None else wait_s
+    if not report.wait("began", min(SAY_AFTER_S, wait_s), meanwhile):
+        left = wait_s - SAY_AFTER_S
         if left > 0:
             attempt.say(
                 f"process {pid} has not come by its next line of Python for "
@@ -272,7 +279,7 @@ def _outcome(
             )
             attempt.say(outside.told(pid, None))
         if left <= 0 or not report.wait("began", left, meanwhile):
-            raise NotThisWay(f"the worker ran no line of it within {WAITS_S[way]:g} s")
+            raise NotThisWay(f"the worker ran no line of it within {wait_s:g} s")
     if not report.wait("state", FINISH_S):
         raise InjectError(
             f"the agent is being loaded in process {pid} for more than {FINISH_S:g} s",
