@@ -103,7 +103,6 @@ def test_a_module_sees_its_own_loader_from_its_first_line_on(shop):
     loaders = (*module.BEFORE, module.__loader__, module.__spec__.loader)
     assert [type(each) for each in loaders] == [plain] * 4
     assert module.__spec__.origin == module.__file__
-    assert module.__cached__ == module.__spec__.cached
 
 
 def test_a_reloaded_module_is_hooked_again(shop):

@@ -101,7 +101,7 @@ def test_a_coroutine_is_labelled_while_it_runs_and_waits():
         with pytest.raises(asyncio.CancelledError):
             await waiting
 
-    assert asyncio.iscoroutinefunction(fetch) or inspect.iscoroutinefunction(fetch)
+    assert inspect.iscoroutinefunction(fetch)
     asyncio.run(main())
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -47,7 +48,9 @@ def in_a_thread(do: Callable[[], object]) -> None:
 def in_a_child(do: Callable[[], object]) -> Any:
     """Fork, run something in the child, and return what it returned, by JSON."""
     reading, writing = os.pipe()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the child starts no thread
+        pid = os.fork()
     if not pid:
         try:
             os.write(writing, json.dumps(do()).encode())
