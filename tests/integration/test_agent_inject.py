@@ -116,8 +116,8 @@ def test_a_signal_that_comes_while_it_stands_ends_its_wait(
     enter, clear = room.Room.enter, room.Room.clear
 
     def hit(method: Any) -> Any:
-        def run(self: Any, *args: Any) -> None:
-            method(self, *args)
+        def run(self: Any, *args: Any, **kwargs: Any) -> None:
+            method(self, *args, **kwargs)
             os.kill(target.pid, signal.SIGUSR1)
 
         return run

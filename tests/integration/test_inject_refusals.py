@@ -213,8 +213,8 @@ def test_a_process_that_ends_meanwhile_is_said_to(
 ) -> None:
     enter = room.Room.enter
 
-    def killed(self: room.Room, *args: Any) -> None:
-        enter(self, *args)
+    def killed(self: room.Room, *args: Any, **kwargs: Any) -> None:
+        enter(self, *args, **kwargs)
         target.process.kill()
 
     monkeypatch.setattr(room.Room, "enter", killed)

@@ -143,7 +143,8 @@ class _Attempt:
             )
             lock = python.pending_lock(memory)
             self._visits = Visits(self._target, memory, self._room, lock, maps)
-            way = self._wait(self._visits.begin(self._mode), until, say)
+            way = self._visits.begin(self._mode, until)
+            way = self._wait(way, until, say)
             return self._outcome(way)
         finally:
             memory.close()
@@ -180,7 +181,8 @@ class _Attempt:
         ran, error = page.stage == stub.DONE, None
         if ran:
             error = self._room.error() or (UNREADABLE if page.result else None)
-            self._visits.clear()
+            with suppress(Unstoppable, Halted, NotOurs, Gone, Garbage, OSError):
+                self._visits.clear()
         return Injection(
             self._target.pid,
             way,

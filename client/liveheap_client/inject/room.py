@@ -15,7 +15,7 @@ from liveheap_client.inject import stub
 from liveheap_client.inject.elf import Garbage
 from liveheap_client.inject.moment import Moment
 from liveheap_client.inject.process import Process
-from liveheap_client.inject.tracee import Memory, Registers, Tracee
+from liveheap_client.inject.tracee import Memory, Registers, Tracee, Unstoppable
 from liveheap_client.inside import status_of
 
 STEP_WITHIN_S = 2.0
@@ -24,6 +24,7 @@ _READ_WRITE, _PRIVATE_ANONYMOUS = 3, 0x22
 _DIRECTION_AND_TRAP = 0x500
 # All but faults, and but what C libraries keep for themselves: 32, 33, 34.
 _BLOCK = ~sum(1 << n - 1 for n in (4, 5, 7, 8, 11, 31, 32, 33, 34)) & (1 << 64) - 1
+_STEPS_AT_MOST = 100
 _NO_MEMORY_FROM = (1 << 64) - 4096
 
 
@@ -62,8 +63,13 @@ class Room:
         code = stub.PAGE if self._slot else 0
         return code + sum(size for _, size in self._unmap)
 
-    def enter(self, tracee: Tracee, moment: Moment, what: int) -> None:
+    def enter(
+        self, tracee: Tracee, moment: Moment, what: int, *, may_reuse: bool
+    ) -> None:
         """Send the thread that stands into our code; it may go then.
+
+        `may_reuse`: the room of an earlier injection, into which no handler of a signal
+        can return.
 
         Raises:
             NoRoom: nothing has changed.
@@ -71,22 +77,12 @@ class Room:
         if self._address:
             self._enter_again(tracee, moment, what)
             return
-        self._slot = self._free_slot(moment)
+        self._slot = self._free_slot(moment, may_reuse)
         size = stub.page_bytes(self._code)
         tracee.write_code(self._slot, self._cave(moment))
-        self._call(
-            tracee,
-            moment,
-            what,
-            rax=_MMAP,
-            rdi=0,
-            rsi=size,
-            rdx=_READ_WRITE,
-            r10=_PRIVATE_ANONYMOUS,
-            r8=-1,
-            r9=0,
-        )
-        address = tracee.registers().rax
+        arguments = {"rdi": 0, "rsi": size, "rdx": _READ_WRITE, "r8": -1, "r9": 0}
+        arguments["r10"] = _PRIVATE_ANONYMOUS
+        address = self._call(tracee, moment, what, rax=_MMAP, **arguments)
         if address >= _NO_MEMORY_FROM:
             self._put_back(tracee, moment)
             raise NoRoom("the kernel gives it no more memory")
@@ -150,14 +146,24 @@ class Room:
         tracee.set_signal_mask(moment.mask | _BLOCK)
 
     def _call(
-        self, tracee: Tracee, moment: Moment, what: int, **arguments: int
-    ) -> None:
-        """Have a system call made from within our code, and stop behind it."""
-        where = {"rip": self._slot + stub.ENTER, **arguments}
+        self, tracee: Tracee, moment: Moment, what: int, *, rax: int, **arguments: int
+    ) -> int:
+        """Have a system call made from within our code, and stop behind it.
+
+        A signal of the C library's own may come first, whose handler makes others.
+        """
+        where = {"rip": self._slot + stub.ENTER, "rax": rax, **arguments}
         tracee.set_registers(self._ours(moment, what, **where))
         tracee.set_signal_mask(moment.mask | _BLOCK)
-        tracee.to_next_syscall_stop(STEP_WITHIN_S)
-        tracee.to_next_syscall_stop(STEP_WITHIN_S)
+        n_stops = 0
+        for _ in range(_STEPS_AT_MOST):
+            tracee.to_next_syscall_stop(STEP_WITHIN_S)
+            now = tracee.registers()
+            if (now.rip, now.orig_rax) == (self._slot + stub.ENTERED, rax):
+                n_stops += 1
+                if n_stops == 2:  # it has entered, and left
+                    return int(now.rax)
+        raise Unstoppable
 
     def _ours(self, moment: Moment, what: int, **where: int) -> Registers:
         flags = moment.registers.eflags & ~_DIRECTION_AND_TRAP
@@ -178,11 +184,11 @@ class Room:
             interrupted=moment.interrupted,
         )
 
-    def _free_slot(self, moment: Moment) -> int:
+    def _free_slot(self, moment: Moment, may_reuse: bool) -> int:
         for at, page in self._slots:
             if moment.is_within(at, stub.SIZE):
                 continue
-            if not page or self._is_over(page):
+            if page is None or (may_reuse and (page == 0 or self._is_over(page))):
                 return at
         raise NoRoom("no library of it has room for our code")
 

@@ -249,7 +249,10 @@ class Tracee:
 
 
 def in_a_thread(run: Callable[[], T]) -> T:
-    """Return what `run` returns in a thread of its own; its tracees go when it ends."""
+    """Return what `run` returns in a thread of its own; its tracees go when it ends.
+
+    Nobody needs to wait for that thread: it may die at any step.
+    """
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -260,7 +263,7 @@ def in_a_thread(run: Callable[[], T]) -> T:
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=catch, name="liveheap-tracer")
+    thread = threading.Thread(target=catch, name="liveheap-tracer", daemon=True)
     thread.start()
     thread.join()
     if errors:

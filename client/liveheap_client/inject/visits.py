@@ -36,8 +36,8 @@ Mode = Literal["auto", "pending", "direct"]
 Way = Literal["pending", "direct"]
 
 STOP_WITHIN_S = 1.0
-TRIES = 100
-TRY_EVERY_S = 0.002
+TRY_FOR_S = 1.0
+TRY_EVERY_S, TRY_AT_LEAST_EVERY_S = 0.002, 0.1
 SETTLE_S = 0.25
 CLEAR_WITHIN_S = 0.25
 _STRICT = 1
@@ -73,21 +73,25 @@ class Visits:
         self._libc = tuple(each for each in maps if _is_libc(each))
         self.stopped_ms: list[float] = []
 
-    def begin(self, mode: Mode) -> Way:
+    def begin(self, mode: Mode, until: float) -> Way:
         """Send the main thread into our code, as soon as a moment allows it.
+
+        It is tried for a second even if there is no time to wait for what comes of it.
 
         Raises:
             InjectError: none has come, and nothing was done.
         """
-        is_idle = None
-        for _ in range(TRIES):
+        is_idle, pause = None, TRY_EVERY_S
+        until = max(until, time.monotonic() + TRY_FOR_S)
+        while time.monotonic() < until:
             way, waits = self._try(mode, is_idle)
             if way is not None:
                 return way
-            if waits:
+            if waits and mode != "pending":
                 is_idle = self._stays_idle()
             else:
-                time.sleep(TRY_EVERY_S)
+                time.sleep(pause)
+                pause = min(pause * 1.3, TRY_AT_LEAST_EVERY_S)
         raise InjectError(
             f"the main thread of process {self._target.pid} was met at no point where "
             "it could be given work" + (" at once" if mode == "direct" else ""),
@@ -157,7 +161,7 @@ class Visits:
             way = _choose(fit, mode, is_idle)
             if way is not None:
                 what = stub.DIRECT if way == "direct" else stub.PENDING
-                self._room.enter(tracee, now, what)
+                self._room.enter(tracee, now, what, may_reuse=not handles)
             return way, fit.direct_if_idle
 
     def _may_be_diverted(self, tracee: Tracee, now: Moment) -> bool:
