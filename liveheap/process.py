@@ -57,6 +57,18 @@ def look() -> ProcessFacts:
     )
 
 
+def size() -> tuple[int, int | None]:
+    """Return the resident bytes and the open files; a third of what `look` costs."""
+    if _heap is None:
+        with suppress(OSError):
+            return memory.rss(), memory.descriptors()
+        return 0, None
+    text, descriptors = _heap.size()
+    fields = text.split()
+    rss = int(fields[1]) * memory.PAGE if len(fields) > 1 else 0
+    return rss, None if descriptors < 0 else descriptors
+
+
 def _look_slowly() -> tuple[bytes, int]:
     stat = b""
     with suppress(OSError), open("/proc/self/stat", "rb", buffering=0) as file:

@@ -300,11 +300,11 @@ class Agent:
             self._notes += 1
             if not self._notes & (self._notes - 1):
                 self.republish()
-            now, before = process.look(), self._collections
+            (rss, descriptors), before = process.size(), self._collections
             self._collections = memory.full_collections()
             self.history.note(
-                rss=now.rss or 0,
-                descriptors=now.descriptors,
+                rss=rss,
+                descriptors=descriptors,
                 collections=self._collections - before,
                 done=sum(tasks.done().values()),
             )
@@ -390,4 +390,4 @@ class Agent:
 
 def size_and_blocks() -> tuple[int, int]:
     """Return the resident bytes and pymalloc's blocks."""
-    return process.look().rss or 0, sys.getallocatedblocks()
+    return process.size()[0], sys.getallocatedblocks()

@@ -42,6 +42,7 @@ def host(stage: Stage) -> Host:
 
 
 def test_the_history_tells_growth_that_nobody_watched(host: Host) -> None:
+    eventually(lambda: rows(host, "history"), what="the agent has begun to note")
     host.do("big = bytearray(64 << 20)")
     noted = eventually(
         lambda: [row for row in rows(host, "history") if row["rss"] > 64 << 20],

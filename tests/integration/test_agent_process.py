@@ -28,6 +28,14 @@ def test_facts_are_those_that_proc_tells():
 
 
 @pytest.mark.usefixtures("_by")
+def test_the_size_is_what_a_look_tells():
+    rss, descriptors = process.size()
+    found = process.look()
+    assert rss == pytest.approx(found.rss, rel=0.1)
+    assert descriptors == found.descriptors
+
+
+@pytest.mark.usefixtures("_by")
 def test_a_descriptor_opened_is_one_more():
     before = process.look().descriptors
     with open(os.devnull):
