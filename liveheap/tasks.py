@@ -272,6 +272,7 @@ class Registry:
         """Begin anew, but for what runs on the thread that forked."""
         if not self.is_on:
             return
+        self.main_ident = self._ident()
         kept = self._innermost.get(self.here())
         self._innermost = {} if kept is None else {kept.key: kept}
         self._done = {}

@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
@@ -37,6 +37,10 @@ class Native:
     sleep: Callable[[float], None]
     ident: Callable[[], int]
     main_ident: int
+
+    def in_child(self) -> Native:
+        """Return what holds in a forked child: whoever forked is its main thread."""
+        return replace(self, main_ident=self.ident())
 
 
 def find() -> Native:

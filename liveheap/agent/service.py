@@ -209,6 +209,7 @@ class Agent:
         for session in self.sessions:
             session.stream.close()
         was_closing = self._closing
+        self.native = self.native.in_child()
         self._generation += 1
         self._forked = False
         self._begin_anew()

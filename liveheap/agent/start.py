@@ -1,6 +1,10 @@
 """Start and stop the agent of this process. The only code that runs in the host's own
 thread, at the host's own time: so nothing gets out of here.
 
+LIVEHEAP_MASTER=0 spares masters, not their children. A child that was forked is known
+as one; one in an interpreter of its own (multiprocessing's `spawn`, RQ's SpawnWorker)
+would be taken for a master, were it not told by its command line.
+
 Hooks are registered once per process, and look here for an agent that may or may not
 be. An agent that was brought into the worker from outside (`injected`) makes do with
 what is loaded, and can be told to leave, which takes the hooks away again.
@@ -19,7 +23,7 @@ from liveheap.agent import config, native
 from liveheap.agent.codecs import Codecs
 from liveheap.agent.service import Agent
 from liveheap.heap import Heap
-from liveheap.hosts import gevent, labelling
+from liveheap.hosts import command_line, gevent, labelling
 from liveheap.hosts.gevent_spawn import HEIRS
 
 PATHS = ("LIVEHEAP_DIR", "LIVEHEAP_SPOOL", "LIVEHEAP_TOKEN_FILE")
@@ -62,7 +66,7 @@ def start(
     )
     agent.end = leave if injected else stop
     gevent.remember_hub()
-    if settings.master:
+    if settings.master or command_line.does_work(command_line.original()):
         listener = agent.come_up()
         try:
             agent.threads.start(agent.serve, listener)

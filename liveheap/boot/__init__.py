@@ -12,10 +12,6 @@ Two ways in, both before the program's first line:
 Both reach helper commands too (`pip`, `celery call`, `manage.py migrate`), which are
 over before anybody could ask them: those are skipped by name. `LIVEHEAP_ONLY` names
 the programs to start in, and nothing else then does.
-
-LIVEHEAP_MASTER=0 spares masters, not their children. A child that was forked is known
-as one; one in an interpreter of its own (multiprocessing's `spawn`, RQ's SpawnWorker)
-would be taken for a master, were it not told by its command line.
 """
 
 from __future__ import annotations
@@ -70,12 +66,8 @@ RESOURCE_TRACKER = "multiprocessing.resource_tracker"
 def begin() -> None:
     """Start the agent, unless this is a helper command. Raises nothing."""
     try:
-        words = command_line.read()
-        if wanted(os.environ, words):
-            if command_line.does_work(words):
-                liveheap.start(master=True)
-            else:
-                liveheap.start()
+        if wanted(os.environ, command_line.read()):
+            liveheap.start()
     except Exception:
         return
 

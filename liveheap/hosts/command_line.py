@@ -42,22 +42,21 @@ def read() -> list[str]:
     A child that multiprocessing has started anew is told its parent's, and is called
     by that from then on.
     """
+    words, told = original(), list(getattr(sys, "argv", ()))
+    is_anew = does_work(words) or FORKSERVER in text_of(words)
+    return told if is_anew and told[:1] not in ([], ["-c"]) else words
+
+
+def original() -> list[str]:
+    """Return the command line that the kernel was given, without the interpreter."""
     words = list(sys.orig_argv or sys.argv)
     if words and os.path.basename(words[0]).startswith(INTERPRETER):
-        words = after_interpreter(words[1:])
-    told = list(getattr(sys, "argv", ()))
-    if is_started_anew(words) and told[:1] not in ([], ["-c"]):
-        return told
+        return after_interpreter(words[1:])
     return words
 
 
-def is_started_anew(words: list[str]) -> bool:
-    """Whether a process belongs to a master that has started it by `python -c`."""
-    return does_work(words) or FORKSERVER in text_of(words)
-
-
 def does_work(words: list[str]) -> bool:
-    """Whether such a process does its master's work itself."""
+    """Whether a process does its master's work, in an interpreter of its own."""
     return any(sign in text_of(words) for sign in WORKERS)
 
 

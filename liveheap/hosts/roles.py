@@ -39,6 +39,7 @@ STACKS: dict[str, dict[str, str | None]] = {
     "mrq/supervisor.py": {"work": MASTER},
     "multiprocessing/forkserver.py": {"main": "forkserver"},
     "multiprocessing/process.py": {"_bootstrap": WORKER},
+    "multiprocessing/spawn.py": {"spawn_main": WORKER},
 }
 # Modules that only a process with this kind of pool has loaded; the first counts.
 POOLS = (

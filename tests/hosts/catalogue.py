@@ -28,6 +28,9 @@ HUP = "SIGHUP"  # the host reloads: other children, or itself executed anew
 EACH = "each task"  # a child ends after its task and another one comes
 CRASH = "SIGKILL of a child"
 
+PREFORKED = ("master", "worker")
+MASTERLESS = {"masterless": True, "env": (("LIVEHEAP_MASTER", "0"),)}
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -42,6 +45,8 @@ class Host:
     kind: str = "task"  # of the label
     env: tuple[tuple[str, str], ...] = ()
     exit_codes: tuple[int, ...] = (0,)
+    roles: tuple[str, ...] = ("worker",)  # of its processes
+    masterless: bool = False  # the first process has no agent
     burst: int = 0  # jobs that are over at once, one process each
     environment: str = ""  # of its own, where its needs clash with others'
     newest: str = ""  # the last CPython on which it can run
@@ -69,7 +74,7 @@ def gunicorn(
     name: str, *words: str, needs: tuple[str, ...] = (), **more: object
 ) -> Host:
     """Return a gunicorn with eight requests at once."""
-    settings = {"renewals": (HUP, CRASH), **more}
+    settings = {"renewals": (HUP, CRASH), "roles": PREFORKED, **more}
     return Host(
         f"gunicorn {name}",
         (*GUNICORN, *words),
@@ -108,12 +113,25 @@ def mrq(name: str, *words: str, **more: object) -> Host:
     )
 
 
-def pool(method: str) -> Host:
+def uvicorn(name: str, *words: str, **more: object) -> Host:
+    """Return a uvicorn."""
+    return Host(
+        name,
+        (*UVICORN, *words, "asgi_site:application"),
+        ("uvicorn",),
+        "http",
+        kind="request",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def pool(method: str, *roles: str) -> Host:
     """Return a multiprocessing pool whose children end after each task."""
     return Host(
         f"multiprocessing {method}",
         ("{bin}/python", "{apps}/pool.py", method, "8"),
         renewals=(EACH,),
+        roles=roles,
     )
 
 
@@ -124,6 +142,7 @@ def script(kind: str, *needs: str) -> Host:
         ("{bin}/python", "{apps}/script.py", kind),
         needs,
         renewals=(HUP,),
+        roles=("app",),
     )
 
 
@@ -132,6 +151,13 @@ HOSTS = (
         "prefork",
         *("-P", "prefork", "-c", "8", "--max-tasks-per-child", "1"),
         renewals=(EACH, HUP, CRASH),
+        roles=PREFORKED,
+    ),
+    celery(
+        "prefork, LIVEHEAP_MASTER=0",
+        *("-P", "prefork", "-c", "8"),
+        renewals=(HUP,),
+        **MASTERLESS,
     ),
     celery("gevent", "-P", "gevent", "-c", "12", needs=("gevent",)),
     celery("eventlet", "-P", "eventlet", "-c", "12", needs=("eventlet",)),
@@ -150,22 +176,20 @@ HOSTS = (
         "gthread, dirty workers",
         *("-k", "gthread", "--threads", "8", "--dirty-workers", "1"),
         *("--dirty-app", "dirty_app:Idle", "wsgi_site"),
+        roles=(*PREFORKED, "dirty arbiter", "dirty worker"),
     ),
-    Host(
-        "uvicorn",
-        (*UVICORN, "asgi_site:application"),
-        ("uvicorn",),
-        "http",
-        kind="request",
-        exit_codes=(-15,),  # it raises the signal once more, when all is done
-    ),
-    Host(
+    uvicorn("uvicorn", exit_codes=(-15,)),  # it raises the signal again in the end
+    uvicorn(
         "uvicorn, 2 workers",
-        (*UVICORN, "--workers", "2", "asgi_site:application"),
-        ("uvicorn",),
-        "http",
-        kind="request",
+        *("--workers", "2"),
         renewals=(HUP, CRASH),
+        roles=PREFORKED,
+    ),
+    uvicorn(
+        "uvicorn, 2 workers, LIVEHEAP_MASTER=0",
+        *("--workers", "2"),
+        renewals=(HUP,),
+        **MASTERLESS,
     ),
     Host(
         "RQ Worker",
@@ -176,6 +200,7 @@ HOSTS = (
         kind="rq",
         renewals=(EACH,),
         burst=100,
+        roles=("master", "job"),
     ),
     Host(
         "RQ SpawnWorker",
@@ -185,6 +210,7 @@ HOSTS = (
         tasks=1,
         kind="rq",
         renewals=(EACH,),
+        roles=("master", "job"),
     ),
     Host(
         "dramatiq",
@@ -194,19 +220,34 @@ HOSTS = (
         kind="dramatiq",
         renewals=(HUP,),
         env=(("dramatiq_queue_prefetch", "4"),),
+        roles=PREFORKED,
     ),
     mrq("MRQ"),
-    mrq("MRQ, 2 processes", "--processes", "2", renewals=(CRASH,)),
-    huey("process"),
+    mrq("MRQ, 2 processes", "--processes", "2", renewals=(CRASH,), roles=PREFORKED),
+    huey("process", roles=PREFORKED),
     huey("thread"),
     huey(
         "greenlet",
         env=(("MATRIX_PATCH", "gevent"), ("PYTHONWARNINGS", "ignore::RuntimeWarning")),
     ),
-    pool("fork"),
-    pool("spawn"),
-    pool("forkserver"),
+    pool("fork", *PREFORKED),
+    pool("spawn", "app", "worker"),
+    pool("forkserver", "app", "forkserver", "worker"),
     script("threads"),
+    Host(
+        "script, under memray",
+        (
+            "{bin}/memray",
+            "run",
+            "-q",
+            "-o",
+            "memray.bin",
+            "{apps}/script.py",
+            "threads",
+        ),
+        ("memray",),
+        roles=("app",),
+    ),
     script("asyncio"),
     script("gevent", "gevent"),
     script("gevent-late", "gevent"),

@@ -44,22 +44,34 @@ class NotApplicable(Exception):
 
 
 def has_agents(running: Running) -> str:
-    """Every Python process of the host has an agent of its own that answers."""
+    """Every Python process has an agent of its own, which knows the process's role."""
+    wait_for_agents(running)
+    facts = {pid: running.status(pid) for pid in running.workers()}
+    for pid, each in facts.items():
+        assert each["pid"] == pid, f"{pid} answers as {each['pid']}"
+    roles = Counter(str(each["role"]) for each in facts.values())
+    if running.host.masterless:
+        assert running.pid not in facts, "the master has an agent"
+    if running.way != "call":
+        expected = set(running.host.roles)
+        assert set(roles) == expected, f"{dict(roles)}, not {sorted(expected)}"
+    return ", ".join(f"{count} {role}" for role, count in sorted(roles.items()))
+
+
+def wait_for_agents(running: Running) -> None:
+    """Return when every process that should have an agent is listed."""
 
     def missing() -> set[int]:
         wanted = {told.pid for told in running.tasks()}
         if running.way != "call":
             wanted |= running.pythons()
+        if running.host.masterless:
+            wanted.discard(running.pid)
         return wanted - set(running.workers())
 
     with contextlib.suppress(AssertionError):
         eventually(lambda: not missing(), what="agents", deadline_s=WAIT_S)
     assert not missing(), f"no agent in {sorted(missing())}"
-    workers = running.workers()
-    for pid in workers:
-        facts = running.status(pid)
-        assert facts["pid"] == pid, f"{pid} answers as {facts['pid']}"
-    return f"{len(workers)}"
 
 
 def answers_under_load(running: Running) -> str:

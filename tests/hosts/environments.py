@@ -31,6 +31,7 @@ SETS = {
         "uvicorn": ("uvicorn>=0.30",),
         "gevent": ("gevent>=24.2",),
         "eventlet": ("eventlet>=0.40",),
+        "memray": ("memray>=1.14",),
     },
 }
 WITHOUT_NEEDS = {"mrq": ("--no-deps", "--no-build-isolation", "mrq==0.9.10")}

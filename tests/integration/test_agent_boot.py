@@ -178,21 +178,15 @@ def test_helper_commands_get_no_agent(words, wanted):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (
-            "from multiprocessing.spawn import spawn_main; spawn_main(4)",
-            {"master": True},
-        ),
-        ("import rq\nworker.main_work_horse(job, queue)", {"master": True}),
-        ("from multiprocessing.forkserver import main; main(3, 4)", {}),
-        ("print(1)", {}),
+        ("from multiprocessing.spawn import spawn_main; spawn_main(4)", True),
+        ("import rq\nworker.main_work_horse(job, queue)", True),
+        ("from multiprocessing.forkserver import main; main(3, 4)", False),
+        ("print(1)", False),
     ],
 )
-def test_a_child_in_an_interpreter_of_its_own_is_no_master(text, expected, monkeypatch):
-    started = []
-    monkeypatch.setattr("liveheap.start", lambda **given: started.append(given))
-    monkeypatch.setattr(sys, "orig_argv", ["python3", "-c", text])
-    boot.begin()
-    assert started == [expected]
+def test_a_child_in_an_interpreter_of_its_own_is_no_master(text, expected):
+    assert command_line.does_work(["-c", text]) is expected
+    assert not command_line.does_work(["/srv/app.py", text])
 
 
 def test_a_child_of_multiprocessing_is_called_by_its_parents_name(monkeypatch):

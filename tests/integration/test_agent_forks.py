@@ -252,13 +252,16 @@ def test_a_fork_on_a_second_thread_gives_the_child_an_agent(stage):
     host = start_host(stage, "plain")
     child = host.do(
         """
-import threading
+import liveheap, threading
 PIDS = []
+def work():
+    with liveheap.task("work"):
+        time.sleep(60)
+    os._exit(0)
 def fork():
     pid = os.fork()
     if pid == 0:
-        time.sleep(60)
-        os._exit(0)
+        work()
     PIDS.append(pid)
 thread = threading.Thread(target=fork)
 thread.start()
@@ -267,8 +270,10 @@ answer = PIDS[0]
 """
     )
     with host.connect(child) as client:
-        assert client.request("status").as_dict()["pid"] == child
+        facts = client.request("status").as_dict()
+        assert facts["pid"] == child
         assert client.request("gc").as_dict()["collected"] >= 0
+    assert [task["thread"] for task in facts["tasks"]] == [child]
     kill(host, child)
 
 
