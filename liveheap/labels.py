@@ -13,6 +13,7 @@ first item to its end. Without an agent it is a call more, and nothing else.
 
 from __future__ import annotations
 
+import builtins
 import functools
 import inspect
 from collections.abc import Callable
@@ -38,13 +39,16 @@ class task:
 
     def __init__(self, name: str, id: str | None = None) -> None:  # noqa: A002 -- the field's name
         self._name, self._id = name, id
-        self._tokens: list[tasks.Token | None] = []
+        self._tokens: dict[int, tasks.Token] = {}
 
     def __enter__(self) -> None:
-        self._tokens.append(tasks.begin(KIND, self._name, self._id))
+        token = tasks.begin(KIND, self._name, self._id)
+        if token is not None:
+            self._tokens[builtins.id(token)] = token
 
     def __exit__(self, *_: object) -> None:
-        tasks.end(self._take_token())
+        if self._tokens:
+            tasks.end(self._take_token())
 
     def __call__(self, function: Function) -> Function:
         """Return the function with the label around each of its calls."""
@@ -53,15 +57,12 @@ class task:
         return cast("Function", wrapper)
 
     def _take_token(self) -> tasks.Token | None:
-        """Return what this holder began: one label may be in use on many."""
-        tokens = self._tokens
-        if len(tokens) > 1 and tasks.REGISTRY.is_on:
+        """Return what was begun last, here if one label is in use on many holders."""
+        found = list(self._tokens.values())
+        if len(found) > 1:
             here = tasks.REGISTRY.here()
-            for token in reversed(tokens):
-                if token is not None and token.key == here:
-                    tokens.remove(token)
-                    return token
-        return tokens.pop()
+            found = [token for token in found if token.key == here] or found
+        return self._tokens.pop(builtins.id(found[-1]), None) if found else None
 
 
 def wrapper_of(

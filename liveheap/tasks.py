@@ -201,8 +201,9 @@ class Registry:
     def find_here(self, kind: str, id: str | None = None) -> Token | None:  # noqa: A002 -- the field's name
         """Return the innermost task here that has this kind, and this id if given."""
         token = self._innermost.get(self.here())
+        wanted = None if id is None else str(id)[:LONGEST]
         while token is not None:
-            if not token.over and token.kind == kind and id in (None, token.id):
+            if not token.over and token.kind == kind and wanted in (None, token.id):
                 return token
             token = token.outer
         return None
@@ -215,8 +216,11 @@ class Registry:
         return token
 
     def here(self) -> int:
-        """Return the key of the holder that asks."""
-        return builtins.id(self._find_holder()[0])
+        """Return the key of the holder that asks; 0 if that cannot be known."""
+        try:
+            return builtins.id(self._find_holder()[0])
+        except OUR_ERRORS:
+            return 0
 
     def has(self, address: int) -> bool:
         """Whether something runs on the greenlet or asyncio task at this address."""
@@ -313,9 +317,10 @@ def is_dead(token: Token) -> bool:
     Asked in one call into C, which holds it meanwhile: were the GIL let go, the last
     reference to it might be dropped here, on the agent's thread.
     """
-    if token.holder != GREENLET:
+    module = sys.modules.get("greenlet")
+    if token.holder != GREENLET or module is None:
         return False
-    dead = sys.modules["greenlet"].greenlet.dead.__get__
+    dead = module.greenlet.dead.__get__
     try:
         return bool(next(map(dead, map(REFERENT, (token,)))))
     except TypeError:  # the reference is dead, too

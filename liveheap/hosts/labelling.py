@@ -61,11 +61,14 @@ class Labelling:
         return sorted({name.partition(".")[0] for name in self._undos})
 
     def install(self) -> None:
-        """Hook what is there, and wait for the rest. On the main thread."""
+        """Hook what is there, and wait for the rest, once. On the main thread."""
+        if self._finder in sys.meta_path:
+            return
+        self.failed.clear()
         sys.meta_path.insert(0, self._finder)
         for name in self._hooks:
             module = sys.modules.get(name)
-            if module is not None and is_whole(module):
+            if module is not None and is_whole(module) and name not in self._undos:
                 self._put_in(name, module)
 
     def remove(self) -> None:

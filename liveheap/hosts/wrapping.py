@@ -36,7 +36,7 @@ def label(owner: type, name: str, begin: Begin) -> Undo:
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            token = begin(*args)
+            token = begun(begin, args)
             try:
                 return original(*args, **kwargs)
             finally:
@@ -52,7 +52,7 @@ def label_coroutine(owner: type, name: str, begin: Begin) -> Undo:
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            token = begin(*args)
+            token = begun(begin, args)
             try:
                 return await original(*args, **kwargs)
             finally:
@@ -61,6 +61,14 @@ def label_coroutine(owner: type, name: str, begin: Begin) -> Undo:
         return wrapper
 
     return replace(owner, name, make)
+
+
+def begun(begin: Begin, args: tuple[Any, ...]) -> tasks.Token | None:
+    """Begin; a framework that is not as we know it goes without a label."""
+    try:
+        return begin(*args)
+    except tasks.OUR_ERRORS:
+        return None
 
 
 def hear(owner: type, name: str, tell: Callable[..., object]) -> Undo:

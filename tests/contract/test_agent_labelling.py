@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from liveheap.hosts import celery
 from liveheap.hosts.labelling import HOOKS, Labelling
 from liveheap.hosts.wrapping import Undo, classes_with, label, replace
 
@@ -87,6 +89,38 @@ def test_a_module_that_renames_itself_is_hooked_under_the_name_it_was_asked_for(
     load("shop.signals")
     assert shop.labelling.failed == []
     assert shop.labelling.hooked == ["shop"]
+
+
+def test_hooks_are_put_in_once_however_often_an_agent_starts(shop):
+    load("shop.signals")
+    shop.labelling.install()
+    shop.labelling.install()
+    assert shop.calls == ["hook shop.signals"]
+
+
+def test_celery_is_not_waited_for_where_its_signals_are_being_changed():
+    class Signal:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+            self.receivers: list[object] = []
+
+        def connect(self, receiver: object, **_: object) -> None:
+            with self.lock:
+                self.receivers.append(receiver)
+
+        def disconnect(self, **_: object) -> None:
+            with self.lock:
+                self.receivers.clear()
+
+    signals: Any = SimpleNamespace(task_prerun=Signal(), task_postrun=Signal())
+    with signals.task_postrun.lock, pytest.raises(RuntimeError):
+        celery.hook(signals)
+    assert signals.task_prerun.receivers == []
+    undo = celery.hook(signals)
+    assert signals.task_prerun.receivers == [celery.begin]
+    assert signals.task_postrun.receivers == [celery.end]
+    undo()
+    assert signals.task_prerun.receivers == signals.task_postrun.receivers == []
 
 
 def test_a_module_that_is_being_imported_is_left_alone(shop):
@@ -228,6 +262,15 @@ def test_a_wrapped_method_looks_and_works_as_before():
     assert Derived().method("word") == "word"
     undo()
     assert "wrapper" not in repr(Base.__dict__["method"].__code__)
+
+
+def test_a_method_of_another_version_goes_without_a_label():
+    def begin(*_: object) -> None:
+        raise AttributeError("this version has no such thing")
+
+    undo = label(Base, "method", begin)
+    assert Base().method("word") == "word"
+    undo()
 
 
 def test_an_inherited_method_is_wrapped_in_one_class_only():

@@ -252,3 +252,12 @@ def test_status_tells_of_the_longest_hundred_and_how_many_there_are(registry, tm
         each.switch()
     assert facts["running"] == 150
     assert [task["address"] for task in facts["tasks"]] == [id(g) for g in live[:100]]
+
+
+def test_one_label_may_be_around_itself():
+    label = liveheap.task("again")
+    with label:
+        with label:
+            assert len(running()) == 2
+        assert len(running()) == 1
+    assert tasks.done() == {"again": 2}

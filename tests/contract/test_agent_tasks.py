@@ -106,6 +106,9 @@ def test_a_hook_ends_what_runs_here_by_its_kind_and_id(registry):
     assert names(registry) == ["child"]
     registry.end_here("celery", "2")
     assert names(registry) == []
+    registry.begin("celery", "long", "x" * 1000)
+    registry.end_here("celery", "x" * 1000)
+    assert names(registry) == []
 
 
 def test_without_an_agent_nothing_is_kept():
