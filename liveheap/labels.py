@@ -30,8 +30,8 @@ class task:
     """A label for what runs inside, or for each call of the decorated function.
 
     Args:
-        name: what it is called in `status` and in retaining paths. Names are counted:
-            no numbers in them.
+        name: what it is called in `status` and in retaining paths. Names are counted,
+            and leave the worker as code does: no numbers and no data in them.
         id: which one of that name, if that matters.
     """
 

@@ -72,7 +72,7 @@ def at(method: str, **tells: Callable[..., None]) -> Hook:
             [
                 hear(owner, method, tell)
                 for name, tell in tells.items()
-                if method in vars(owner := getattr(module, name, object))
+                if method in vars(owner := vars(module).get(name, object))
             ]
         )
 

@@ -16,7 +16,7 @@ import pytest
 
 from liveheap.hosts import celery
 from liveheap.hosts.labelling import HOOKS, Labelling
-from liveheap.hosts.wrapping import Undo, classes_with, label, replace
+from liveheap.hosts.wrapping import Undo, classes_with, hear, label, replace
 
 SOURCE = """
 BEFORE = (__loader__, __spec__.loader)
@@ -281,6 +281,22 @@ def test_an_inherited_method_is_wrapped_in_one_class_only():
     assert (Derived().method("word"), Base().method("word")) == ("WORD", "word")
     undo()
     assert "method" not in Derived.__dict__
+
+
+def test_what_a_method_returns_is_heard_and_a_fault_of_the_hearer_is_not():
+    heard = []
+
+    def tell(result: str, owner: Base, word: str) -> None:
+        heard.append((result, word))
+        raise AttributeError("another version")
+
+    undo = hear(Base, "method", tell)
+    assert Derived().method("word") == "word"
+    with pytest.raises(TypeError, match="missing 1 required"):
+        Base().method()
+    undo()
+    assert Base().method("word") == "word"
+    assert heard == [("word", "word")]
 
 
 def test_what_others_wrapped_since_is_left_to_them():

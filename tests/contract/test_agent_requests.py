@@ -63,6 +63,62 @@ def test_a_route_found_on_another_thread_is_that_of_the_request():
     tasks.end(token)
 
 
+@pytest.mark.parametrize("route", [None, b"/orders", 7, type("Text", (str,), {})("x")])
+def test_what_is_no_text_is_no_route(route):
+    requests.begin("GET")
+    requests.take(route)
+    assert running() == ["GET"]
+    requests.end()
+
+
+def test_a_route_without_a_request_names_nothing():
+    requests.take("/orders")
+    requests.begin("GET")
+    requests.end()
+    label = tasks.begin("task", "cleanup")
+    requests.take("/orders")
+    assert running() == ["cleanup"]
+    tasks.end(label)
+
+
+def test_requests_that_share_a_thread_are_not_mixed_up():
+    routes = iter(["/one", None, "/three"])
+
+    def app(*_: object) -> list[bytes]:
+        requests.take(next(routes))
+        return []
+
+    for _ in range(3):
+        wsgi.Middleware(app)({"REQUEST_METHOD": "GET"}, None)
+    assert tasks.done() == {"GET /one": 1, "GET": 1, "GET /three": 1}
+
+
+def test_requests_that_share_a_loop_are_not_mixed_up():
+    async def look_up(route: str) -> None:
+        requests.take(route)
+
+    async def app(scope: Any, *_: object) -> None:
+        await asyncio.create_task(look_up(scope["path"]))
+
+    async def main() -> None:
+        site = asgi.Middleware(app)
+        scopes = [
+            {"type": "http", "method": "GET", "path": each} for each in ("/one", "/two")
+        ]
+        await asyncio.gather(*(site(scope, None, None) for scope in scopes))
+
+    asyncio.run(main())
+    assert tasks.done() == {"GET /one": 1, "GET /two": 1}
+
+
+def test_when_the_agent_has_stopped_no_request_is_renamed():
+    token = requests.begin("GET")
+    tasks.REGISTRY.switch_off()
+    requests.take("/orders")
+    assert token is not None
+    assert token.name == "GET"
+
+
 def test_a_request_that_runs_already_is_not_labelled_twice():
     token = requests.begin("GET")
     assert requests.begin("GET") is None

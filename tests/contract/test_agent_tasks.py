@@ -76,6 +76,20 @@ def test_what_has_begun_runs_until_it_ends_and_is_counted_then(registry):
     assert registry.done() == {"shop.import_orders": 1}
 
 
+def test_a_task_that_is_renamed_runs_on_and_is_counted_by_its_last_name(registry):
+    token = registry.begin("request", "GET")
+    before = frozenset(registry.running())
+    registry.rename(token, "GET /orders/<int:number>")
+    assert names(registry) == ["GET /orders/<int:number>"]
+    assert before & frozenset(registry.running()), "it is the same task"
+    registry.end(token)
+    registry.rename(token, "x" * 10_000)
+    assert registry.done() == {"GET /orders/<int:number>": 1}
+    again = registry.begin("request", "GET")
+    registry.rename(again, "x" * 10_000)
+    assert len(names(registry)[0]) == tasks.LONGEST
+
+
 def test_a_nested_task_gives_way_to_the_one_around_it(registry):
     outer = registry.begin("request", "outer")
     inner = registry.begin("task", "inner")

@@ -14,40 +14,14 @@ import subprocess
 import sys
 
 import pytest
-import zstandard
 from agent_host import start_host
-from contract.minimal_client import MinimalClient, connect
+from listening import Listening, around
 from spawn import Stage, Worker
 
 from liveheap.commands import COMMANDS
 from liveheap.errors import CommandError
-from liveheap.protocol import connection as protocol
-from liveheap.protocol.auth import Scope
-from liveheap.protocol.messages import Chunk
 
 WORD = b"SECRET"
-
-
-class Listening(MinimalClient):
-    """A client that keeps every byte it was sent, chunks unpacked."""
-
-    def __init__(self, path) -> None:
-        self.inner = connect(path, scope=Scope.GRAPH)
-        super().__init__(self.inner.socket, self.inner.agreed)
-        self.heard = bytearray()
-
-    def next_message(self):
-        while True:
-            event = self.connection.next_event()
-            if event is protocol.CLOSED:
-                raise AssertionError("the agent closed")
-            if event is not protocol.NEED_DATA:
-                if isinstance(event, Chunk):
-                    self.heard += zstandard.decompress(event.data)
-                return event
-            data = self.socket.recv(1 << 16)
-            self.heard += data
-            self.connection.receive_data(data)
 
 
 @pytest.fixture
@@ -127,12 +101,3 @@ setattr(BAG, "".join(map(chr, (83, 69, 67, 82, 69, 84))) + "name", 1)
     with Listening(host.worker.wait_for_socket()) as client:
         list(client.answers(client.ask("snapshot", force=True)))
         assert b"SECRETname" in client.heard
-
-
-def around(word: bytes, heard: bytes) -> list[bytes]:
-    """Return every place of the word with what stands beside it."""
-    found, at = [], heard.find(word)
-    while at >= 0 and len(found) < 10:
-        found.append(heard[max(0, at - 40) : at + 40])
-        at = heard.find(word, at + 1)
-    return found

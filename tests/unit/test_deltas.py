@@ -93,6 +93,18 @@ def test_tasks_beside_each_other_are_counted_and_not_measured(
         assert told["rss_first"] is None
 
 
+def test_a_task_beside_another_counts_under_the_name_that_it_has_in_the_end(
+    host: Host,
+) -> None:
+    host.begin("pay", 1)
+    request = host.begin("GET", 2)
+    request.name = "GET /orders"
+    host.end(request)
+
+    assert host.told("GET /orders")["overlapped"] == 1
+    assert "GET" not in host.deltas.by_name()
+
+
 def test_a_task_that_began_and_ended_within_another_spoils_that_one(host: Host) -> None:
     long = host.begin("pay", 1)
     host.end(host.begin("ship", 2))
