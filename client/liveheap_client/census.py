@@ -26,7 +26,7 @@ from liveheap_client.workers import Worker
 if TYPE_CHECKING:
     from liveheap_client.rollcall import Key, RollCall
 
-ANSWER_WITHIN_S = 0.5
+ANSWER_WITHIN_S = 1.0
 SMAPS_BUDGET_S = 0.12
 SECONDS_PER_BYTE = 40e-6 / (1 << 20)
 DEEPEST = 64
