@@ -18,7 +18,6 @@ from typing import Any
 from liveheap_client import census, workers
 from liveheap_client import target as targets
 from liveheap_client.arguments import Parser, parser, seconds
-from liveheap_client.dial import CONNECT_TIMEOUT_S, DialOptions, remote_workers
 from liveheap_client.errors import UsageError
 from liveheap_client.render import processes
 from liveheap_client.render.escape import drawable
@@ -66,9 +65,8 @@ def _parser(summary: str) -> Parser:
     reader.add_argument(
         "--connect-timeout",
         type=seconds,
-        default=CONNECT_TIMEOUT_S,
         metavar="S",
-        help=f"give up if no connection stands after this long ({CONNECT_TIMEOUT_S:g})",
+        help="give up if no connection stands after this long",
     )
     reader.add_argument("--no-mux", action="store_true", help="share no connection")
     reader.add_argument(
@@ -83,8 +81,15 @@ def _look(given: argparse.Namespace, held: ExitStack) -> Look:
     if target is None:
         roll = held.enter_context(census.calling(os.environ))
         return lambda: census.local(os.environ, roll)
+    # Imported here: a list of this machine's workers shall not wait for ssh's code.
+    from liveheap_client.dial import (  # noqa: PLC0415
+        CONNECT_TIMEOUT_S,
+        DialOptions,
+        remote_workers,
+    )
+
     options = DialOptions(
-        connect_timeout_s=given.connect_timeout,
+        connect_timeout_s=given.connect_timeout or CONNECT_TIMEOUT_S,
         multiplex=not given.no_mux,
         remote_command=given.remote_command,
     )
