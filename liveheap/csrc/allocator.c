@@ -1,6 +1,7 @@
-/* Which allocator a worker has is asked of its symbols, not of the build: LD_PRELOAD puts
+/* Which allocator a worker has is seen in its blocks, not in the build: LD_PRELOAD puts
  * jemalloc before glibc, musl has no gnu_get_libc_version, PYTHONMALLOC takes pymalloc
- * away. malloc is glibc's if it lies in the same file as that function.
+ * away. Where the symbol malloc lies is no answer: an executable that takes its address
+ * has a stub of its own for it. glibc writes a block's length before it.
  */
 #define _GNU_SOURCE
 #include "allocator.h"
@@ -14,6 +15,8 @@
 #include <malloc.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #define MOST_PORTS 8
 #define MOST_THREADS 512
@@ -32,14 +35,38 @@ file_of(void *function)
     return info.dli_fname;
 }
 
+/* Whether glibc's account of its length stands before a block. Copied by the kernel: a
+ * block of somebody else's may begin where memory begins. */
+static bool
+has_glibc_header(const void *block, size_t size)
+{
+    uint64_t word = 0;
+    struct iovec local = {&word, sizeof(word)};
+    struct iovec remote = {(char *)block - sizeof(word), sizeof(word)};
+    size_t length = (size + sizeof(word) + 15) & ~(size_t)15;
+    return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == sizeof(word) &&
+           (word & ~UINT64_C(7)) == length;
+}
+
+static bool
+behaves_like_glibc(void)
+{
+    static const size_t sizes[] = {104, 1000, 3000};
+    bool is_alike = true;
+    for (size_t i = 0; i < HEAP_LENGTH(sizes); i++) {
+        void *block = malloc(sizes[i]);
+        is_alike = is_alike && block != NULL && has_glibc_header(block, sizes[i]);
+        free(block);
+    }
+    return is_alike;
+}
+
 /* glibc's version, if malloc is glibc's; NULL if it is somebody else's. */
 static const char *
 glibc_version(void)
 {
     void *version = dlsym(RTLD_DEFAULT, "gnu_get_libc_version");
-    const char *libc = file_of(version);
-    const char *mallocs = file_of(dlsym(RTLD_DEFAULT, "malloc"));
-    if (libc == NULL || mallocs == NULL || strcmp(libc, mallocs) != 0) {
+    if (version == NULL || !behaves_like_glibc()) {
         return NULL;
     }
     version_function function;
@@ -71,9 +98,11 @@ allocators(PyObject *module, PyObject *unused)
 {
     (void)module;
     (void)unused;
+    const char *glibc = glibc_version();
+    void *malloc_or_libc =
+        dlsym(RTLD_DEFAULT, glibc == NULL ? "malloc" : "gnu_get_libc_version");
     return Py_BuildValue("{s:z,s:z,s:z}", "python", heap_allocator_name(), "glibc",
-                         glibc_version(), "malloc",
-                         base_name(file_of(dlsym(RTLD_DEFAULT, "malloc"))));
+                         glibc, "malloc", base_name(file_of(malloc_or_libc)));
 }
 
 static int

@@ -150,6 +150,12 @@ def test_blocks_above_the_threshold_are_mapped() -> None:
     del block
 
 
+def test_the_library_of_malloc_is_known() -> None:
+    if "LD_PRELOAD" not in os.environ:  # as the C library here is glibc
+        assert NAMES["glibc"] == os.confstr("CS_GNU_LIBC_VERSION").split()[1]
+        assert "libc" in NAMES["malloc"]
+
+
 @pytest.mark.parametrize(
     ("flags", "part"), [(PRIVATE, "anonymous"), (mmap.MAP_SHARED, "shared")]
 )

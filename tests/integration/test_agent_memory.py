@@ -6,6 +6,7 @@ what the others left.
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import memory_fence
@@ -171,7 +172,8 @@ def test_a_malloc_that_is_not_the_librarys_is_not_judged(stage: Stage, tmp_path:
     host.do("kept = [bytes(3000) for _ in range(1500)]")
     after = look(host)
 
-    assert (after["glibc"], after["malloc"]) == (None, library.name)
+    assert after["glibc"] is None
+    assert after["malloc"] in (library.name, Path(sys.executable).resolve().name)
     assert any("unknown allocator" in doubt for doubt in breakdown.doubts(after))
     assert [one.kind for one in breakdown.causes(before, after)] == [
         "unknown-allocator"
