@@ -20,6 +20,7 @@
 
 #define MOST_PORTS 8
 #define MOST_THREADS 512
+#define TOO_SMALL_TO_SPLIT 16u
 
 typedef const char *(*version_function)(void);
 typedef int (*trim_function)(size_t);
@@ -45,7 +46,7 @@ has_glibc_header(const void *block, size_t size)
     struct iovec remote = {(char *)block - sizeof(word), sizeof(word)};
     size_t length = (size + sizeof(word) + 15) & ~(size_t)15;
     return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == sizeof(word) &&
-           (word & ~UINT64_C(7)) == length;
+           (word & ~UINT64_C(7)) - length <= TOO_SMALL_TO_SPLIT;
 }
 
 static bool

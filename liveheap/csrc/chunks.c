@@ -158,6 +158,7 @@ uintptr_t
 chunks_mapped(const uint64_t *words, uintptr_t room)
 {
     uint64_t length = words[1] & ~FLAGS;
+    length += (length + STEP) % OWN_PAGE == 0 ? STEP : 0; /* so from glibc 2.43 on */
     if (words[0] != 0 || (words[1] & FLAGS) != IS_MAPPED || length > room ||
         length < LEAST_MAPPED || length % OWN_PAGE != 0) {
         return 0;

@@ -173,28 +173,30 @@ add_anonymous(struct survey *survey, const struct mapping *mapping)
 
 /* ---- mappings ---- */
 
-/* A thread's stack lies above a mapping that nobody may touch; or, from glibc 2.42 on,
- * where the kernel guards it by other means, around the thread's own descriptor. */
-static bool
-is_stack(const struct survey *survey, const struct mapping *mapping)
+/* How many stacks of threads a mapping holds. One lies above a mapping that nobody may
+ * touch; or, from glibc 2.42 on, where the kernel guards it by other means, around the
+ * thread's own descriptor, and neighbours are one mapping. */
+static uint64_t
+count_stacks(const struct survey *survey, const struct mapping *mapping)
 {
     const struct mapping *before = &survey->before;
     const struct residence_request *request = survey->request;
-    bool is_guard = before->end == mapping->begin && !before->readable &&
-                    before->kind == MAPPING_ANONYMOUS &&
-                    before->end - before->begin <= GUARD_MAX;
-    bool is_known = false;
-    for (size_t i = 0; i < request->n_threads; i++) {
-        is_known = is_known || (request->threads[i] >= mapping->begin &&
-                                request->threads[i] < mapping->end);
+    bool is_guarded = before->end == mapping->begin && !before->readable &&
+                      before->kind == MAPPING_ANONYMOUS &&
+                      before->end - before->begin <= GUARD_MAX;
+    uint64_t n = 0;
+    for (size_t i = 0; i < request->n_threads && mapping->writable; i++) {
+        n +=
+            request->threads[i] >= mapping->begin && request->threads[i] < mapping->end;
     }
-    return mapping->writable && (is_guard || is_known);
+    return n > 0 || !mapping->writable ? n : is_guarded;
 }
 
 static void
 add_private(struct survey *survey, const struct mapping *mapping)
 {
     struct residence *all = survey->all;
+    uint64_t n_stacks = 0;
     all->inherited +=
         mapping->rss > mapping->exclusive ? mapping->rss - mapping->exclusive : 0;
     if (mapping->kind == MAPPING_BRK) {
@@ -207,9 +209,9 @@ add_private(struct survey *survey, const struct mapping *mapping)
     else if (mapping->kind == MAPPING_STACK) {
         all->main_stack += mapping->rss;
     }
-    else if (is_stack(survey, mapping)) {
+    else if ((n_stacks = count_stacks(survey, mapping)) > 0) {
         all->stacks += mapping->rss;
-        all->n_stacks++;
+        all->n_stacks += n_stacks;
     }
     else {
         add_anonymous(survey, mapping);
