@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+import pytest
 from spawn import eventually
 
+from liveheap_client.errors import InjectError
 from liveheap_client.inject import elf, interpreter, stub, tracee
+from liveheap_client.inject.ptrace import inject
 
 WORKER = Path(__file__).parent / "workers" / "inject_target.py"
 ANSWERS_WITHIN_S = 20.0
@@ -147,6 +150,17 @@ class Target:
         if code is None or self.process.stderr is None:
             return ""
         return "\n" + self.process.stderr.read().decode(errors="replace")
+
+
+def skip_where_ptrace_is_refused() -> None:
+    """Skip the tests, and say why, where the kernel allows nobody to be traced."""
+    with Target("read") as target:
+        try:
+            inject(target.pid, "pass")
+        except InjectError as error:
+            if "cannot be traced" not in error.message:
+                raise
+            pytest.skip(f"ptrace is refused here: {error.message}")
 
 
 def _is_ours(memory: tracee.Memory, address: int) -> bool:

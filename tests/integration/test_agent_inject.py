@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from injecting import Injector, Target
+from injecting import Injector, Target, skip_where_ptrace_is_refused
 from spawn import eventually
 
 from liveheap_client.errors import InjectError
@@ -28,13 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module", autouse=True)
 def _ptrace_is_allowed() -> None:
-    with Target("read") as target:
-        try:
-            inject(target.pid, "pass")
-        except InjectError as error:
-            if "cannot be traced" in error.message:
-                pytest.skip(f"ptrace is refused here: {error.message}")
-            raise
+    skip_where_ptrace_is_refused()
 
 
 @pytest.fixture(autouse=True)
@@ -136,9 +130,8 @@ def test_what_is_pending_runs_once_when_its_turn_comes() -> None:
         target.rests()
         waiting = inject(target.pid, SAY, mode="pending", timeout=0.05)
         assert not waiting.ran
-        assert waiting.waits == (
-            "the main thread waits: it will run as soon as that runs Python again"
-        )
+        assert waiting.waits is not None
+        assert "it will run " in waiting.waits
         assert waiting.left_bytes > 0
         assert inject(target.pid, "pass").left_bytes == 0
         target.answers_and_says(b"#")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from injecting import Target
+from injecting import Target, skip_where_ptrace_is_refused
 from spawn import eventually
 
 from liveheap_client.errors import InjectError
@@ -24,16 +24,15 @@ NOBODY = 65534
 SYSTEMS_PYTHON = Path("/usr/bin/python3")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _ptrace_is_allowed() -> None:
+    skip_where_ptrace_is_refused()
+
+
 @pytest.fixture
 def target() -> Iterator[Target]:
     with Target("poll") as target:
         target.rests()
-        try:
-            inject(target.pid, "pass")
-        except InjectError as error:
-            if "cannot be traced" in error.message:
-                pytest.skip(f"ptrace is refused here: {error.message}")
-            raise
         yield target
         target.answers()
         assert not target.has_ours()
@@ -85,9 +84,12 @@ def test_one_that_is_stopped_meanwhile_is_left_so(
         os.kill(target.pid, signal.SIGSTOP)
         seize(self, timeout)
 
-    monkeypatch.setattr(tracee.Tracee, "stop", stop)
-    assert "stopped" in refusal(target.pid).message
+    with monkeypatch.context() as patch:
+        patch.setattr(tracee.Tracee, "stop", stop)
+        assert "stopped" in refusal(target.pid).message
     os.kill(target.pid, signal.SIGCONT)
+    target.answers()
+    assert inject(target.pid, "pass").ran  # and takes with it what that one has left
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="no vfork")
@@ -245,10 +247,9 @@ def test_all_that_waits_is_told_after_a_moment(monkeypatch: pytest.MonkeyPatch) 
     told: list[str] = []
     with Target("poll") as target:
         target.rests()
-        inject(target.pid, "pass", mode="pending", timeout=0.1, say=told.append)
-        assert told == [
-            "the main thread waits: it will run as soon as that runs Python again"
-        ]
+        inject(target.pid, "pass", mode="pending", timeout=0.5, say=told.append)
+        assert len(told) == 1
+        assert "it will run " in told[0]
         target.answers()
 
 

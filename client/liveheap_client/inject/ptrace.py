@@ -266,7 +266,7 @@ def _refusal(target: Process, error: Exception) -> InjectError:
         )
     if isinstance(error, Halted):
         return InjectError(
-            f"process {pid} was stopped meanwhile; nothing was done to it",
+            f"process {pid} was stopped meanwhile; nothing was run in it",
             hint=f"let it go on first: kill -CONT {pid}",
         )
     if isinstance(error, Garbage):
