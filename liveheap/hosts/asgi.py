@@ -61,7 +61,7 @@ class Middleware:
         try:
             await self.app(scope, receive, send)
         finally:
-            tasks.end(token)
+            requests.end(token)
 
 
 HOOKS = {f"uvicorn.protocols.{name}": hook for name in UVICORN.split()}

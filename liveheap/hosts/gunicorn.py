@@ -51,7 +51,7 @@ def around_post_request(original: Get) -> Get:
         theirs = original(setting)
 
         def post_request(*args: Any) -> Any:
-            requests.end()
+            requests.end_here()
             return theirs(*args)
 
         return post_request

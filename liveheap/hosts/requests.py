@@ -44,9 +44,17 @@ def begin(method: object) -> tasks.Token | None:
     return None
 
 
-def end() -> None:
+def end(token: tasks.Token | None) -> None:
+    """End a request; the context of a thread that serves many keeps none of it."""
+    tasks.end(token)
+    if token is not None and HERE.get() is token:
+        HERE.set(None)
+
+
+def end_here() -> None:
     """End the request that runs here."""
     tasks.end_here(KIND)
+    HERE.set(None)
 
 
 def take(route: object) -> None:

@@ -33,12 +33,12 @@ class Middleware:
         try:
             body = self.app(environ, start_response)
         except BaseException:
-            tasks.end(token)
+            requests.end(token)
             raise
         wrapper = environ.get("wsgi.file_wrapper")
         is_file = isinstance(wrapper, type) and isinstance(body, wrapper)
         if is_file or isinstance(body, (list, tuple)):
-            tasks.end(token)
+            requests.end(token)
             return body
         return Body(body, token)
 
@@ -59,4 +59,4 @@ class Body:
             if close is not None:
                 close()
         finally:
-            tasks.end(self._token)
+            requests.end(self._token)

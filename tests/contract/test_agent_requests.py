@@ -38,7 +38,7 @@ def running() -> list[str]:
 def test_a_request_is_called_by_a_method_that_everybody_knows(method, name):
     requests.begin(method)
     assert running() == [name]
-    requests.end()
+    requests.end_here()
 
 
 def test_from_its_route_on_a_request_has_the_routes_template():
@@ -48,7 +48,7 @@ def test_from_its_route_on_a_request_has_the_routes_template():
     requests.take(None)
     requests.take("orders/{number}")
     assert running() == ["GET /orders/{number}"]
-    requests.end()
+    requests.end_here()
     requests.take("/too/late")
     assert tasks.done() == {"GET /orders/{number}": 1}
 
@@ -68,13 +68,13 @@ def test_what_is_no_text_is_no_route(route):
     requests.begin("GET")
     requests.take(route)
     assert running() == ["GET"]
-    requests.end()
+    requests.end_here()
 
 
 def test_a_route_without_a_request_names_nothing():
     requests.take("/orders")
     requests.begin("GET")
-    requests.end()
+    requests.end_here()
     label = tasks.begin("task", "cleanup")
     requests.take("/orders")
     assert running() == ["cleanup"]
@@ -91,6 +91,13 @@ def test_requests_that_share_a_thread_are_not_mixed_up():
     for _ in range(3):
         wsgi.Middleware(app)({"REQUEST_METHOD": "GET"}, None)
     assert tasks.done() == {"GET /one": 1, "GET": 1, "GET /three": 1}
+
+
+@pytest.mark.parametrize("end", [requests.end, lambda _: requests.end_here()])
+def test_a_thread_that_has_served_a_request_keeps_nothing_of_it(end):
+    token = requests.begin("GET")
+    end(token)
+    assert token not in contextvars.copy_context().values()
 
 
 def test_requests_that_share_a_loop_are_not_mixed_up():
@@ -122,7 +129,7 @@ def test_when_the_agent_has_stopped_no_request_is_renamed():
 def test_a_request_that_runs_already_is_not_labelled_twice():
     token = requests.begin("GET")
     assert requests.begin("GET") is None
-    requests.end()
+    requests.end_here()
     assert running() == []
     assert token is not None
     assert tasks.done() == {"GET": 1}
