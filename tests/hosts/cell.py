@@ -20,7 +20,7 @@ from typing import Any
 
 from hosts import broker
 from hosts.catalogue import Host, named, slug
-from hosts.checks import CHECKS, NotApplicable
+from hosts.checks import CHECKS, FIRST_GATE, NotApplicable
 from hosts.running import Running, start
 
 OK, FAILED, NONE = "ok", "failed", "none"
@@ -29,8 +29,6 @@ WAYS = {
     "pth": ("agent in each", "clean exit", "no socket left"),
     "call": ("agent in each", "clean exit", "no socket left"),
 }
-FIRST_GATE = "gate-1"
-
 Result = dict[str, tuple[str, str]]
 
 

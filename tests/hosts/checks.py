@@ -16,13 +16,13 @@ from typing import Any
 
 from hosts import broker
 from hosts.catalogue import CRASH, HUP
-from hosts.running import WAIT_S, Running
+from hosts.running import WAIT_S, Running, start
 from spawn import eventually
 
 from liveheap import registry
 
 PARCELS = 250
-NO_GATE = ""
+FIRST_GATE, NO_GATE = "gate-1", ""
 QUEUE = "rq:queue:default"
 SLOWEST_PING_S = 2.0
 PINGS = 5
@@ -189,13 +189,42 @@ def leaves_no_socket(running: Running) -> str:
 
 def survives_a_burst(running: Running) -> str:
     """Jobs that are over at once, each in a process of its own, leave no socket."""
-    if not running.host.burst:
-        raise NotApplicable("it has no such jobs")
+    must_have_a_burst(running)
     open_all(running)
     eventually(lambda: len(running.processes()) == 1, what="the last child has ended")
     running.workers()
-    before, began = set(running.sockets()), time.monotonic()
+    before = set(running.sockets())
+    took = burst_s(running)
+    left = set(running.sockets()) - before
+    assert not left, f"{len(left)} sockets of {running.host.burst} jobs"
+    return f"{running.host.burst} jobs in {took:.1f} s"
+
+
+def bare_burst(running: Running) -> str:
+    """The same jobs with the same host, without an agent: what a fork's agent costs."""
+    must_have_a_burst(running)
+    home = running.home / "bare"
+    home.mkdir()
+    with broker.running_redis(home) as redis:
+        bare = start(running.host, "bare", home, redis)
+        try:
+            bare.feed(1, FIRST_GATE)
+            bare.wait_for_tasks(1)
+            bare.open(FIRST_GATE)
+            return f"{running.host.burst} jobs in {burst_s(bare):.1f} s"
+        finally:
+            bare.kill()
+
+
+def must_have_a_burst(running: Running) -> None:
+    if not running.host.burst:
+        raise NotApplicable("it has no such jobs")
+
+
+def burst_s(running: Running) -> float:
+    """Send short jobs; return how long the host took over them."""
     running.feed(running.host.burst, NO_GATE)
+    began = time.monotonic()
     eventually(
         lambda: (
             not broker.length(running.redis, QUEUE) and len(running.processes()) == 1
@@ -203,10 +232,7 @@ def survives_a_burst(running: Running) -> str:
         what="all jobs are done",
         deadline_s=60,
     )
-    took = time.monotonic() - began
-    left = set(running.sockets()) - before
-    assert not left, f"{len(left)} sockets of {running.host.burst} jobs"
-    return f"{running.host.burst} jobs in {took:.1f} s"
+    return time.monotonic() - began
 
 
 def open_all(running: Running) -> None:
@@ -236,6 +262,7 @@ CHECKS = {
     "labels": labels_are_right,
     "renewed": is_renewed,
     "burst": survives_a_burst,
+    "burst without agent": bare_burst,
     "clean exit": ends_cleanly,
     "no socket left": leaves_no_socket,
 }

@@ -57,7 +57,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="cells side by side")
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.record and (given.hosts or given.pythons):
+        parser.error("--record is for the whole matrix")
+    return given
 
 
 def of_one_python(

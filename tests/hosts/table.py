@@ -16,23 +16,23 @@ README = HERE.parents[1] / "README.md"
 BEGIN, END = "<!-- hosts: begin -->", "<!-- hosts: end -->"
 COMMAND = "make test-hosts RECORD=--record"
 FAILED = "failed"
-SAYS = (
-    (
-        "agent in each",
-        "an agent in every process, started by `liveheap run`, by `.pth` "
-        "and by `liveheap.start()`",
-    ),
-    ("ping under load", "an answer from each under load"),
-    (
-        "marker found",
-        "a snapshot that holds every planted object, on a path through the "
-        "task's local",
-    ),
-    ("labels", "each running task by kind, name and id"),
-    ("renewed", "the same after reload, recycling and a killed child"),
-    ("burst", "no socket of a hundred short jobs"),
-    ("clean exit", "the host's own exit code, nothing of ours on stderr"),
-    ("no socket left", "no socket after the end"),
+CHECKS = (
+    "agent in each",
+    "ping under load",
+    "marker found",
+    "labels",
+    "renewed",
+    "burst",
+    "burst without agent",
+    "clean exit",
+    "no socket left",
+)
+MEANING = (
+    "an agent in every process, whichever way it was started, that knows its role; an "
+    "answer from each under load; a snapshot that holds every planted object, on a path "
+    "through the task's local; each running task by kind, name and id; the same again "
+    "after reload, recycling and a killed child; no socket of a hundred short jobs; the "
+    "host's own exit code and nothing of ours on stderr; no socket after the end"
 )
 
 Results = dict[str, list[dict[str, Any]]]
@@ -104,12 +104,12 @@ def reasons(by_name: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
 
 def figures(results: Results) -> Iterator[str]:
     """Yield what the checks measured, cell by cell."""
-    yield "| CPython | host | " + " | ".join(check for check, _ in SAYS) + " |"
-    yield "| --- " * (len(SAYS) + 2) + "|"
+    yield "| CPython | host | " + " | ".join(CHECKS) + " |"
+    yield "| --- " * (len(CHECKS) + 2) + "|"
     for version, cells in results.items():
         for cell in cells:
             checks = cell.get("ways", {}).get("run", {})
-            notes = (checks.get(check, ("", ""))[1] for check, _ in SAYS)
+            notes = (checks.get(check, ("", ""))[1] for check in CHECKS)
             yield f"| {version} | {cell['host']} | " + " | ".join(notes) + " |"
 
 
@@ -126,7 +126,6 @@ def versions(results: Results) -> str:
 
 def block(results: Results, hosts: list[Host]) -> str:
     """Return what the README shows."""
-    meaning = "; ".join(text for _, text in SAYS)
     kernel = re.split(r"[-+]", platform.release())[0]
     return "\n".join(
         [
@@ -135,7 +134,7 @@ def block(results: Results, hosts: list[Host]) -> str:
             f"- {date.today().isoformat()}, commit {commit()}, Linux {kernel}, "
             f"{os.cpu_count()} cores",
             f"- {versions(results)}",
-            f"- yes: {meaning}",
+            f"- yes: {MEANING}",
             "",
             *lines(results, hosts),
         ]

@@ -6,6 +6,8 @@ Celery and RQ with a real redis-server; whole rows, and the other hosts, are the
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,8 +16,8 @@ from pathlib import Path
 import pytest
 from hosts import broker, checks
 from hosts.catalogue import EACH, PREFORKED, Host, celery, named
-from hosts.cell import FIRST_GATE
-from hosts.running import Running, start
+from hosts.checks import FIRST_GATE
+from hosts.running import APPS, BIN, Running, start
 from spawn import Stage
 
 PREFORK = celery(
@@ -60,6 +62,23 @@ def test_celery_has_an_agent_and_the_right_labels_in_each_child_and_each_next_on
     checks.labels_are_right(running)
     checks.ends_cleanly(running)
     checks.leaves_no_socket(running)
+
+
+def test_a_helper_command_runs_without_an_agent(stage: Stage) -> None:
+    pytest.importorskip("celery")
+    run_directory = stage.directory / "run"
+    run_directory.mkdir(mode=0o700)
+    environ = {
+        **os.environ,
+        "LIVEHEAP": "1",
+        "LIVEHEAP_DIR": str(run_directory),
+        "MATRIX_STAGE": str(stage.directory),
+        "MATRIX_CELERY": "memory://",
+    }
+    command = [str(BIN / "celery"), "-A", "shop", "--workdir", str(APPS), "report"]
+    subprocess.run(command, env=environ, check=True, capture_output=True, timeout=60)
+    # An agent makes a token before its socket, and the token stays.
+    assert list(run_directory.iterdir()) == []
 
 
 def test_twenty_rq_jobs_leave_no_socket(run: Callable[[Host], Running]) -> None:
