@@ -29,10 +29,10 @@ CHECKS = (
 )
 MEANING = (
     "an agent in every process, whichever way it was started, that knows its role; an "
-    "answer from each under load; a snapshot that holds every planted object, on a path "
-    "through the task's local; each running task by kind, name and id; the same again "
-    "after reload, recycling and a killed child; no socket of a hundred short jobs; the "
-    "host's own exit code and nothing of ours on stderr; no socket after the end"
+    "answer from each under load; a snapshot that holds every planted object, on a "
+    "path through the task's local; each running task by kind, name and id; the same "
+    "after reload, recycling and a killed child; no socket of a hundred short jobs; "
+    "the host's own exit code, nothing of ours on stderr; no socket after the end"
 )
 
 Results = dict[str, list[dict[str, Any]]]

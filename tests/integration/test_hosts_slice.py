@@ -22,8 +22,8 @@ from spawn import Stage
 
 PREFORK = celery(
     "prefork",
-    *("-P", "prefork", "-c", "4", "--max-tasks-per-child", "1"),
-    tasks=4,
+    *("-P", "prefork", "-c", "3", "--max-tasks-per-child", "1"),
+    tasks=3,
     renewals=(EACH,),
     roles=PREFORKED,
 )
