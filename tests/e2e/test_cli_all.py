@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap, starting
-from spawn import Worker
+from spawn import Worker, eventually
 
 USAGE = 2
 
@@ -74,6 +74,24 @@ def test_one_that_ends_is_told_and_keeps_nobody_from_being_judged(
     assert "1 of 2 workers grows: __main__.CACHE" in said
     assert f"not judged: {dying}: " in said
     assert f"not judged: {stopped}: it is stopped" in said
+
+
+def test_a_worker_s_successor_is_asked_on(
+    spawn_worker: Callable[..., Worker], tmp_path: Path
+) -> None:
+    fleet = started(spawn_worker, "cache", "respawn")
+    (dying,) = children(fleet)
+    words = ("--interval", "1", "--rounds", "4", "--json", "--keep", tmp_path / "k")
+    with starting("diff", "--all", dying, *words, env=fleet.environ) as process:
+        first = tmp_path / "k" / str(dying) / "round-001.liveheap"
+        eventually(first.exists, what="the first round is there", deadline_s=30)
+        os.kill(dying, signal.SIGKILL)
+        said, _ = process.communicate(timeout=60)
+
+    (worker,) = json.loads(said)["workers"]
+    assert worker["failure"] is None
+    assert "took its place" in " ".join(worker["notes"])
+    assert worker["target"] != worker["worker"] == str(dying)
 
 
 def test_files_and_all_exclude_each_other() -> None:

@@ -6,19 +6,21 @@ spread over the interval: each stops at moments of its own, and the machine has 
 the same to do. Where the snapshots of all take longer than the interval, rounds come
 later, and all of them do.
 
-A worker that ends or says no is told as such and keeps nobody else from being judged.
+A worker that ends or says no is told as such and keeps nobody else from being judged;
+where another took its place, that one is asked on.
 A snapshot is read as soon as it is there and its file goes, unless it is to be kept: a
 fleet of rounds would fill a disk.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liveheap.errors import LiveheapError
+from liveheap_client import workers
 from liveheap_client.analysis.sentence import Places
 from liveheap_client.caller import Caller
 from liveheap_client.commands.rounds import (
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 ROUNDS_TO_COMPARE = 2
+_FAMILY = ("ppid", "program", "kind")
 
 
 @dataclass(slots=True)
@@ -52,6 +55,9 @@ class Member:
     failure: str | None = None
     gone: bool = False
     notes: list[str] = field(default_factory=list)
+    caller: Caller | None = None
+    seen: set[str] = field(default_factory=set)
+    """The pids of this worker and of those that took its place."""
 
     @property
     def name(self) -> str:
@@ -70,29 +76,19 @@ class Fleet:
         self, members: Sequence[Member], keep: Path | None, args: dict[str, Any]
     ) -> dict[str, Any]:
         """Take all rounds of all workers; return the comparison as plain data."""
+        for member in members:
+            member.caller = self.desk.call(member.target)
         for member in members if keep is not None else ():
             for number in range(1, self.rounds + 1):
                 refuse_kept_round(round_path(_directory(keep, member), number))
         self._say_what_comes(members)
         with (
-            ExitStack() as held,
             self.desk.scratch(keep) as directory,
             bar(self.desk.terminal) as progress,
         ):
-            callers = {
-                member.name: held.enter_context(self.desk.caller(member.target))
-                for member in members
-                if member.failure is None
-            }
-            began = time.monotonic()
+            way, due = _Way(directory, keep, args, progress), time.monotonic()
             for number in range(1, self.rounds + 1):
-                began = self._round(
-                    number,
-                    began,
-                    members,
-                    callers,
-                    _Way(directory, keep, args, progress),
-                )
+                due = self._round(number, due, members, way)
         return self._compared(members)
 
     def _round(
@@ -100,20 +96,21 @@ class Fleet:
         number: int,
         due: float,
         members: Sequence[Member],
-        callers: Mapping[str, Caller],
         way: "_Way",
     ) -> float:
         """Ask each worker in its turn; return when the next round begins."""
         step = self.interval_s / max(len(members), 1)
         started = time.monotonic()
         for place, member in enumerate(members):
-            if member.failure is not None or member.gone:
+            if member.gone and not self._adopt(number, member, members):
+                continue
+            if member.failure is not None or member.caller is None:
                 continue
             title = f"round {number} of {self.rounds}, worker {place + 1} of "
             title += f"{len(members)}"
             watch = self._watch(way.progress, title, member)
             wait_until(due + place * step, self.interval_s, watch)
-            self._take(number, member, callers[member.name], way, watch)
+            self._take(number, member, member.caller, way, watch)
         return max(due + self.interval_s, started + self.interval_s)
 
     def _take(
@@ -142,13 +139,39 @@ class Fleet:
         finally:
             caller.hang_up()  # an ssh server carries ten sessions, not sixty
 
+    def _adopt(self, number: int, member: Member, members: Sequence[Member]) -> bool:
+        """Go on with who took a worker's place; False as long as nobody has.
+
+        Servers recycle their workers, and what leaks in one leaks in the next. Told by
+        the registry of this machine: same parent, program and kind, and not seen yet.
+        """
+        if not member.target.isdigit():
+            return False
+        here = {str(worker.pid): worker for worker in workers.local(os.environ)}
+        heirs = [
+            name
+            for name, worker in here.items()
+            if member.target not in here
+            and not any(name in other.seen for other in members)
+            and all(worker.fact(fact) == member.row.get(fact) for fact in _FAMILY)
+        ]
+        if not heirs:
+            return False
+        member.target = heirs[0]
+        member.seen.add(heirs[0])
+        member.caller = self.desk.call(heirs[0])
+        member.gone, member.failure = False, None
+        note = f"from round {number} on: {heirs[0]}, which took its place"
+        member.notes[-1:] = [note]
+        member.found.note(note)
+        return True
+
     def _lose(self, member: Member, why: str) -> None:
         """Ask a worker no more; what it told is still told if that is enough."""
         member.gone = True
+        member.notes.append(why)
         if len(member.found) < ROUNDS_TO_COMPARE:
             member.failure = why
-        else:
-            member.notes.append(why)
 
     def _say_what_comes(self, members: Sequence[Member]) -> None:
         if not any(member.failure is None for member in members):
@@ -175,15 +198,15 @@ class Fleet:
                 member.failure = "; ".join(member.notes) or "too few rounds"
         told = asdict(kinship(reports)) if reports else _nothing(members)
         by_name = {member.name: member for member in members}
-        workers = [
+        rows = [
             _row(by_name[one["worker"]], one, reports[one["worker"]])
             for one in told["workers"]
         ]
-        workers += [_row(m, {}, None) for m in members if m.failure is not None]
-        first = by_name[workers[0]["worker"]] if told["leaks"] else None
+        rows += [_row(m, {}, None) for m in members if m.failure is not None]
+        first = by_name[rows[0]["worker"]] if told["leaks"] else None
         return {
             **told,
-            "workers": workers,
+            "workers": rows,
             "next": f"liveheap leaks {first.target}" if first else None,
         }
 
@@ -256,7 +279,9 @@ def members_of(rows: Sequence[Row], target_of: Callable[[Row], str]) -> list[Mem
             "silent": "it does not answer",
             "refused": "it does not let us in: liveheap status tells why",
         }
-        found.append(Member(target_of(row), row, series(), mute.get(str(state))))
+        member = Member(target_of(row), row, series(), mute.get(str(state)))
+        member.seen.add(member.name)
+        found.append(member)
     if not found:
         raise UsageError("no worker is meant", hint="liveheap ps lists them")
     return found

@@ -1,7 +1,8 @@
 """A master that forks children; each argument says what one of them leaks.
 
 `cache`: Row objects in CACHE; `log`: texts in LOG; `nothing`. They leak until killed,
-and end when the master does.
+and end when the master does. Who is killed gets a successor, as servers give one, if
+the last argument is `respawn`.
 """
 
 import os
@@ -33,14 +34,23 @@ def leak(what: str, life: int) -> None:
 
 stage.start_agent()
 life, master_alive = os.pipe()
-pids = []
-for what in sys.argv[1:]:
+jobs = [what for what in sys.argv[1:] if what != "respawn"]
+
+
+def start(what: str) -> int:
     pid = os.fork()
     if pid == 0:
         os.close(master_alive)
         leak(what, life)
-    pids.append(pid)
+    return pid
+
+
+pids = [start(what) for what in jobs]
 stage.ready(*pids)
+while "respawn" in sys.argv and not select.select([0], [], [], 0.05)[0]:
+    for place, pid in enumerate(pids):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            pids[place] = start(jobs[place])
 stage.until_stdin_closes()
 os.close(master_alive)
 for pid in pids:
