@@ -113,7 +113,8 @@ def _version() -> int:
 
 
 def _without_extra(words: Sequence[str], missing: ModuleNotFoundError) -> int:
-    if (missing.name or "").partition(".")[0] not in _EXTRA:
+    package = (missing.name or "").partition(".")[0]
+    if package not in _EXTRA:
         raise missing
     if not words or words[0] in ("-h", "--help"):
         from liveheap_client import bare  # noqa: PLC0415 - see _run
@@ -121,7 +122,7 @@ def _without_extra(words: Sequence[str], missing: ModuleNotFoundError) -> int:
         print("\n".join(bare.help_lines()))
         return OK
     raise ClientError(
-        f"{words[0]!r} needs the client's packages ({missing.name} is not installed)",
+        f"{words[0]!r} needs the client's packages ({package} is not installed)",
         hint="pip install 'liveheap[cli]'; run, inject, bridge and ps work without",
     )
 

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from command_line import MODULE
@@ -69,12 +69,14 @@ class Screen:
 
 
 @contextlib.contextmanager
-def on_a_screen(*words: object, env: dict[str, str]) -> Iterator[Screen]:
+def on_a_screen(
+    *words: object, env: dict[str, str], program: Sequence[str] = MODULE
+) -> Iterator[Screen]:
     """Run `liveheap ...` on a terminal; Ctrl-C is `type("\\x03")`."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     process = subprocess.Popen(
-        [*MODULE, *map(str, words)],
+        [*program, *map(str, words)],
         env={**env, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
         stdin=slave,
         stdout=slave,

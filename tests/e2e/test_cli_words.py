@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap
-from terminal import FAKE_SSH, without
+from terminal import FAKE_SSH, on_a_screen, without
 
 VERBS = (
     "attach",
@@ -25,6 +25,7 @@ VERBS = (
     "status",
 )
 USAGE, CANNOT_CONNECT = 2, 3
+GOLDEN = Path(__file__).parents[1] / "data" / "golden-1.0.liveheap"
 EXTRA = ("click", "rich", "prompt_toolkit", "numpy", "msgpack", "zstandard")
 
 
@@ -280,21 +281,27 @@ def test_a_bare_server_runs_ps_run_and_bridge(
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("missing", ["click", "rich", "prompt_toolkit"])
-def test_without_the_extra_a_verb_says_what_to_install(
-    missing: str, nobody: dict[str, str]
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("click", ["status", os.getpid()]),
+        ("numpy", ["histogram", GOLDEN]),
+        ("rich", ["histogram", GOLDEN]),
+        ("prompt_toolkit", ["attach", os.getpid()]),
+    ],
+)
+def test_without_the_extra_a_verb_says_what_to_install_before_it_asks_anything(
+    missing: str, words: list[object], nobody: dict[str, str]
 ) -> None:
-    done = subprocess.run(
-        [*without(missing), "attach", str(os.getpid())],
-        env=nobody,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with on_a_screen(*words, env=nobody, program=without(missing)) as screen:
+        assert screen.end() == 1
 
-    assert done.returncode in (1, CANNOT_CONNECT)
-    assert "liveheap[cli]" in done.stderr or done.returncode == CANNOT_CONNECT
-    assert "Traceback" not in done.stderr
+    said = " ".join(screen.seen.split())
+    assert said.startswith(
+        f"liveheap: {words[0]!r} needs the client's packages "
+        f"({missing} is not installed)"
+    )
+    assert "hint: pip install 'liveheap[cli]'" in said
 
 
 def test_without_click_help_lists_what_works(nobody: dict[str, str]) -> None:

@@ -51,20 +51,42 @@ def perform(
 ) -> int:
     """Bring an agent in if there is none; open the session, say who is there, and hand
     over to the loop."""
+    # Slow, so not above; and what it needs may be missing, so before anything is asked.
+    from liveheap_client.shell.loop import loop  # noqa: PLC0415
+
+    assert desk.shell_commands is not None
+    came = _bring_in(desk, target, yes=yes, agent=agent, is_to_leave=not stay)
+    with (
+        desk.caller(target) as caller,
+        tempfile.TemporaryDirectory(prefix="liveheap-") as directory,
+    ):
+        try:
+            shell, title = _shell(desk, caller, Path(directory))
+            return loop(shell, desk.shell_commands(shell), title=title)
+        finally:
+            if came and not stay:
+                _leave(desk, caller)
+
+
+def _bring_in(
+    desk: Desk, target: str | None, *, yes: bool, agent: str | None, is_to_leave: bool
+) -> bool:
+    """Bring an agent into a process that has none; return whether one came."""
     pid = _without_agent(target)
-    if pid is not None:
-        arrival = command.inject(
-            pid,
-            yes=yes,
-            agent=Path(agent) if agent else None,
-            say=desk.terminal.say,
-            verb="attach",
-        )
-        for line in command.summary(arrival, is_to_leave=not stay) if arrival else ():
-            desk.terminal.say(line)
-        if arrival is not None and arrival.way != "running" and not stay:
-            return _shell(desk, target, is_to_leave=True)
-    return _shell(desk, target, is_to_leave=False)
+    if pid is None:
+        return False
+    arrival = command.inject(
+        pid,
+        yes=yes,
+        agent=Path(agent) if agent else None,
+        say=desk.terminal.say,
+        verb="attach",
+    )
+    if arrival is None:
+        return False
+    for line in command.summary(arrival, is_to_leave=is_to_leave):
+        desk.terminal.say(line)
+    return arrival.way != "running"
 
 
 def _without_agent(target: str | None) -> int | None:
@@ -76,30 +98,16 @@ def _without_agent(target: str | None) -> int | None:
     return None if command.has_agent(place.pid, os.environ) else place.pid
 
 
-def _shell(desk: Desk, target: str | None, *, is_to_leave: bool) -> int:
-    from liveheap_client.shell.loop import loop  # noqa: PLC0415 - prompt_toolkit is slow
-
-    assert desk.shell_commands is not None
-    with (
-        desk.caller(target) as caller,
-        tempfile.TemporaryDirectory(prefix="liveheap-") as directory,
-    ):
-        session = _open(desk, caller)
-        status = session.request("status")
-        for line in banner(session, status if isinstance(status, Record) else None):
-            desk.terminal.say(line)
-        shell = Desk(
-            desk.terminal,
-            lambda _target: caller,
-            in_shell=True,
-            directory=Path(directory),
-        )
-        title = f"liveheap {session.ident.pid}"
-        try:
-            return loop(shell, desk.shell_commands(shell), title=title)
-        finally:
-            if is_to_leave:
-                _leave(desk, caller)
+def _shell(desk: Desk, caller: Caller, directory: Path) -> tuple[Desk, str]:
+    """Open the session and say who is there; return the shell's desk and title."""
+    session = _open(desk, caller)
+    status = session.request("status")
+    for line in banner(session, status if isinstance(status, Record) else None):
+        desk.terminal.say(line)
+    shell = Desk(
+        desk.terminal, lambda _target: caller, in_shell=True, directory=directory
+    )
+    return shell, f"liveheap {session.ident.pid}"
 
 
 def _leave(desk: Desk, caller: Caller) -> None:
