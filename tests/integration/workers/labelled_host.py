@@ -97,7 +97,7 @@ def run_dramatiq() -> None:
 
     for number in range(COUNT):
         import_order.send(number, "hunter2")
-    worker = dramatiq.Worker(broker, worker_threads=COUNT)
+    worker = dramatiq.Worker(broker, worker_threads=COUNT, worker_timeout=100)
     worker.start()
     wait_for_lines()
     worker.stop()
@@ -114,7 +114,7 @@ def run_huey() -> None:
 
     for number in range(COUNT):
         import_order(number, "hunter2")
-    consumer = huey.create_consumer(workers=COUNT, periodic=False)
+    consumer = huey.create_consumer(workers=COUNT, periodic=False, max_delay=0.1)
     consumer.start()
     wait_for_lines()
     consumer.stop(graceful=True)
