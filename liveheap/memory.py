@@ -29,20 +29,24 @@ def descriptors() -> int | None:
     known = os.stat("/proc/self/fd").st_size
     if known:
         return known
-    with os.scandir("/proc/self/fd") as entries:
-        counted = sum(1 for _ in islice(entries, MOST_COUNTED)) - 1
+    try:
+        with os.scandir("/proc/self/fd") as entries:
+            counted = sum(1 for _ in islice(entries, MOST_COUNTED)) - 1
+    except OSError:  # not one descriptor is left for the listing
+        return None
     return counted if counted < MOST_COUNTED - 1 else None
 
 
-def footprint(found: Mapping[str, Any]) -> dict[str, Any]:
+def footprint(found: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what tells growth outside the heap's graph apart.
 
     Args:
-        found: the open files by kind. Where there was no time for all of them nothing
-            is said of kinds: a part would look like growth, or hide it.
+        found: the open files by kind, if they could be counted. Where there was no time
+            for all of them nothing is said of kinds: a part would look like growth, or
+            hide it.
     """
     facts = {"gc_enabled": gc.isenabled(), "full_collections": full_collections()}
-    if found["cut_short"]:
+    if found is None or found["cut_short"]:
         return {**facts, "descriptors": descriptors(), "sockets": None}
     kinds = found["kinds"]
     return {

@@ -14,6 +14,8 @@ import pytest
 import stream
 import walks
 
+from liveheap import _heap
+
 N = 700
 take = ctypes.pythonapi.Py_IncRef
 take.argtypes = [ctypes.py_object]
@@ -142,6 +144,16 @@ def test_blocks_given_out_and_free_ones_are_what_the_allocator_says():
     assert thinned["pool_free"] - full["pool_free"] == pytest.approx(
         37_500 * 64, rel=0.2
     )
+
+
+@pytest.mark.skipif(_heap.allocators()["glibc"] is None, reason="needs glibc's malloc")
+def test_the_child_reads_of_malloc_what_the_worker_reads_of_itself():
+    blocks = [bytes(3000) for _ in range(1000)]
+    del blocks[::2]
+    child, here = walks.status_of_child(), _heap.residence(10.0)
+    assert child["malloc_known"]
+    for name in ("malloc_used", "malloc_free", "malloc_mapped"):
+        assert child[name] == pytest.approx(here[name], rel=0.1, abs=300_000)
 
 
 def test_what_was_freed_is_found_no_more(leaked):

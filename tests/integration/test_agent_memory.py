@@ -131,6 +131,30 @@ def test_open_files_are_told_by_kind(host: Host):
     assert after["pipe"] - before["pipe"] == 20
 
 
+def test_a_snapshot_carries_the_figures(host: Host):
+    with host.connect() as client:
+        _, _, blob = client.stream("snapshot")
+
+    figures = [blob.trailer[name] for name in ("malloc_used", "malloc_free")]
+    assert all(size > 10_000 for size in figures)
+    files = blob.header["memory"]
+    assert sum(files["descriptor_kinds"].values()) == files["descriptors"]
+    assert files["sockets"] == files["descriptor_kinds"]["unix"]
+
+
+def test_a_worker_without_a_descriptor_left_is_told_so(host: Host):
+    with host.connect() as client:
+        host.do("import resource; limits = resource.getrlimit(resource.RLIMIT_NOFILE)")
+        host.do("resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))")
+        try:
+            with pytest.raises(CommandError, match="Too many open files") as failed:
+                client.request("memory")
+        finally:
+            host.do("resource.setrlimit(resource.RLIMIT_NOFILE, limits)")
+
+    assert failed.value.code == "failed"
+
+
 def test_trim_gives_back_what_malloc_keeps_and_says_how_much(host: Host):
     host.do("rows = [bytes(9000) for _ in range(1000)]; del rows[::2]")
     told = host.request("trim").as_dict()

@@ -149,6 +149,41 @@ def test_rss_that_rises_without_objects_is_native() -> None:
     assert kind(told(graphs)) == "native"
 
 
+def test_growth_outside_the_heap_says_whose_memory_it_is() -> None:
+    def with_figures(place: int) -> HeapGraph:
+        graph = round_(place, 5, rss=(20 + 3 * place) * MIB)
+        figures = {"malloc_used": (5 + 3 * place) * MIB, "malloc_free": MIB}
+        graph.trailer.update(figures, malloc_mapped=0, pymalloc_used=9 * MIB)
+        graph.trailer["pymalloc_free"] = MIB
+        return graph
+
+    report = told([with_figures(place) for place in range(5)])
+
+    assert report["verdict"]["reasons"] == ("native",)
+    assert report["verdict"]["confidence"] == "high"
+    assert "12.0 MiB are native memory" in report["verdict"]["sentence"]
+    assert report["next"].startswith("liveheap memory 4711 --interval 5m --walk")
+
+
+def test_open_files_that_grow_are_called_by_their_kind() -> None:
+    graphs = [
+        round_(
+            place,
+            5,
+            descriptors=10 + 8 * place,
+            sockets=5 + 8 * place,
+            descriptor_kinds={"tcp": 5 + 8 * place, "file": 5},
+            remote_ports=[[6379, 5 + 8 * place]],
+        )
+        for place in range(5)
+    ]
+
+    assert (
+        "most of them TCP connections to port 6379"
+        in (told(graphs)["verdict"]["sentence"])
+    )
+
+
 def test_rss_that_settles_is_not() -> None:
     sizes = (20, 26, 27, 27, 27)
     graphs = [round_(place, 5, rss=size * MIB) for place, size in enumerate(sizes)]
