@@ -1,9 +1,9 @@
 """Which task, job or request runs on which greenlet, asyncio task or thread.
 
 The frameworks' hooks (`liveheap.hosts`) and `liveheap.task` say `begin` and `end`, on
-the host's own threads, some thousand times a second: so each costs a microsecond,
-takes no lock and raises nothing. The agent's thread asks `running` and `done` now and
-then.
+the host's own threads, some thousand times a second: so each costs a microsecond or
+two, takes no lock and raises nothing of its own. The agent's thread asks `running` and
+`done` now and then.
 
 A **holder** is what the task runs on: the asyncio task, else the greenlet, else the
 thread. A ContextVar would say who inherits the label, but nobody can read another
@@ -174,23 +174,11 @@ class Registry:
         """Say that a task is over, from wherever. Raises nothing of its own."""
         if token is None or token.over or not self.is_on:
             return
-        if self._observers:
-            self._tell("end", token)
         try:
-            token.over = True
-            head = self._innermost.get(token.key)
-            while head is not None and head.over:
-                head = head.outer
-            if head is None:
-                self._innermost.pop(token.key, None)
-            else:
-                self._innermost[token.key] = head
-            name = token.name
-            if name not in self._done and len(self._done) >= MAX_NAMES:
-                name = OTHER
-            _count_elements(self._done, (name,))
-        except OUR_ERRORS:
-            return
+            if self._observers:
+                self._tell("end", token)
+        finally:
+            self._close(token)
 
     def end_here(self, kind: str, id: str | None = None) -> None:  # noqa: A002 -- the field's name
         """End what runs here and has this kind, and this id if one is given."""
@@ -280,6 +268,23 @@ class Registry:
         kept = self._innermost.get(self.here())
         self._innermost = {} if kept is None else {kept.key: kept}
         self._done = {}
+
+    def _close(self, token: Token) -> None:
+        try:
+            token.over = True
+            head = self._innermost.get(token.key)
+            while head is not None and head.over:
+                head = head.outer
+            if head is None:
+                self._innermost.pop(token.key, None)
+            else:
+                self._innermost[token.key] = head
+            name = token.name
+            if name not in self._done and len(self._done) >= MAX_NAMES:
+                name = OTHER
+            _count_elements(self._done, (name,))
+        except OUR_ERRORS:
+            return
 
     def _tell(self, what: str, token: Token) -> None:
         for observer in self._observers:

@@ -58,7 +58,7 @@ class Labelling:
     @property
     def hooked(self) -> list[str]:
         """Return the frameworks that are hooked."""
-        return sorted({name.partition(".")[0] for name in self._undos})
+        return sorted({name.partition(".")[0] for name in list(self._undos)})
 
     def install(self) -> None:
         """Hook what is there, and wait for the rest, once. On the main thread."""

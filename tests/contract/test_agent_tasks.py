@@ -397,8 +397,12 @@ def test_a_time_limit_that_strikes_in_our_code_reaches_the_host(registry):
         registry.begin("celery", "shop.import_orders")
     stop()
     assert registry.running() == ()
-    registry.end(registry.begin("celery", "shop.import_orders"))
+    token = registry.begin("celery", "shop.import_orders")
+    registry.observe(strike)
+    with pytest.raises(TimeLimitExceeded):
+        registry.end(token)
     assert registry._innermost == {}
+    assert registry.done() == {"shop.import_orders": 1}
 
 
 def test_other_sources_are_asked_too_and_may_fail(registry):
