@@ -51,6 +51,7 @@ def test_an_agent_comes_answers_and_leaves_without_a_trace(host):
     before = host.do(TRACES)
     arrival = bring(host)
     assert (arrival.package, arrival.way == "running") == ("brought", False)
+    assert 0 < arrival.longest_s < arrival.loading_s
     assert luggage_of(host.pid) == []
     status = host.status()
     assert status["pid"] == host.pid

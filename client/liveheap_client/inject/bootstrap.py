@@ -14,6 +14,9 @@ for the time of the import only; unless the worker has a liveheap of its own. Al
 names are under `liveheap`, which no program but ours imports, so nothing of the
 worker's is shadowed, not even for another thread in between.
 
+That takes some tens of milliseconds, and the main thread has better things to do. So it
+is done bit by bit: after SLICE_S this ends with `more`, and is run once more.
+
 A signal of the worker's may arrive while this runs, and its handler raise here what was
 meant for the worker's own code (SystemExit, a time limit). So who raised is looked for,
 and that signal is sent once more, a moment later.
@@ -33,6 +36,7 @@ PACKAGE = "liveheap"
 ENTRY = "liveheap.agent.injected"
 OPTIONS: dict[str, Any] = globals().get("OPTIONS", {})
 AGAIN_AFTER_S = 0.05
+SLICE_S = 0.008
 NEEDED = "_heap" + EXTENSION_SUFFIXES[0]
 
 
@@ -78,12 +82,15 @@ def start(options: dict[str, Any]) -> dict[str, Any]:
     is_patched = not isinstance(_thread.start_new_thread, type(len))
     if is_patched and _thread.get_native_id() != os.getpid():
         return {"state": "wrong-thread"}
+    forget_if_broken()
     names = frozenset(sys.modules)
     importing = half_imported(names)
     if importing:
         return {"state": "busy", "error": f"it is importing {importing}"}
     package, problem = "its own", ""
-    if PACKAGE not in sys.modules:
+    if getattr(sys.modules.get(PACKAGE), "__path__", []) == [folder_of(options)]:
+        problem = "it is being loaded"
+    elif PACKAGE not in sys.modules:
         problem = import_its_own() if has_its_own() else "none is installed there"
     if problem:
         package = "brought"
@@ -91,7 +98,9 @@ def start(options: dict[str, Any]) -> dict[str, Any]:
             return {"state": "missing", "error": problem}
         if not fits(options):
             return {"state": "unfit", "error": f"the engine is not {NEEDED}"}
-        import_from(options)
+        if not import_from(options):
+            return {"state": "more"}
+        names = frozenset(name for name in names if not is_ours(name))
     entry = __import__(ENTRY, None, None, ["begin"])
     version = sys.modules[PACKAGE].__version__
     facts = entry.begin(version, options["settings"], names)
@@ -117,6 +126,25 @@ def has_its_own() -> bool:
     return False
 
 
+def folder_of(options: dict[str, Any]) -> str:
+    """Return where the package that was brought lies."""
+    return os.path.join(options["folder"], PACKAGE)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a module is one of the agent's."""
+    return name.partition(".")[0] == PACKAGE
+
+
+def forget_if_broken() -> None:
+    """Take out what a client has left that was killed before it was all there."""
+    package = sys.modules.get(PACKAGE)
+    if package is not None and ENTRY not in sys.modules:
+        places = list(getattr(package, "__path__", []))
+        if places and not os.path.isdir(places[0]):
+            forget()
+
+
 def import_its_own() -> str:
     """Import the worker's own liveheap; return what is wrong with it, if anything."""
     try:
@@ -130,30 +158,35 @@ def import_its_own() -> str:
 def forget() -> None:
     """Take out what an import that failed has left."""
     for name in list(sys.modules):
-        if name == PACKAGE or name.startswith(PACKAGE + "."):
+        if is_ours(name):
             sys.modules.pop(name, None)
 
 
 def fits(options: dict[str, Any]) -> bool:
     """Whether the engine that was brought is for this interpreter and C library."""
-    names = os.listdir(os.path.join(options["folder"], PACKAGE))
+    names = os.listdir(folder_of(options))
     return any("_heap" + suffix in names for suffix in EXTENSION_SUFFIXES)
 
 
-def import_from(options: dict[str, Any]) -> None:
-    """Import the package from the folder that was brought; leave no way back to it."""
-    folder = os.path.join(options["folder"], PACKAGE)
-    init = os.path.join(folder, "__init__.py")
-    spec = spec_from_file_location(PACKAGE, init, submodule_search_locations=[folder])
-    assert spec is not None
-    assert spec.loader is not None
-    package = module_from_spec(spec)
+def import_from(options: dict[str, Any]) -> bool:
+    """Import from the folder that was brought, for a while; say whether that is all.
+
+    No way back to the folder is left.
+    """
+    until = time.perf_counter() + SLICE_S
+    on_main = _thread.get_native_id() == os.getpid()
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    sys.modules[PACKAGE] = package
     try:
-        spec.loader.exec_module(package)
-        if options["in_memory"]:
-            load_in_memory(folder)
+        import_package(options)
+        for name in options["order"]:
+            if name in sys.modules:
+                continue
+            if on_main and time.perf_counter() > until:
+                return False
+            if is_ours(name):
+                __import__(name)
+            elif name in sys.stdlib_module_names:
+                import_if_there(name)
         __import__(ENTRY)
     except BaseException:
         forget()
@@ -163,6 +196,31 @@ def import_from(options: dict[str, Any]) -> None:
         for path in list(sys.path_importer_cache):
             if path.startswith(options["folder"]):
                 sys.path_importer_cache.pop(path, None)
+    return True
+
+
+def import_package(options: dict[str, Any]) -> None:
+    """Make the package known, with the folder for its path."""
+    if PACKAGE in sys.modules:
+        return
+    folder = folder_of(options)
+    init = os.path.join(folder, "__init__.py")
+    spec = spec_from_file_location(PACKAGE, init, submodule_search_locations=[folder])
+    assert spec is not None
+    assert spec.loader is not None
+    package = module_from_spec(spec)
+    sys.modules[PACKAGE] = package
+    spec.loader.exec_module(package)
+    if options["in_memory"]:
+        load_in_memory(folder)
+
+
+def import_if_there(name: str) -> None:
+    """Import a module of the standard library that another version may not have."""
+    try:
+        __import__(name)
+    except ImportError:
+        return
 
 
 def load_in_memory(folder: str) -> None:

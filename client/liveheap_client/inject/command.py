@@ -20,7 +20,7 @@ YES = ("y", "yes")
 _WAYS = {
     "manhole": "over the manhole that its program has opened",
     "remote_exec": "by sys.remote_exec, which stops nobody",
-    "ptrace": "by ptrace, which stops its main thread for a moment",
+    "ptrace": "by ptrace, which stops its main thread for moments",
 }
 
 
@@ -62,8 +62,8 @@ def ask(found: Process, say: Callable[[str], None], verb: str) -> None:
         f"uid {found.uid}) has no agent."
     )
     say(
-        f"One can be brought in {how}. Loading it takes the worker's main thread a few "
-        f"hundredths of a second; liveheap detach {found.pid} takes it out again."
+        f"One can be brought in {how}. Loading it takes the worker's main thread some "
+        f"hundredths of a second, bit by bit; liveheap detach {found.pid} takes it out."
     )
     if not (sys.stdin is not None and sys.stdin.isatty()):
         raise UsageError(
@@ -86,15 +86,16 @@ def summary(arrival: Arrival, *, is_to_leave: bool = False) -> list[str]:
     stopped = "stopped nobody"
     if arrival.stopped_ms is not None:
         stopped = (
-            f"its main thread stood still for {arrival.stopped_ms:.1f} ms "
+            f"its main thread stood still for {arrival.stopped_ms:.1f} ms at most "
             f"({arrival.mode})"
         )
     is_own = arrival.package == "its own"
     package = "its own liveheap" if is_own else "the agent brought"
     return [
         *(f"not by {refused}" for refused in arrival.refused),
-        f"process {pid} has an agent now, {how}: {stopped}; loading {package} took "
-        f"{arrival.loading_s * 1000:.0f} ms of it",
+        f"process {pid} has an agent now, {how}: {stopped}; loading {package} took it "
+        f"{arrival.loading_s * 1000:.0f} ms, {arrival.longest_s * 1000:.0f} ms at a "
+        "stretch",
         "it leaves with this shell"
         if is_to_leave
         else f"away with it again: liveheap detach {pid}",
@@ -112,6 +113,7 @@ def as_json(pid: int, arrival: Arrival | None) -> dict[str, Any]:
         "mode": arrival.mode,
         "stopped_ms": arrival.stopped_ms,
         "loading_ms": round(arrival.loading_s * 1000, 1),
+        "longest_ms": round(arrival.longest_s * 1000, 1),
         "package": arrival.package,
         "socket": arrival.socket,
         "python": str(arrival.process.python),

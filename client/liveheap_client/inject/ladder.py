@@ -16,11 +16,13 @@ started. The one exception is said in remote_exec.py.
 """
 
 import contextlib
+import marshal
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 from liveheap_client import outside
@@ -40,14 +42,18 @@ DEAF_S = 0.3
 SAY_AFTER_S = 1.5
 FINISH_S = 30.0
 TOTAL_S = 90.0
+MOST_SLICES = 200
 
 # What the worker is given to run: one expression, for a console and a C function alike.
 # Names of its own in __main__ must not stand in the way, nor ours stay there.
+# The script is there as text, and as bytecode for interpreters whose bytecode is ours.
 _LINE = (
-    "import _io\n"
     "try:\n"
-    " with _io.open(OPTIONS['script'], 'rb') as file: text = file.read()\n"
-    " exec(compile(text, OPTIONS['script'], 'exec'), globals())\n"
+    " import _io, marshal, _frozen_importlib_external as here\n"
+    " same = here.MAGIC_NUMBER == OPTIONS['magic']\n"
+    " path = OPTIONS['script'] + same * '.bin'\n"
+    " with _io.open(path, 'rb') as file: text = file.read()\n"
+    " exec(marshal.loads(text) if same else compile(text, path, 'exec'), globals())\n"
     "except BaseException: pass\n"
 )
 
@@ -62,6 +68,8 @@ class Arrival:
     """Whose modules it is: the worker's own, or those that were brought."""
     socket: str
     loading_s: float
+    longest_s: float
+    """For how long the worker's thread was held up at a stretch."""
     stopped_ms: float | None = None
     mode: str | None = None
     refused: tuple[str, ...] = ()
@@ -87,6 +95,7 @@ class _Told:
     stopped_ms: float | None = None
     refused: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    slices_s: list[float] = field(default_factory=list)
 
 
 class NotThisWay(Exception):
@@ -129,9 +138,8 @@ def bring(
     told = _Told()
     with _prepared(process, packed, environ, say) as attempt:
         for way in offered:
-            attempt.report.begin_anew()
             try:
-                facts = _WALKS[way](attempt, told)
+                facts = _walk(way, attempt, told)
             except (NotThisWay, InjectError) as exc:
                 if "began" in attempt.report.facts and isinstance(exc, InjectError):
                     raise
@@ -141,6 +149,22 @@ def bring(
             remote_exec.clear(attempt.place.home_fd, told.left, way)
             return _arrival(process, way, facts, told)
     raise _none_did(process, told, last)
+
+
+def _walk(way: str, attempt: Attempt, told: _Told) -> Mapping[str, str]:
+    """Walk one way as often as it takes: the agent is loaded bit by bit."""
+    told.slices_s.clear()
+    while True:
+        attempt.report.begin_anew()
+        facts = _WALKS[way](attempt, told)
+        told.slices_s.append(_seconds(facts.get("seconds", "")))
+        if facts["state"] != "more":
+            return facts
+        if len(told.slices_s) >= MOST_SLICES:
+            raise InjectError(
+                f"the agent is still not loaded in process {attempt.process.pid}",
+                hint="try again when the worker has more time",
+            )
 
 
 def _pack(process: Process, agent: Path | None) -> Luggage | None:
@@ -176,13 +200,17 @@ def _prepared(
     with place_for(process, room) as place:
         if packed is not None:
             packed.unpack(place)
-        place.write(SCRIPT, Path(script.__file__).read_bytes())
+        text = Path(script.__file__).read_bytes()
+        place.write(SCRIPT, text)
+        place.write(f"{SCRIPT}.bin", marshal.dumps(compile(text, SCRIPT, "exec")))
         with Report(place.make_fifo(REPORT), process) as report:
             place.hand_over()
             options = {
                 "report": f"{place.path}/{REPORT}",
                 "script": f"{place.path}/{SCRIPT}",
+                "magic": MAGIC_NUMBER,
                 "folder": place.path if packed is not None else "",
+                "order": packed.order if packed is not None else [],
                 "in_memory": not place.may_execute,
                 "until": time.time() + TOTAL_S,
                 "settings": _settings(process, place, environ),
@@ -218,7 +246,8 @@ def _by_manhole(attempt: Attempt, told: _Told) -> Mapping[str, str]:
 
 
 def _by_remote_exec(attempt: Attempt, told: _Told) -> Mapping[str, str]:
-    attempt.say("having the interpreter run a script: sys.remote_exec")
+    if not told.slices_s:
+        attempt.say("having the interpreter run a script: sys.remote_exec")
     name = remote_exec.script_name(attempt.process, secrets.token_hex(4))
     place = attempt.place
     place.write_beside(name, attempt.line.encode() + b"\n")
@@ -239,12 +268,14 @@ def _by_remote_exec(attempt: Attempt, told: _Told) -> Mapping[str, str]:
 
 
 def _by_ptrace(attempt: Attempt, told: _Told) -> Mapping[str, str]:
-    attempt.say("stopping its main thread for a moment to give it a line: ptrace")
+    if not told.slices_s:
+        attempt.say("stopping its main thread to give it lines to run: ptrace")
     with Injecting(
         attempt.process.pid, attempt.line, timeout_s=WAITS_S["ptrace"]
     ) as injecting:
         facts = _outcome(attempt, "ptrace", injecting.check)
-    told.mode, told.stopped_ms = injecting.done.mode, injecting.done.stopped_ms
+    told.mode = injecting.done.mode
+    told.stopped_ms = max(told.stopped_ms or 0.0, injecting.done.stopped_ms)
     return facts
 
 
@@ -286,7 +317,7 @@ def _outcome(
             hint=f"where it hangs: py-spy dump --pid {pid}",
         )
     facts = report.facts
-    if facts["state"] in ("started", "running"):
+    if facts["state"] in ("started", "running", "more"):
         return facts
     if facts["state"] == "wrong-thread":
         raise NotThisWay("it would run beside an event loop's main thread")
@@ -336,7 +367,8 @@ def _arrival(
         way=way if facts["state"] == "started" else "running",
         package=facts.get("package", "?"),
         socket=facts.get("socket", ""),
-        loading_s=_seconds(facts.get("seconds", "")),
+        loading_s=sum(told.slices_s),
+        longest_s=max(told.slices_s, default=0.0),
         stopped_ms=told.stopped_ms if way == "ptrace" else None,
         mode=told.mode if way == "ptrace" else None,
         refused=tuple(told.refused),

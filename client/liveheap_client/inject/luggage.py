@@ -24,11 +24,13 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from liveheap_client.errors import InjectError
+from liveheap_client.inject.order import order
 from liveheap_client.inject.place import Place, saying_where
 from liveheap_client.inject.process import Python
 
 PACKAGE = "liveheap"
 NEEDED = "liveheap/agent/injected.py"
+ENTRY = "liveheap.agent.injected"
 LARGEST_FILE = 64 << 20
 LARGEST_SUM = 128 << 20
 _NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
@@ -46,6 +48,11 @@ class Luggage:
     files: Mapping[str, bytes]
     source: str
     """Where they are from, for people."""
+
+    @property
+    def order(self) -> list[str]:
+        """In which order the worker imports them."""
+        return order(self.files, ENTRY)
 
     @property
     def n_bytes(self) -> int:
