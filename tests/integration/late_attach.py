@@ -23,6 +23,11 @@ from liveheap_client.inject.ladder import Arrival
 
 LENT = ("gevent", "greenlet", "zope")
 ASLEEP = "import time; print('up', flush=True); time.sleep(600)"
+# A pool that has but one thread gets no second one while a test counts threads.
+ONE_READER = """
+from concurrent.futures import ThreadPoolExecutor
+loop.set_default_executor(ThreadPoolExecutor(1))
+"""
 UNPREPARED = {"UNPREPARED": "1", "PYTHONPATH": ""}
 
 
@@ -39,6 +44,8 @@ def start_unprepared(stage: Stage, kind: str, **env: str) -> Host:
     )
     host = Host(worker)
     host.do("answer = 'its loop runs'")
+    if kind == "asyncio":
+        host.do(ONE_READER)
     return host
 
 
