@@ -6,6 +6,8 @@ tests/bench has the heaps of 10 MB to 2 GB.
 
 import mmap
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -33,6 +35,48 @@ def test_the_parts_add_up_to_what_the_kernel_says() -> None:
     assert found["rss"] == pytest.approx(rss, abs=3 * MB)
     assert 0 < found["exclusive"] <= found["rss"]
     assert not found["cut_short"]
+
+
+def test_smaps_says_the_same_as_pagemap() -> None:
+    with written(5 * MB, mmap.MAP_SHARED):
+        by_pagemap, by_smaps = look(), _heap.residence(10.0, "/proc/self/smaps")
+
+    assert gained(by_pagemap, by_smaps) == {}
+    assert by_pagemap["rss"] == pytest.approx(by_smaps["rss"], abs=MB)
+    assert by_pagemap["exclusive"] == pytest.approx(by_smaps["exclusive"], abs=MB)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become somebody else")
+def test_a_process_that_has_become_another_user_is_read_all_the_same(tmp_path) -> None:
+    """Its pagemap is root's from then on."""
+    code = (
+        "import os; from liveheap import _heap; os.setuid(65534)\n"
+        "try: open('/proc/self/pagemap')\n"
+        "except PermissionError: print(_heap.residence(10.0)['rss'])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+
+    assert int(done.stdout) > MB
+
+
+def test_what_a_parent_shares_with_its_child_is_told() -> None:
+    code = (
+        "import mmap, os\n"
+        "from liveheap import _heap\n"
+        "flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS\n"
+        "mapping = mmap.mmap(-1, 8_000_000, flags=flags)\n"
+        "for page in range(0, 8_000_000, 4096): mapping[page] = 1\n"
+        "end, say_end = os.pipe()\n"
+        "if not (pid := os.fork()): os.close(say_end); os.read(end, 1); os._exit(0)\n"
+        "found = _heap.residence(10.0); os.close(say_end); os.waitpid(pid, 0)\n"
+        "print(found['inherited'], found['rss'] - found['exclusive'])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd="/", capture_output=True, check=True)
+    inherited, not_only_here = map(int, done.stdout.split())
+
+    assert 8 * MB <= inherited <= not_only_here
 
 
 def test_the_library_of_malloc_is_known() -> None:
