@@ -88,19 +88,19 @@ def answers_under_load(running: Running) -> str:
 
 
 def finds_the_parcels(running: Running) -> str:
-    """A snapshot holds every planted object, on a path through the task's local."""
-    pid, tasks = Counter(told.pid for told in running.tasks()).most_common(1)[0]
+    """A snapshot holds every planted object, by a task and a local that are named."""
+    truth = running.tasks()
+    pid, tasks = Counter(told.pid for told in truth).most_common(1)[0]
+    names = {told.name.split()[0] for told in truth if told.pid == pid}
     file = running.home / f"{pid}.liveheap"
     ask(running, "snapshot", pid, "-o", file)
-    rows = ask(running, "paths", "parcels.Parcel", file, "--json")
-    count = rows["count"]
-    assert count == tasks * PARCELS, (
-        f"{count} parcels in the file, not {tasks * PARCELS}"
-    )
-    text = json.dumps(rows)
-    assert '"parcels"' in text or "parcels" in text.replace("parcels.Parcel", ""), text[
-        :500
-    ]
+    found = ask(running, "paths", "parcels.Parcel", file, "--json")
+    count, paths = found["count"], [path["steps"] for path in found["paths"]]
+    assert count == tasks * PARCELS, f"{count} in the file, not {tasks * PARCELS}"
+    assert all('local "parcels" -> list' in steps for steps in paths), f"{paths}"
+    # Of asyncio's the one that runs right now stands on its thread's stack.
+    labels = [steps[0].split()[1] for steps in paths]
+    assert names & set(labels), f"{paths}"
     return f"{count}"
 
 
@@ -132,11 +132,12 @@ def is_renewed(running: Running) -> str:
         running.feed(running.host.tasks, gate)
         running.wait_for_tasks(running.host.tasks)
         has_agents(running)
+        labels_are_right(running)
         kept = before & running.incarnations()
         assert not kept, f"{renewal}: still there after it: {sorted(kept)}"
         listed = set(running.workers())
-        alive = running.processes()
-        assert listed <= alive, f"{renewal}: listed but dead: {listed - alive}"
+        dead = listed - running.processes()
+        assert not dead, f"{renewal}: listed but dead: {sorted(dead)}"
     return ", ".join(running.host.renewals)
 
 
@@ -151,17 +152,12 @@ def renew(running: Running, renewal: str, *, gate: str) -> frozenset[Any]:
     if renewal == HUP:
         running.process.send_signal(signal.SIGHUP)
     eventually(
-        lambda: running.has_ended() or not before & alive(running),
+        lambda: running.has_ended() or not before & running.agents(),
         what=f"{renewal}: {sorted(before)} are gone",
         deadline_s=WAIT_S,
     )
     assert not running.has_ended(), f"{renewal} ended it: {running.process.returncode}"
     return before
-
-
-def alive(running: Running) -> set[tuple[int, float]]:
-    """Return pid and start of the agent of every process."""
-    return {(pid, facts["started"]) for pid, facts in running.workers().items()}
 
 
 def ends_cleanly(running: Running) -> str:

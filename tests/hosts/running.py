@@ -153,12 +153,14 @@ class Running:
         """Return the facts of every agent that is listed, by pid."""
         return {entry.pid: entry.facts for entry in registry.entries(self.environ)}
 
+    def agents(self) -> set[tuple[int, float]]:
+        """Return pid and start of every agent: an exec keeps the one, not the other."""
+        return {(pid, facts["started"]) for pid, facts in self.workers().items()}
+
     def incarnations(self) -> frozenset[tuple[int, float]]:
-        """Return pid and start of the agent of each process that runs a task."""
-        busy, workers = {told.pid for told in self.tasks()}, self.workers()
-        return frozenset(
-            (pid, workers[pid]["started"]) for pid in busy if pid in workers
-        )
+        """Return the same of those whose process runs a task."""
+        busy = {told.pid for told in self.tasks()}
+        return frozenset(agent for agent in self.agents() if agent[0] in busy)
 
     def sockets(self) -> list[Path]:
         """Return the sockets in the run directory, without tidying it up."""

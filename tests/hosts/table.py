@@ -30,8 +30,8 @@ CHECKS = (
 MEANING = (
     "an agent in every process, whichever way it was started, that knows its role; an "
     "answer from each under load; a snapshot that holds every planted object, on a "
-    "path through the task's local; each running task by kind, name and id; the same "
-    "after reload, recycling and a killed child; no socket of a hundred short jobs; "
+    "path that names the task and its local; each running task by kind, name and id; "
+    "the same after reload, recycling and a killed child; no socket of short jobs; "
     "the host's own exit code, nothing of ours on stderr; no socket after the end"
 )
 

@@ -59,7 +59,6 @@ def test_celery_has_an_agent_and_the_right_labels_in_each_child_and_each_next_on
     checks.has_agents(running)
     checks.labels_are_right(running)
     checks.is_renewed(running)
-    checks.labels_are_right(running)
     checks.ends_cleanly(running)
     checks.leaves_no_socket(running)
 
