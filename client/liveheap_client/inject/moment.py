@@ -6,9 +6,10 @@ So our code ends by beginning it again itself, as the kernel would: the same num
 more, or `restart_syscall` where the call has a time limit, of which the kernel
 remembers what is left. If a signal came meanwhile whose handler has run, the call must
 end by EINTR instead: programs wait for signals that way. A wait for a lock ends so in
-any case. Whoever waits there counts with that, and it is needed: while the main thread
-stands, the kernel gives signals of the process to another thread, if there is one, and
-the interpreter's main thread would not look for them.
+any case. Whoever waits there counts with that, and it is needed: the interpreter looks
+for pending calls then; and while the main thread stands, the kernel gives signals of
+the process to another thread, if there is one, for whose handlers the interpreter's
+main thread would not look.
 
 What may be done depends on whether the thread could be in the middle of something:
 
@@ -81,6 +82,8 @@ class Fitness:
 
     direct: bool = False
     direct_if_idle: bool = False
+    wakes: bool = False
+    """Its wait ends by the stop: if it is Python that waits, pending has its turn."""
     pending: bool = False
 
 
@@ -145,11 +148,22 @@ def moment(registers: Registers, mask: int, caught: int, memory: Reader) -> Mome
     if _at(memory, registers.rip - 2, 2) != _SYSCALL:
         raise NotOurs("its system call was made in a way of 32-bit programs")
     has_rest = result == _ERESTART_RESTARTBLOCK
+    if number == _RESTART_SYSCALL:
+        number = _before_restart(memory, registers.rip - 2)
     again = Resume(_RESTART_SYSCALL if has_rest else number, registers.rip - 2)
     wake = 0 if result == _ERESTARTNOINTR else caught & ~mask
     eintr = Resume(_EINTR & (1 << 64) - 1, registers.rip)
     again = eintr if number == FUTEX else again
     return Moment(registers, mask, caught, again, eintr, wake, number, number)
+
+
+def _before_restart(memory: Reader, syscall: int) -> int:
+    """Return the number of the call that was restarted: it stands before it.
+
+    C libraries write `mov eax, NUMBER` there, nearly always.
+    """
+    raw = _at(memory, syscall - 5, 5)
+    return int.from_bytes(raw[1:], "little") if raw[:1] == b"\xb8" else _RESTART_SYSCALL
 
 
 def may_be_diverted(
@@ -169,7 +183,8 @@ def fitness(
         pending = lock.is_free(memory)
     else:
         pending = moment.in_syscall not in (None, FUTEX)
-    return Fitness(waits and moment.waits_in in IDLE_CALLS, waits, pending)
+    direct = waits and moment.waits_in in IDLE_CALLS
+    return Fitness(direct, waits, moment.waits_in == FUTEX, pending)
 
 
 def in_handler(memory: Reader, stack: int, code: tuple[MemoryMap, ...]) -> bool:

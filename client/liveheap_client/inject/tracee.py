@@ -40,6 +40,7 @@ _SYSGOOD = 1
 _WALL = 0x40000000
 _EVENT_STOP = 128
 _PR_SET_TIMERSLACK = 29
+_ENDS_WITHIN_S = 1.0
 _LOOK_EVERY_S, _LOOK_EVERY_AT_MOST_S = 0.00002, 0.001
 
 REGISTERS = (
@@ -266,9 +267,17 @@ def in_a_thread(run: Callable[[], T]) -> T:
     thread = threading.Thread(target=catch, name="liveheap-tracer", daemon=True)
     thread.start()
     thread.join()
+    _wait_for_the_end_of(thread.native_id)
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _wait_for_the_end_of(thread: int | None) -> None:
+    """Wait until the kernel has ended a thread, which is after Python has."""
+    until = time.monotonic() + _ENDS_WITHIN_S
+    while os.path.exists(f"/proc/self/task/{thread}") and time.monotonic() < until:
+        time.sleep(_LOOK_EVERY_AT_MOST_S)
 
 
 def _hurry() -> None:

@@ -191,7 +191,8 @@ def _choose(fit: Fitness, mode: Mode, is_idle: bool | None) -> Way | None:
     if mode != "pending":
         if fit.direct or (fit.direct_if_idle and is_idle):
             return "direct"
-        if mode == "direct" or (fit.direct_if_idle and is_idle is None):
+        may_be_idle = fit.direct_if_idle and not fit.wakes and is_idle is None
+        if mode == "direct" or may_be_idle:
             return None
     return "pending" if fit.pending else None
 
