@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_host import Host
-from spawn import Stage
+from spawn import Stage, eventually
 
 from liveheap_client.inject import command
 from liveheap_client.inject.ladder import Arrival
@@ -46,6 +46,8 @@ def start_unprepared(stage: Stage, kind: str, **env: str) -> Host:
     host.do("answer = 'its loop runs'")
     if kind == "asyncio":
         host.do(ONE_READER)
+        host.do("import gc; gc.collect()")
+        eventually(lambda: host.threads() == 2, what="the first reader has ended")
     return host
 
 
