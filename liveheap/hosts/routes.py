@@ -1,9 +1,9 @@
 """Which route a request takes: told by Flask, Django, Starlette, Falcon and Bottle.
 
 Each is asked at the method that looks for the route: what that returns, or leaves in
-the request, holds the template that the program wrote. Such a method raises where there
-is no route, which no framework answers with a traceback, or where the table of routes
-is itself broken; what views raise never passes through it.
+the request, holds the template that the program wrote. What views raise never passes
+through it. Where there is no route that of Django raises an error that its log may
+show, so there the request's attribute tells.
 
 Starlette's routers ask route after route until one matches in full. A mounted
 application has routers of its own, which know nothing of where it is mounted: so each
@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from liveheap.hosts.requests import take
-from liveheap.hosts.wrapping import Undo, hear, undo_all
+from liveheap.hosts.wrapping import Undo, hear, hear_set, undo_all
 
 MOUNT = "liveheap.mount"
 FULL = "FULL"
@@ -33,9 +33,15 @@ def flask(_found: None, context: Any) -> None:
         take(rule.rule)
 
 
-def django(found: Any, *_: Any) -> None:
-    """Be told which view Django has resolved."""
-    take(found.route)
+def django(match: Any) -> None:
+    """Be told what a request of Django's is resolved to: at first None."""
+    if match is not None:
+        take(match.route)
+
+
+def hook_django(module: ModuleType) -> Undo:
+    """Be told as the handler notes it in the request."""
+    return hear_set(module.HttpRequest, "resolver_match", django)
 
 
 def starlette(found: tuple[Any, Scope], route: Any, scope: Scope) -> None:
@@ -81,7 +87,7 @@ def at(method: str, **tells: Callable[..., None]) -> Hook:
 
 HOOKS = {
     "flask.ctx": at("match_request", RequestContext=flask, AppContext=flask),
-    "django.core.handlers.base": at("resolve_request", BaseHandler=django),
+    "django.http.request": hook_django,
     "starlette.routing": at(
         "matches", Route=starlette, WebSocketRoute=starlette, Mount=mount
     ),

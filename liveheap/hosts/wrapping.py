@@ -7,6 +7,7 @@ shows a line of ours.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from types import ModuleType
@@ -86,6 +87,39 @@ def hear(owner: type, name: str, tell: Callable[..., object]) -> Undo:
         return wrapper
 
     return replace(owner, name, make)
+
+
+def hear_set(owner: type, name: str, tell: Callable[..., object]) -> Undo:
+    """Have `tell(value)` told what an attribute is set to that only instances have.
+
+    No call of the host's goes through this, and the instances stay as they are.
+    """
+    if hasattr(owner, name):
+        raise AttributeError(f"{owner} has a {name} of its own")
+
+    def get(instance: Any) -> Any:
+        try:
+            return vars(instance)[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def put(instance: Any, value: Any) -> None:
+        vars(instance)[name] = value
+        with contextlib.suppress(*tasks.OUR_ERRORS):
+            tell(value)
+
+    def remove(instance: Any) -> None:
+        get(instance)
+        del vars(instance)[name]
+
+    ours = property(get, put, remove)
+    setattr(owner, name, ours)
+
+    def undo() -> None:
+        if vars(owner).get(name) is ours:
+            delattr(owner, name)
+
+    return undo
 
 
 def replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from liveheap.hosts import celery
 from liveheap.hosts.labelling import HOOKS, Labelling
-from liveheap.hosts.wrapping import Undo, classes_with, hear, label, replace
+from liveheap.hosts.wrapping import Undo, classes_with, hear, hear_set, label, replace
 
 SOURCE = """
 BEFORE = (__loader__, __spec__.loader)
@@ -297,6 +298,37 @@ def test_what_a_method_returns_is_heard_and_a_fault_of_the_hearer_is_not():
     undo()
     assert Base().method("word") == "word"
     assert heard == [("word", "word")]
+
+
+def test_an_attribute_that_is_set_is_heard_and_else_as_it_was():
+    class Request:
+        pass
+
+    def tell(value: object) -> None:
+        heard.append(value)
+        raise AttributeError("another version")
+
+    heard: list[object] = []
+    early, late = Request(), Request()
+    early.match = 1
+    undo = hear_set(Request, "match", tell)
+    assert not hasattr(late, "match")
+    late.match = 2
+    assert (early.match, late.match, vars(late)) == (1, 2, {"match": 2})
+    assert vars(copy.copy(late)) == {"match": 2}
+    del early.match
+    with pytest.raises(AttributeError, match="match"):
+        del early.match
+    undo()
+    early.match = 3
+    assert (early.match, late.match, heard) == (3, 2, [2])
+    assert "match" not in vars(Request)
+
+
+def test_an_attribute_that_a_class_has_itself_is_left_alone():
+    with pytest.raises(AttributeError, match="of its own"):
+        hear_set(Base, "method", print)
+    assert Derived().method("word") == "word"
 
 
 def test_what_others_wrapped_since_is_left_to_them():

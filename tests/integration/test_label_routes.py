@@ -23,7 +23,9 @@ NAMES = {
 @pytest.fixture
 def sites(stage: Stage) -> Worker:
     worker = stage.spawn("routed_sites")
-    assert worker.said == b"True ready\n", "each framework is hooked"
+    assert worker.said == b"True True ready\n", (
+        "each is hooked, and shows no line of ours"
+    )
     return worker
 
 
