@@ -115,9 +115,8 @@ class Target:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)  # what it has forked, too
         self.process.wait()
         self._ours.close()
         for pipe in (self.process.stdout, self.process.stderr):
