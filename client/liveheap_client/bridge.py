@@ -20,7 +20,7 @@ from typing import Any
 
 from liveheap.errors import AuthenticationError, LiveheapError
 from liveheap.protocol.auth import Agreed
-from liveheap_client import census, reach, workers
+from liveheap_client import reach, roster, workers
 from liveheap_client.errors import (
     ConnectError,
     TimedOut,
@@ -68,8 +68,8 @@ def serve(wanted: Wanted, how: Reach) -> int:
 
 def list_workers(environ: Mapping[str, str]) -> int:
     """Greet with the list of this machine's workers."""
-    with census.calling(environ) as roll:
-        found = census.local(environ, roll)
+    with roster.calling(environ) as roll:
+        found = roster.local(environ, roll)
     _greet({"bridge": BRIDGE_VERSION, "workers": found})
     return 0
 

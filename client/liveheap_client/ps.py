@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from liveheap_client import census, workers
+from liveheap_client import roster, workers
 from liveheap_client import target as targets
 from liveheap_client.arguments import Parser, parser, seconds
 from liveheap_client.errors import UsageError
@@ -79,8 +79,8 @@ def _look(given: argparse.Namespace, held: ExitStack) -> Look:
     """Return what makes one list; what it needs open is closed with `held`."""
     target = _target(given)
     if target is None:
-        roll = held.enter_context(census.calling(os.environ))
-        return lambda: census.local(os.environ, roll)
+        roll = held.enter_context(roster.calling(os.environ))
+        return lambda: roster.local(os.environ, roll)
     # Imported here: a list of this machine's workers shall not wait for ssh's code.
     from liveheap_client.dial import (  # noqa: PLC0415
         CONNECT_TIMEOUT_S,
@@ -93,7 +93,7 @@ def _look(given: argparse.Namespace, held: ExitStack) -> Look:
         multiplex=not given.no_mux,
         remote_command=given.remote_command,
     )
-    return lambda: census.in_order(remote_workers(target, options))
+    return lambda: roster.in_order(remote_workers(target, options))
 
 
 def _target(given: argparse.Namespace) -> Target | None:

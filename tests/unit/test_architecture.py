@@ -61,7 +61,7 @@ MAY_IMPORT = """
     client.reach     : errors tokens registry protocol
     client.reach     : client.errors client.transport client.patience client.workers
     client.rollcall  : errors tokens registry protocol client.transport client.workers
-    client.census    : protocol client.workers client.rollcall
+    client.roster    : protocol client.workers client.rollcall
     client.dial      : errors protocol client.errors client.target client.transport
     client.dial      : client.patience client.workers client.reach
     client.session   : errors protocol client.errors client.target client.transport
@@ -81,7 +81,7 @@ MAY_IMPORT = """
     client.desk      : client.errors client.terminal client.caller client.dial
     client           :
     client.bridge    : errors protocol client.errors client.transport client.patience
-    client.bridge    : client.workers client.reach client.census
+    client.bridge    : client.workers client.reach client.roster
     client.launch    : client.errors
     client.streams   :
     client.arguments : client.errors

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from liveheap_client.census import in_order
 from liveheap_client.dial import DialOptions
 from liveheap_client.errors import ConnectError, UsageError
+from liveheap_client.roster import in_order
 from liveheap_client.verbs import choosing
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from liveheap_client import census
-from liveheap_client.census import in_order
+from liveheap_client import roster
 from liveheap_client.render.processes import lines, total
 from liveheap_client.render.table import Look
+from liveheap_client.roster import in_order
 
 WIDE = Look(human=True, width=200)
 MIB = 1 << 20
@@ -136,14 +136,14 @@ def test_the_small_ones_memory_is_told_apart_until_the_time_is_up(
 ) -> None:
     ticks = iter([0.0, *[0.03 * n for n in range(99)]])
     asked: list[int] = []
-    monkeypatch.setattr(census, "_smaps", lambda pid: asked.append(pid) or (1, 2))
+    monkeypatch.setattr(roster, "_smaps", lambda pid: asked.append(pid) or (1, 2))
 
     class Stub:
         def __init__(self, pid: int, rss_bytes: int) -> None:
             self.pid, self.rss_bytes = pid, rss_bytes
 
     found: Any = [Stub(pid, pid * 50 * MIB) for pid in range(20, 0, -1)]
-    known = census._memory(found, lambda: next(ticks))
+    known = roster._memory(found, lambda: next(ticks))
 
     assert asked == [1, 2, 3]
     assert known == dict.fromkeys(asked, (1, 2))

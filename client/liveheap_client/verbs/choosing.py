@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from liveheap_client import census
+from liveheap_client import roster
 from liveheap_client import target as targets
 from liveheap_client.dial import DialOptions, remote_workers
 from liveheap_client.errors import ConnectError, UsageError
@@ -46,14 +46,14 @@ def choose(place: str | None, options: DialOptions) -> Chosen:
         )
     host = str(target.host)
     far = targets.parse(host)
-    listed = _checked(census.in_order(remote_workers(far, options)))
+    listed = _checked(roster.in_order(remote_workers(far, options)))
     found = _meant(place, listed, target.pid, target.name)
     return Chosen(found, lambda row: f"{host}/{row['pid']}")
 
 
 def _here() -> Sequence[Row]:
-    with census.calling(os.environ) as roll:
-        return census.local(os.environ, roll)
+    with roster.calling(os.environ) as roll:
+        return roster.local(os.environ, roll)
 
 
 def _local_target(row: Row) -> str:
