@@ -11,24 +11,24 @@ from typing import Any
 
 from liveheap.protocol.results import Column
 from liveheap_client.render.escape import visible
-from liveheap_client.render.table import Look, table
+from liveheap_client.render.narrow import fitting
+from liveheap_client.render.table import Look
 from liveheap_client.render.units import human_bytes, human_seconds
 
 Row = Mapping[str, Any]
 
 _MUTE = {"silent": "not answering", "refused": "refused", "stopped": "stopped"}
-_GAP = 2
 _LONGEST_NAME = 40
-_NARROW_NAME = 24
+_ELASTIC = frozenset({"program", "running"})
+_GOES = ["python", "shared", "uss", "done", "framework", "grown", "uptime", "running"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A column, what it shows of a row, and how early a narrow screen loses it."""
+    """A column, and what it shows of a row."""
 
     column: Column
     cell: Callable[[Row], object]
-    goes: int = 0
 
 
 def _fact(name: str) -> Callable[[Row], object]:
@@ -67,35 +67,28 @@ _SHOWN = (
     _Shown(Column("pid", "id"), _fact("pid")),
     _Shown(Column("program", "text"), _name),
     _Shown(Column("role", "text"), lambda row: row.get("role") or row.get("kind")),
-    _Shown(Column("framework", "text"), _framework, goes=4),
-    _Shown(Column("python", "text"), _fact("python"), goes=9),
+    _Shown(Column("framework", "text"), _framework),
+    _Shown(Column("python", "text"), _fact("python")),
     _Shown(Column("rss", "bytes"), _fact("rss")),
-    _Shown(Column("uss", "bytes"), _fact("uss"), goes=6),
-    _Shown(Column("shared", "bytes"), _fact("shared"), goes=8),
-    _Shown(Column("grown", "bytes"), _fact("grown"), goes=3),
-    _Shown(Column("running", "text"), _running, goes=1),
-    _Shown(Column("done", "count"), _fact("done"), goes=5),
-    _Shown(Column("uptime", "seconds"), _fact("uptime"), goes=2),
+    _Shown(Column("uss", "bytes"), _fact("uss")),
+    _Shown(Column("shared", "bytes"), _fact("shared")),
+    _Shown(Column("grown", "bytes"), _fact("grown")),
+    _Shown(Column("running", "text"), _running),
+    _Shown(Column("done", "count"), _fact("done")),
+    _Shown(Column("uptime", "seconds"), _fact("uptime")),
 )
 
 
 def lines(rows: Sequence[Row], *, look: Look) -> list[str]:
     """Return the table, as wide as the screen allows."""
     names = list(_drawn(rows)) if look.human else [_name(row) for row in rows]
-    shown = list(_SHOWN)
-    while True:
-        columns = [each.column for each in shown]
-        cells = [
-            [
-                name if each.column.name == "program" else each.cell(row)
-                for each in shown
-            ]
-            for name, row in zip(names, rows, strict=True)
-        ]
-        least = max(shown, key=lambda each: each.goes)
-        if not least.goes or _fits(columns, cells, look):
-            return table(columns, cells, look=look)
-        shown.remove(least)
+    cells = [
+        [name if each.column.name == "program" else each.cell(row) for each in _SHOWN]
+        for name, row in zip(names, rows, strict=True)
+    ]
+    return fitting(
+        [each.column for each in _SHOWN], cells, look=look, goes=_GOES, elastic=_ELASTIC
+    )
 
 
 def total(rows: Sequence[Row]) -> str:
@@ -141,19 +134,3 @@ def _branches(depths: Sequence[int], place: int) -> str:
 def _depth(row: Row) -> int:
     depth = row.get("depth")
     return min(depth, 20) if isinstance(depth, int) and depth > 0 else 0
-
-
-def _fits(
-    columns: Sequence[Column], cells: Sequence[Sequence[object]], look: Look
-) -> bool:
-    """Whether a table fits with its names at a width that is still readable."""
-    if look.width is None:
-        return True
-    width = -_GAP
-    for place, column in enumerate(columns):
-        widest = max(
-            [len(column.name), *(len(look.value(r[place], column.unit)) for r in cells)]
-        )
-        elastic = column.name in ("program", "running")
-        width += _GAP + (min(widest, _NARROW_NAME) if elastic else widest)
-    return width <= look.width

@@ -19,6 +19,7 @@ from liveheap_client.verbs import (
     snapshot,
     status,
     strings,
+    tasks,
     top,
 )
 from liveheap_client.verbs.ask import asking
@@ -26,6 +27,7 @@ from liveheap_client.verbs.base import Verb
 
 VERBS: tuple[Verb, ...] = (
     status.VERB,
+    tasks.VERB,
     attach.VERB,
     memory.VERB,
     histogram.VERB,
