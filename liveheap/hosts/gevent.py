@@ -13,6 +13,7 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable
+from itertools import chain, starmap
 from types import FrameType
 from typing import Any
 
@@ -70,11 +71,13 @@ def usable(hub: Any, main_ident: int) -> bool:
 def count_greenlets() -> int | None:
     """Count the greenlets the collector knows; None if the host has no greenlet.
 
-    One call into C from end to end: were the GIL let go while the list of all objects
-    is alive, the last reference to one of them might be dropped here, and the host's
-    finalizer would run on our thread. So this stops the worker for about 60 ns per
-    object; the caller asks only of a small one. Types are told by `id`, because a
-    metaclass hashes them, and it may be the host's.
+    One call into C from end to end, that of `gc.get_objects` within it. Between two
+    calls the GIL may be let go; were it while the list of all objects is alive, the
+    last reference to one of them might be dropped here, and the host's finalizer run
+    on our thread; and a tuple that the host is filling could not be resized, which is
+    a SystemError there. So this stops the worker for about 60 ns per object; the caller
+    asks only of a small one. Types are told by `id`, because a metaclass hashes them,
+    and it may be the host's.
     """
     base = getattr(sys.modules.get("greenlet"), "greenlet", None)
     if base is None:
@@ -84,4 +87,5 @@ def count_greenlets() -> int | None:
         below = type.__subclasses__(todo.pop())
         todo.extend(kind for kind in below if id(kind) not in kinds)
         kinds.update(map(id, below))
-    return sum(map(kinds.__contains__, map(id, map(type, gc.get_objects()))))
+    objects = chain.from_iterable(starmap(gc.get_objects, ((),)))
+    return sum(map(kinds.__contains__, map(id, map(type, objects))))
