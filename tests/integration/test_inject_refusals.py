@@ -196,7 +196,7 @@ def test_a_pending_call_waits_for_the_lock_that_it_takes(
             return len(looks) > 2
 
         monkeypatch.setattr(interpreter.Lock, "is_free", is_free)
-        assert inject(target.pid, "pass").ran
+        assert inject(target.pid, "pass", mode="pending").ran
         assert len(looks) == 3
         target.answers()
 
