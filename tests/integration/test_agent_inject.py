@@ -32,8 +32,10 @@ def _ptrace_is_allowed() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _settles_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+def _settles_fast_and_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visits, "SETTLE_S", 0.02)
+    monkeypatch.setattr(visits, "STOP_WITHIN_S", 20.0)
+    monkeypatch.setattr(visits, "CLEAR_WITHIN_S", 20.0)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,8 @@ def test_a_string_runs_and_the_wait_goes_on(kind: str, mode: str) -> None:
         target.answers()
         if kind not in ("compute", "gil"):
             target.rests()
-        done = inject(target.pid, SAY)
+        # Who computes looks whether there is input; met in that, it waits for some.
+        done = inject(target.pid, SAY, mode=mode if kind == "compute" else "auto")
         target.hear(b"#")
         target.answers(2)
         assert (done.ran, done.mode, done.left_bytes) == (True, mode, 0)
