@@ -1,6 +1,7 @@
 """A snapshot of a worker whose tasks are under way: each path says whose it is."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,25 @@ def test_a_path_from_a_tasks_own_frames_names_the_task(first_lines: list[str]) -
         "task shop.on_main [m-1] -> main thread on_main() at labelled.py",
         "task shop.on_task -> asyncio task -> on_task() at labelled.py",
         "task shop.on_thread [t-1] -> thread on_thread() at labelled.py",
+    ]
+
+
+@pytest.mark.parametrize("first_lines", ["asyncio_running"], indirect=True)
+def test_the_asyncio_task_that_runs_is_told_from_those_that_wait(
+    first_lines: list[str],
+) -> None:
+    # Before 3.11 the frame of a coroutine that runs is an object of its own.
+    on = "main thread" if sys.version_info < (3, 11) else "asyncio task ->"
+
+    assert first_lines == [
+        "asyncio task -> main() at asyncio_running.py",
+        *sorted(
+            (
+                f"task shop.runs [r-1] -> {on} run() at asyncio_running.py",
+                "task shop.runs [r-1] -> main thread inner() at asyncio_running.py",
+            )
+        ),
+        "task shop.waits -> asyncio task -> wait() at asyncio_running.py",
     ]
 
 

@@ -34,6 +34,7 @@ MOST_CALLERS: Final = 32
 LONGEST_NAME: Final = 200
 MOSTLY: Final = 0.6
 ALIKE: Final = 3.0
+_COROUTINES: Final = frozenset({"coroutine", "generator"})
 _WORDS: Final = {"request": "request", "rq": "job", "mrq": "job"}
 
 
@@ -127,26 +128,29 @@ class _Places:
         self._order = np.argsort(graph.address, kind="stable")
 
     def of(self, entry: Mapping[str, Any]) -> list[int]:
-        """Return the nodes of an entry's task; none if it is not in the graph.
-
-        A greenlet that has no ROOT is the one that runs in its thread.
-        """
+        """Return the nodes of an entry's task; none if it is not in the graph."""
         thread = self._threads.get(_whole(entry.get("thread")))
         address = _whole(entry.get("address"))
-        node = self._object_at(address) if address > 0 else None
-        if address > 0 and (node is None or entry.get("holder") == "asyncio"):
-            return [] if node is None else [node]
-        root = thread if node is None else self._greenlets.get(node)
-        if root is None and entry.get("inherited"):
+        if address <= 0:
+            frames = [] if thread is None else self._refs(thread, "frame")
+            return frames[: self._place_of_first(frames, entry.get("callers"))]
+        node = self._object_at(address)
+        if node is None:
             return []
-        if root is not None and root != thread:
-            return [root, *self._refs(root, "greenlet"), *self._refs(root, "frame")]
-        if thread is None:
-            return [] if node is None else [node]
-        frames = self._refs(thread, "frame")
-        if node is not None:
-            return [node, *frames]
-        return frames[: self._place_of_first(frames, entry.get("callers"))]
+        if entry.get("holder") == "asyncio":
+            return [node, *self._running(node, thread)]
+        return self._of_greenlet(node, thread, inherited=bool(entry.get("inherited")))
+
+    def _of_greenlet(
+        self, node: int, thread: int | None, *, inherited: bool
+    ) -> list[int]:
+        """Return a greenlet's nodes: one that has no ROOT runs in its thread."""
+        root = self._greenlets.get(node)
+        if root is not None:
+            return [root, node, *self._refs(root, "frame")]
+        if inherited:
+            return []
+        return [node, *([] if thread is None else self._refs(thread, "frame"))]
 
     def _place_of_first(self, frames: Sequence[int], callers: object) -> int:
         """Return how many frames a task has: it began in the first of its callers."""
@@ -161,6 +165,28 @@ class _Places:
 
     def _objects(self, frame: int) -> list[int]:
         return self._refs(frame, "frame_obj")
+
+    def _running(self, task: int, thread: int | None) -> list[int]:
+        """Return the frames of an asyncio task, if it is the one that runs there.
+
+        Its coroutine, or from CPython 3.10's the frame, is then on the thread's stack.
+        """
+        frames = [] if thread is None else self._refs(thread, "frame")
+        near = self._targets(task)
+        coroutines = [node for node in near if self._is_coroutine(node)]
+        wanted = {*coroutines, *(t for node in coroutines for t in self._targets(node))}
+        for place, frame in enumerate(frames):
+            if frame in wanted:
+                return frames[: place + 1]
+        return []
+
+    def _targets(self, node: int) -> list[int]:
+        row, target = self._graph.row, self._graph.target
+        found: list[int] = target[int(row[node]) : int(row[node + 1])].tolist()
+        return found
+
+    def _is_coroutine(self, node: int) -> bool:
+        return self._graph.type_name(int(self._graph.type[node])) in _COROUTINES
 
     def _refs(self, root: int, name: str) -> list[int]:
         """Return the nodes that a root names so, in their order."""
