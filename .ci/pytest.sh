@@ -2,7 +2,8 @@
 # Run pytest from a virtual environment and leave JUnit files for the totals.
 #   .ci/pytest.sh VENV REPORT PYTEST_ARGUMENT...
 # Started as `pytest`, not as a module: the installed package is tested, not the tree.
-# Files of tests run side by side, then the tests marked `quiet` alone.
+# Files of tests run side by side, then the tests marked `quiet` alone. Tests wait much, so
+# there is a process more than cores, unless PROCESSES says how many.
 set -euo pipefail
 venv=$1 report=$2
 shift 2
@@ -22,7 +23,7 @@ run() { # run NAME PYTEST_ARGUMENT...
 report (exit code $code)</error></testcase></testsuite>" >"$xml"
 }
 
-run "$report" -n $(($(nproc) + 1)) --dist loadfile -m 'not quiet' "$@"
+run "$report" -n "${PROCESSES:-$(($(nproc) + 1))}" --dist loadfile -m 'not quiet' "$@"
 if grep -rqs --include='*.py' 'mark\.quiet' -- "$@"; then
   run "$report-quiet" -m quiet "$@"
 fi

@@ -28,8 +28,9 @@ large=(test_analysis_paths.py::test_a_list_of_200000_links_is_one_path_node
 # A sanitizer takes terabytes of address space and keeps what is freed: tests of limits and
 # of the size of a process say nothing here; one test brings a malloc of its own, and the
 # allocators are not those that are looked into.
+# What begins slowly there: one process for each core, without the plugin of hypothesis.
 status=0
-.ci/pytest.sh "$@" "${large[@]/#/--deselect=tests/unit/}" \
+PROCESSES=$(nproc) .ci/pytest.sh "$@" -p no:hypothesispytest "${large[@]/#/--deselect=tests/unit/}" \
   --ignore tests/engine/test_heap_limits.py \
   --ignore tests/engine/test_forker_stress.py \
   --ignore tests/engine/test_forker_allocation.py \
