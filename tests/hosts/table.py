@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -16,6 +17,7 @@ README = HERE.parents[1] / "README.md"
 BEGIN, END = "<!-- hosts: begin -->", "<!-- hosts: end -->"
 COMMAND = "make test-hosts RECORD=--record"
 FAILED = "failed"
+WIDTH = 100
 CHECKS = (
     "agent in each",
     "ping under load",
@@ -99,7 +101,14 @@ def reasons(by_name: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
         yield ""
     for reason, places in told.items():
         where = ", ".join(places) if len(places) < 4 else f"{len(places)} cells"
-        yield f"- {where}: {reason}"
+        yield item(f"{where}: {reason}")
+
+
+def item(text: str) -> str:
+    """Return an item of a list, broken as the README's lines are."""
+    return textwrap.fill(
+        f"- {text}", WIDTH, subsequent_indent="  ", break_on_hyphens=False
+    )
 
 
 def figures(results: Results) -> Iterator[str]:
@@ -131,10 +140,12 @@ def block(results: Results, hosts: list[Host]) -> str:
         [
             f"`{COMMAND}`",
             "",
-            f"- {date.today().isoformat()}, commit {commit()}, Linux {kernel}, "
-            f"{os.cpu_count()} cores",
-            f"- {versions(results)}",
-            f"- yes: {MEANING}",
+            item(
+                f"{date.today().isoformat()}, commit {commit()}, Linux {kernel}, "
+                f"{os.cpu_count()} cores"
+            ),
+            item(versions(results)),
+            item(f"yes: {MEANING}"),
             "",
             *lines(results, hosts),
         ]

@@ -96,7 +96,10 @@ def commits(rows: Sequence[Row]) -> str:
     for row in rows:
         cases.setdefault(row.commit or commit(), []).append(row.case)
     first, *others = sorted(cases, key=lambda name: -len(cases[name])) or [commit()]
-    again = [f"; at {name}, after a mend: {', '.join(cases[name])}" for name in others]
+    again = [
+        f"; run again at {name}: {', '.join(dict.fromkeys(cases[name]))}"
+        for name in others
+    ]
     return f"commit {first}{''.join(again)}"
 
 
