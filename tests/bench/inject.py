@@ -6,7 +6,8 @@ targets of the same kinds, what others do with gdb: pyrasite's recipe (stop anyw
 call the interpreter) and memray's (run to an allocation first, then do). Written anew
 here from their documentation, so the figures are those of the ways, not of the tools.
 
-`--record` writes inject.md beside this file: by `make bench-inject`.
+`--record` (`make bench-inject`) writes inject.md beside this file, and the sums into
+the README.
 """
 
 import argparse
@@ -34,6 +35,8 @@ from liveheap_client.errors import InjectError
 from liveheap_client.inject.ptrace import inject
 
 HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+BEGIN, END = "<!-- inject: begin -->", "<!-- inject: end -->"
 COMMAND = "make bench-inject"
 SAY = "import os; os.write(1, b'#')"
 KINDS = {
@@ -109,7 +112,28 @@ def main() -> int:
     if options.record:
         head = f"# Injection by ptrace, last recorded run\n\n`{COMMAND}`\n\n"
         (HERE / "inject.md").write_text(f"{head}{text}\n", encoding="utf-8")
+        record_in_readme([f"`{COMMAND}`", "", *lines, "", *summary(rows)])
     return 0 if all(row.met is not False for row in rows) else 1
+
+
+def summary(rows: list[Row]) -> Iterator[str]:
+    """Yield the table of the README: what stands for all kinds of targets."""
+    yield "| figure | target | ours | gdb |"
+    yield "| --- | --- | --- | --- |"
+    for row in rows:
+        figure, target, ours, beside, *_ = row.cells()
+        if row.met is not None or figure.endswith(": all"):
+            yield f"| {figure} | {target} | {ours} | {beside} |"
+
+
+def record_in_readme(lines: list[str]) -> None:
+    """Write the block between the marks."""
+    readme = README.read_text(encoding="utf-8")
+    head, begin, rest = readme.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if begin and end:
+        text = "\n".join(lines)
+        README.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
 
 
 def our_rows(options: argparse.Namespace) -> Iterator[Row]:
