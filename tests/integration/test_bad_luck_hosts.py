@@ -248,7 +248,8 @@ def test_the_hosts_own_manhole_goes_on(first: str, stage: Stage) -> None:
     use(host)
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
-        client.connect(f"/tmp/manhole-{host.pid}")
+        path = f"/tmp/manhole-{host.pid}"
+        eventually(lambda: not client.connect_ex(path), what="its manhole is open")
         client.sendall(
             b"import __main__ as main; print('kept:', len(main.WORLD['KEPT']))\n"
         )

@@ -195,6 +195,7 @@ def test_a_manhole_is_used_where_the_worker_has_one():
         assert (arrival.way, arrival.stopped_ms) == ("manhole", None)
         liveheap("status", worker.pid, env=os.environ)
         liveheap("detach", worker.pid, env=os.environ)
+    path.unlink()  # as nobody does who is killed
 
 
 def test_a_socket_of_that_name_that_is_somebody_else_s_is_told_nothing(stage):

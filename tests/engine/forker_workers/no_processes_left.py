@@ -1,8 +1,11 @@
-"""Runs as an unprivileged user whose RLIMIT_NPROC is used up, and asks for walks."""
+"""Runs as an unprivileged user whose RLIMIT_NPROC is used up, and asks for walks.
+
+Its argument is a directory for spools that this user may write to.
+"""
 
 import os
 import resource
-import tempfile
+import sys
 
 from telling import tell
 
@@ -11,8 +14,7 @@ from liveheap.errors import CommandError
 from liveheap.heap import Heap
 
 keep = [{"number": i} for i in range(1000)]
-spool_directory = tempfile.mkdtemp()
-os.chmod(spool_directory, 0o777)
+spool_directory = sys.argv[1]
 raw_spool = os.open(spool_directory, os.O_RDWR | os.O_TMPFILE)
 os.setgroups([])
 os.setgid(65534)

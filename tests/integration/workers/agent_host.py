@@ -16,6 +16,9 @@ import time
 
 KIND = sys.argv[1]
 LONGEST_SPIN_S = 30.0
+LINES = (
+    sys.stdin.buffer
+)  # whatever takes the place of sys.stdin later, as a manhole does
 
 if KIND == "gevent":
     from gevent import monkey
@@ -63,7 +66,7 @@ def run(line: bytes) -> bool:
 
 
 def next_line() -> bytes:
-    return sys.stdin.buffer.readline()
+    return LINES.readline()
 
 
 def serve_asyncio() -> None:
