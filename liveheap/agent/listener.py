@@ -19,8 +19,10 @@ import struct
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from liveheap import registry
 from liveheap.agent.descriptor import OwnSocket, SocketLost
 from liveheap.agent.lobby import Lobby, Visitor
 from liveheap.agent.stream import Bell, Stream
@@ -37,17 +39,25 @@ FORKED_S = 0.5
 
 
 def open_unix(path: str) -> _socket.socket:
-    """Bind a socket, mode 0600 from its first moment, over whatever had the name."""
+    """Bind a socket, mode 0600 from its first moment, over whatever had the name.
+
+    It has the name from when it listens on: whoever finds it can connect.
+    """
+    folder, name = os.path.split(path)
+    stem = name.removesuffix(".sock")
+    unnamed = os.path.join(folder, f".{stem}.{os.urandom(4).hex()}")
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         os.fchmod(sock.fileno(), 0o600)
         sock.setblocking(False)
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-        sock.bind(path)
+        with registry.socket_path(Path(unnamed)) as short:
+            sock.bind(short)
         sock.listen(BACKLOG)
+        os.rename(unnamed, path)
     except BaseException:
         sock.close()
+        with suppress(OSError):
+            os.unlink(unnamed)
         raise
     return sock
 
