@@ -17,6 +17,8 @@ from residence import MB, gained, look
 
 from liveheap import _heap
 
+MOST_OVERHEAD = 48 + 512  # of a pool: its header, and less than a block at the end
+
 NAMES = _heap.allocators()
 pytestmark = pytest.mark.skipif(
     NAMES["python"] != "pymalloc" or NAMES["glibc"] is None,
@@ -47,8 +49,8 @@ def asked_of_pymalloc() -> dict[str, int]:
         file.seek(0)
         text = file.read().decode()
 
-    def number(words: str) -> int:
-        found = re.search(rf"{words}\s*=\s*([\d,]+)", text)
+    def number(words: str, after: str = r"\s*=\s*([\d,]+)") -> int:
+        found = re.search(f"{words}{after}", text)
         assert found, words
         return int(found[1].replace(",", ""))
 
@@ -56,6 +58,7 @@ def asked_of_pymalloc() -> dict[str, int]:
         "objects": number("# bytes in allocated blocks"),
         "pool_free": number("# bytes in available blocks"),
         "unused": number(r"unused pools \* \d+ bytes"),
+        "unused_pools": number("", r"(\d+) unused pools"),
         "pool_overhead": number("# bytes lost to pool headers")
         + number("# bytes lost to quantization"),
     }
@@ -88,7 +91,10 @@ def test_pools_hold_what_the_allocator_says() -> None:
     found, said = look(), asked_of_pymalloc()
 
     assert found["objects"] == pytest.approx(said["objects"], rel=0.02)
-    assert found["pool_overhead"] == pytest.approx(said["pool_overhead"], rel=0.1)
+    # A pool that was in use before has its header still; pymalloc does not count it.
+    before = said["unused_pools"] * MOST_OVERHEAD
+    assert 0.9 * said["pool_overhead"] < found["pool_overhead"]
+    assert found["pool_overhead"] < 1.1 * said["pool_overhead"] + before
     # What was never touched is free, too, and not in memory.
     assert said["pool_free"] - 0.5 * MB < found["pool_free"]
     assert found["pool_free"] < 1.02 * (said["pool_free"] + said["unused"])
