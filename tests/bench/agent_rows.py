@@ -29,6 +29,7 @@ FORBIDDEN = frozenset(
 SPIN_S = 15.0
 BUSY_PINGS = 100
 REST_S = 0.01
+SETTLE_WITHIN_S = 10.0
 
 
 def agent_rows(target: Target, *, rest_s: float, pings: int) -> Iterator[Row]:
@@ -46,7 +47,13 @@ def agent_rows(target: Target, *, rest_s: float, pings: int) -> Iterator[Row]:
 
 
 def rest_row(target: Target, rest_s: float) -> Row:
-    """CPU time of the agent's threads while nobody asks."""
+    """CPU time of the agent's threads while nobody asks.
+
+    The session before may still be ending, and its thread's work is none at rest.
+    """
+    end = time.monotonic() + SETTLE_WITHIN_S
+    while len(own_threads(target)) > 1 and time.monotonic() < end:
+        time.sleep(REST_S)
     before = agent_cpu_ns(target)
     time.sleep(rest_s)
     per_minute_ms = (agent_cpu_ns(target) - before) / 1e6 * 60 / rest_s
@@ -60,15 +67,15 @@ def rest_row(target: Target, rest_s: float) -> Row:
 
 def agent_cpu_ns(target: Target) -> int:
     """Sum the run time of all threads that are neither main nor the ticker."""
-    ours = set(threads(target)) - {target.pid, target.facts["ticker"]}
     return sum(
         int(Path(f"/proc/{target.pid}/task/{thread}/schedstat").read_text().split()[0])
-        for thread in ours
+        for thread in own_threads(target)
     )
 
 
-def threads(target: Target) -> list[int]:
-    return [int(task.name) for task in Path(f"/proc/{target.pid}/task").iterdir()]
+def own_threads(target: Target) -> set[int]:
+    tasks = Path(f"/proc/{target.pid}/task").iterdir()
+    return {int(task.name) for task in tasks} - {target.pid, target.facts["ticker"]}
 
 
 def footprint_row() -> Row:
