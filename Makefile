@@ -16,7 +16,7 @@ CONSUMERS := nodejs=node npm=npm golang-go=go
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
-.PHONY: demo test test-hosts test-pythons lint engine pytest alone sanitize bench bench-inject leakbench report-check export-check clean
+.PHONY: demo test test-hosts test-pythons lint engine pytest alone sanitize fuzz bench bench-inject leakbench report-check export-check clean
 .NOTPARALLEL:
 
 demo:
@@ -75,6 +75,16 @@ test-pythons:
 bench: $(TEST)/.installed
 	.ci/pip $(TEST)/bin/python install --group bench
 	$(TEST)/bin/python tests/bench/run.py --record
+
+# A million inputs for each place that a stranger's bytes reach, and a live worker; then what
+# decodes in C, under sanitizers, FUZZ times as much as the tests do.
+FUZZ ?= 40
+fuzz: $(TEST)/.installed
+	.ci/pip $(TEST)/bin/python install --quiet --group fuzz
+	$(TEST)/bin/python tests/fuzz/run.py --record
+	@$(STEP) 'build with sanitizers' .ci/sanitized.sh $(TEST)
+	@LIVEHEAP_FUZZ=$(FUZZ) $(STEP) 'decoder under sanitizers' .ci/sanitize.sh $(TEST) fuzz-decoder \
+	    -o timeout=3600 tests/unit/test_analysis_fuzz.py
 
 # Beside gdb, on one's own targets, gunicorn's and Celery's.
 bench-inject: $(TEST)/.installed

@@ -61,7 +61,7 @@ def read(environ: Mapping[str, str], overrides: Mapping[str, object]) -> Config:
     for name, text in texts.items():
         try:
             config = replace(config, **{name: PARSERS[name](text)})  # type: ignore[arg-type]
-        except ValueError as exc:
+        except (ValueError, OSError) as exc:  # OSError: a directory that is gone
             complaints.append(f"LIVEHEAP_{name.upper()}={text[:64]!r}: {exc}")
     return replace(config, complaints=tuple(complaints))
 

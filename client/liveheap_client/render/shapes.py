@@ -65,7 +65,7 @@ def _tree(root: TreeNode, look: Look) -> Iterator[str]:
 def _label(node: TreeNode, look: Look) -> str:
     form = human if look.human else plain
     facts = ", ".join(
-        f"{name} {form(value, unit)}" for name, unit, value in node.fields
+        f"{visible(name)} {form(value, unit)}" for name, unit, value in node.fields
     )
     label = visible(node.label)
     return f"{label}  ({facts})" if facts else label

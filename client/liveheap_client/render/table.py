@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from liveheap.protocol.results import Column
+from liveheap_client.render.escape import visible
 from liveheap_client.render.units import NUMERIC, human, plain
 
 _GAP = "  "
@@ -43,7 +44,7 @@ def table(
         ]
         for row in rows
     ]
-    titles = [column.name for column in columns]
+    titles = [visible(column.name) for column in columns]
     widths = [
         max([len(title), *(len(row[place]) for row in cells)])
         for place, title in enumerate(titles)

@@ -56,7 +56,10 @@ def plain(value: object, unit: str) -> str:
 
 
 def _clock(value: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    except (OverflowError, ValueError, OSError):  # beyond what a calendar has
+        return plain(value, "time")
 
 
 _FORMS: dict[str, Callable[[float], str]] = {
