@@ -21,6 +21,7 @@ from typing import Any
 from liveheap.errors import AuthenticationError, LiveheapError
 from liveheap.protocol.auth import Agreed
 from liveheap_client import reach, roster, workers
+from liveheap_client.asker import told_of
 from liveheap_client.errors import (
     ConnectError,
     TimedOut,
@@ -61,7 +62,7 @@ def serve(wanted: Wanted, how: Reach) -> int:
     except LiveheapError as error:
         _greet(failure(error))
         return exit_code(error)
-    _greet(greeting(link.agreed, wanted.pid))
+    _greet({**greeting(link.agreed, wanted.pid), "told": told_of(how.environ)})
     relay(link.transport.detach(), link.trailing)
     return 0
 

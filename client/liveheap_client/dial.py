@@ -13,8 +13,8 @@ from typing import Any
 
 from liveheap.errors import AuthenticationError, LiveheapError
 from liveheap.protocol.auth import MIN_VERSION, VERSION, Agreed, Ident, Scope
+from liveheap_client import asker, reach, workers
 from liveheap_client import patience as waiting
-from liveheap_client import reach, workers
 from liveheap_client import target as targets
 from liveheap_client.errors import ConnectError, SSHError, TimedOut, UsageError
 from liveheap_client.patience import Patience
@@ -48,12 +48,16 @@ class DialOptions:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A stream to a proven agent. `local_pid`: the worker's, if it runs here."""
+    """A stream to a proven agent. `local_pid`: the worker's, if it runs here.
+
+    `told`: what is known of who asks, on the side where the agent is.
+    """
 
     transport: Transport
     agreed: Agreed
     trailing: bytes
     local_pid: int | None
+    told: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose(text: str | None, environ: Mapping[str, str]) -> Target:
@@ -85,7 +89,8 @@ def dial(target: Target, *, scope: Scope, options: DialOptions) -> Link:
         assert target.port is not None
         local = reach.port(target.host, target.port, how)
     pid = target.pid if target.kind is Kind.LOCAL else None
-    return Link(local.transport, local.agreed, local.trailing, pid)
+    told = asker.told_of(options.environ)
+    return Link(local.transport, local.agreed, local.trailing, pid, told)
 
 
 def _local(target: Target, environ: Mapping[str, str]) -> Worker:
@@ -142,7 +147,7 @@ def _through_bridge(target: Target, scope: Scope, options: DialOptions) -> Link:
     except BaseException:
         transport.close()
         raise
-    return Link(transport, agreed, trailing, None)
+    return Link(transport, agreed, trailing, None, asker.received(fields.get("told")))
 
 
 def _open_bridge(

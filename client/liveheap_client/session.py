@@ -61,7 +61,9 @@ class Session:
         trailing: bytes = b"",
         patience: Patience | None = None,
         local_pid: int | None = None,
+        told: Mapping[str, str] | None = None,
     ) -> None:
+        self._told = dict(told or {})
         self._transport = transport
         self._connection = Connection(Role.CLIENT, agreed=agreed)
         if trailing:
@@ -91,6 +93,7 @@ class Session:
             trailing=link.trailing,
             patience=options.patience,
             local_pid=link.local_pid,
+            told=link.told,
         )
 
     def __enter__(self) -> "Session":
@@ -148,7 +151,8 @@ class Session:
         """
         self._last_id += 1
         number = self._last_id
-        self._send(Request(id=number, command=command, args=dict(args or {})))
+        told, self._told = self._told, {}  # once is enough
+        self._send(Request(number, command, dict(args or {}), told))
         finished = False
         try:
             while not finished:

@@ -35,6 +35,7 @@ class Config:
     master: bool = True  # listen in the process that called start()
     name: str | None = None
     history: float = INTERVAL_S  # seconds between two figures; 0: none are kept
+    audit: str = "file"  # or stderr: there as well
     complaints: tuple[str, ...] = ()
 
 
@@ -133,6 +134,14 @@ def parse_history(text: str) -> float:
     return seconds
 
 
+def parse_audit(text: str) -> str:
+    """Read where the audit log goes beside its file."""
+    word = text.strip().lower() or "file"
+    if word not in ("file", "stderr"):
+        raise ValueError("expected file or stderr")
+    return word
+
+
 def parse_enabled(text: str) -> bool:
     """Only a clear no switches off: `LIVEHEAP=1` is also the way in by .pth."""
     return text.strip().lower() not in NO
@@ -160,4 +169,5 @@ PARSERS = {
     "master": parse_bool,
     "name": parse_text,
     "history": parse_history,
+    "audit": parse_audit,
 }

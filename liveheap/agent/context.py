@@ -107,6 +107,10 @@ class AgentContext:
         """Run `fn` once, on the main thread if it can be had."""
         return self._agent.main_thread.run(fn, timeout)
 
+    def audit(self, what: str, **facts: object) -> None:
+        """Add a line to the audit log."""
+        self._agent.audit.write(what, self._session, **facts)
+
     def check(self) -> None:
         """Look at the client."""
         self._session.check()

@@ -105,7 +105,8 @@ class Agent:
             generation=self._generation,
             started=time.time(),
         )
-        self.audit = Audit(self.identity.instance)
+        poll = self.native.poll if self.config.audit == "stderr" else None
+        self.audit = Audit(self.identity.instance, poll=poll)
 
     # Coming up and going down.
 

@@ -14,7 +14,7 @@ What ends it is the client: gone, silent or slow for too long, or against the ru
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 from liveheap.agent.stream import PeerGone, Stream, do_nothing
@@ -57,6 +57,7 @@ class Session:
         self.agreed = agreed
         self.peer = peer
         self.context = agent.lend_context(self)
+        self.told: Mapping[str, str] = {}
         self.cancelled = False
         self.leaving = False
         self._agent = agent
@@ -109,6 +110,7 @@ class Session:
     def _answer(self, request: Request) -> None:
         """Run one command and send exactly one Result or Failure."""
         began, sent, outcome = time.monotonic(), self.stream.sent, "ok"
+        self.told = self.told or request.told
         command = BY_NAME.get(request.command)
         self._running, self.cancelled, self._pause_ns = request.id, False, None
         try:
@@ -135,9 +137,9 @@ class Session:
         finally:
             self._running = None
             self.stream.while_stalled = do_nothing
-            if command is not None and not self._is_repetition(command, outcome):
+            if not self._is_repetition(command, outcome):
                 self._agent.audit.write(
-                    command.name,
+                    request.command if command is None else command.name,
                     self,
                     args=without_text(request.args),
                     result=outcome,
@@ -146,13 +148,15 @@ class Session:
                     seconds=round(time.monotonic() - began, 3),
                 )
 
-    def _is_repetition(self, command: Command, outcome: str) -> bool:
+    def _is_repetition(self, command: Command | None, outcome: str) -> bool:
         """Count a harmless question that this session asked before; true if it is one.
 
         Who watches asks every second. A line for each would soon push those out of the
         log that tell something.
         """
-        if command.heavy or command.scope > Scope.READ or outcome != "ok":
+        if command is None or outcome != "ok":
+            return False
+        if command.heavy or command.scope > Scope.READ:
             return False
         before = self._repeated.get(command.name)
         self._repeated[command.name] = 0 if before is None else before + 1
@@ -162,10 +166,11 @@ class Session:
         """Run a command's generator to its end; return the shape."""
         if self.agreed.expiry and time.time() >= self.agreed.expiry:
             raise CommandError("scope", "the key of this session has expired")
-        if command.scope > self.agreed.scope:
+        needed = command.scope_of(args)
+        if needed > self.agreed.scope:
             raise CommandError(
                 "scope",
-                f"{command.name} needs scope {command.scope.label}, "
+                f"{command.name} needs scope {needed.label}, "
                 f"this session has {self.agreed.scope.label}",
             )
         if not command.heavy:
@@ -260,12 +265,16 @@ class Session:
 
 
 def without_text(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that may stand in a log: numbers and switches."""
+    """Return the arguments that may stand in a log: of texts only how long they are."""
     return {
-        str(name)[:64]: value
+        name: value if isinstance(value, (int, float)) else _kind(value)
         for name, value in args.items()
-        if isinstance(value, (int, float))
     }
+
+
+def _kind(value: object) -> str:
+    kind = type(value).__name__
+    return f"{kind} len={len(value)}" if isinstance(value, Sized) else kind
 
 
 def describe_bug(exc: BaseException, command: Command | None) -> str:

@@ -54,7 +54,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One argument of a command; `minimum` and `maximum` bound a number."""
+    """One argument of a command; `minimum` and `maximum` bound a number.
+
+    Giving it a value other than the default may take a higher `scope` than the command.
+    """
 
     name: str
     type: type
@@ -63,6 +66,7 @@ class Param:
     metavar: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    scope: Scope = Scope.READ
 
     def check(self, value: object) -> object:
         """Return the value as the command will see it; refuse what does not fit."""
@@ -107,6 +111,11 @@ class Command:
     def summary(self) -> str:
         """The first line of the help."""
         return self.help.strip().partition("\n")[0]
+
+    def scope_of(self, args: Mapping[str, Any]) -> Scope:
+        """Return the scope that the command takes with these arguments."""
+        given = (p for p in self.params if args.get(p.name, p.default) != p.default)
+        return max((self.scope, *(param.scope for param in given)))
 
     def check(self, args: Mapping[str, Any]) -> dict[str, object]:
         """Return all arguments of `run`, defaults filled in.

@@ -213,6 +213,13 @@ class Context(Protocol):
         """
         ...
 
+    def audit(self, what: str, **facts: object) -> None:
+        """Add a line to the audit log, before what it tells of happens.
+
+        Whatever text it is given is cut and escaped: `ctx.audit("console", code=line)`.
+        """
+        ...
+
     def check(self) -> None:
         """Raise if the client has cancelled or is gone: for waits without a yield."""
         ...

@@ -28,6 +28,8 @@ from liveheap.protocol.results import (
 )
 
 MAX_WORD = 64
+MAX_TOLD = 8
+MAX_TOLD_TEXT = 256
 MAX_RAW_RANGE = 4 * 1024 * 1024
 CODEC_STORED = 0
 CODEC_ZSTD = 1
@@ -47,11 +49,16 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Run a command; the id is the client's choice among those not in use."""
+    """Run a command; the id is the client's choice among those not in use.
+
+    `told` is what the client says of who asks, for the agent's audit log. Nothing
+    proves it, and nothing is decided by it.
+    """
 
     id: int
     command: str
     args: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,16 @@ def _is_map(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _is_told(value: Any) -> bool:
+    """Whether a value is a short map of short texts."""
+    word, text = _text(MAX_WORD, 1), _text(MAX_TOLD_TEXT)
+    return (
+        isinstance(value, dict)
+        and len(value) <= MAX_TOLD
+        and all(word(name) and text(said) for name, said in value.items())
+    )
+
+
 def _is_binary(value: Any) -> bool:
     return isinstance(value, (bytes, bytearray, memoryview))
 
@@ -156,6 +173,7 @@ class FieldRule:
     what: str
     holds: Callable[[Any], bool]
     default: Callable[[], Any] | None = None
+    left_out_if_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +196,7 @@ KINDS: dict[MessageType, Kind] = {
             _ID,
             FieldRule("command", "text of 1 to 64 characters", _text(MAX_WORD, 1)),
             FieldRule("args", "a map", _is_map, dict),
+            FieldRule("told", "at most 8 short texts by name", _is_told, dict, True),
         ),
     ),
     Cancel: Kind("cancel", Role.CLIENT, (_ID,)),
@@ -238,8 +257,13 @@ def write(message: Message) -> dict[str, Any]:
     kind = KINDS.get(type(message))
     if kind is None:
         raise LocalProtocolError(f"not a message: {type(message).__name__}")
-    own = {rule.name: getattr(message, rule.name) for rule in kind.fields}
-    wire = {"kind": kind.word, **_checked(kind, own, LocalProtocolError)}
+    own = {
+        rule.name: value
+        for rule in kind.fields
+        if (value := getattr(message, rule.name)) or not rule.left_out_if_empty
+    }
+    checked = _checked(kind, own, LocalProtocolError)
+    wire = {"kind": kind.word, **{name: checked[name] for name in own}}
     if isinstance(message, Result):
         wire.update(check_before_sending(message.shape))
     if isinstance(message, Failure) and message.code not in FAILURE_CODES:

@@ -51,6 +51,7 @@ MAY_IMPORT = """
     boot             : liveheap hosts
 
     client.errors    : errors
+    client.asker     : protocol
     client.target    : client.errors
     client.transport : errors client.errors client.target
     client.quantities :
@@ -63,7 +64,7 @@ MAY_IMPORT = """
     client.rollcall  : errors tokens registry protocol client.transport client.workers
     client.roster    : protocol client.workers client.rollcall
     client.dial      : errors protocol client.errors client.target client.transport
-    client.dial      : client.patience client.workers client.reach
+    client.dial      : client.patience client.workers client.reach client.asker
     client.session   : errors protocol client.errors client.target client.transport
     client.session   : client.patience client.dial
     client.caller    : protocol client.errors client.target client.dial client.session
@@ -81,7 +82,7 @@ MAY_IMPORT = """
     client.desk      : client.errors client.terminal client.caller client.dial
     client           :
     client.bridge    : errors protocol client.errors client.transport client.patience
-    client.bridge    : client.workers client.reach client.roster
+    client.bridge    : client.workers client.reach client.roster client.asker
     client.launch    : client.errors
     client.streams   :
     client.arguments : client.errors

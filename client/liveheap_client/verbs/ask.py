@@ -48,7 +48,7 @@ def ask(
     notes: list[Progress] = []
     with desk.caller(target) as caller, bar(desk.terminal) as progress:
         progress.update(command.name)
-        session = caller.session(command.scope)
+        session = caller.session(command.scope_of(args))
         shape = session.request(
             command.name, args, on_progress=_teller(command.name, progress, notes)
         )
