@@ -19,6 +19,7 @@ import contextlib
 import os
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,14 +31,14 @@ from typing import TypeVar
 
 WORKERS = Path(__file__).parent / "integration" / "workers"
 START_DEADLINE_S = 30.0
-END_DEADLINE_S = 10.0
+END_DEADLINE_S = 30.0
 POLL_INTERVAL_S = 0.01
 
 Answer = TypeVar("Answer")
 
 
 def eventually(
-    question: Callable[[], Answer], *, what: str, deadline_s: float = 10.0
+    question: Callable[[], Answer], *, what: str, deadline_s: float = 30.0
 ) -> Answer:
     """Ask until the answer is true, and return it; AssertionError at the deadline."""
     end = time.monotonic() + deadline_s
@@ -46,6 +47,15 @@ def eventually(
             raise AssertionError(f"not within {deadline_s} s: {what}")
         time.sleep(POLL_INTERVAL_S)
     return answer
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on, and that no client is given."""
+    while True:
+        port = 15_000 + int.from_bytes(os.urandom(2), "little") % 15_000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def worker_pythons() -> list[str]:

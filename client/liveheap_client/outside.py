@@ -85,7 +85,7 @@ def _busiest(before: Glimpse | None, now: Glimpse) -> str:
     tid = max(used, key=lambda each: used[each], default=0)
     share = 100 * used.get(tid, 0) / _TICKS / (now.taken - before.taken)
     if share < 10:
-        return "none of them uses the processor"
+        return "" if now.state == "R" else "none of them uses the processor"
     return f"thread {tid} uses {min(share, 100):.0f} % of a processor"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import socket
+from collections.abc import Iterator
 
 import pytest
 import zstandard
@@ -164,6 +165,15 @@ def test_histogram_sorts_by_bytes_and_cuts(client, heap):
     ]
 
 
+@pytest.fixture
+def no_collections() -> Iterator[None]:
+    """Have the interpreter collect nothing by itself."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collections")
 def test_gc_collects_on_a_thread_that_it_names(client, heap):
     class Cycle:
         pass
@@ -178,6 +188,7 @@ def test_gc_collects_on_a_thread_that_it_names(client, heap):
     assert facts["uncollectable"] == 0
 
 
+@pytest.mark.usefixtures("no_collections")
 def test_a_pending_call_that_comes_too_late_collects_nothing_twice(client, heap):
     client.request("gc")
     before = gc.get_stats()[2]["collections"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +27,25 @@ class Pending:
     def add(self, call: Callable[[], Any]) -> bool:
         self.calls.append(call)
         return True
+
+
+class Time:
+    """Locks for whose waits the time is over when the test says so."""
+
+    def __init__(self) -> None:
+        self.strikes, self.has_struck = threading.Event(), threading.Event()
+
+    def lock(self) -> Any:
+        lock = threading.Lock()
+
+        def acquire(blocking: bool = True, timeout: float = -1) -> bool:
+            if timeout < 0:
+                return lock.acquire(blocking)
+            self.strikes.wait(LONG_S)
+            self.has_struck.set()
+            return lock.acquire(False)
+
+        return SimpleNamespace(acquire=acquire, release=lock.release)
 
 
 @pytest.fixture
@@ -72,11 +93,14 @@ def test_the_time_that_strikes_in_the_middle_does_not_run_it_twice(
         finish.wait(LONG_S)
         return "done"
 
-    thread, found = run_aside(lambda: main_thread.run(slow, 0.2))
+    time = Time()
+    impatient = MainThread(replace(native.find(), lock=time.lock), pending.add)
+    thread, found = run_aside(lambda: impatient.run(slow, 0.01))
     eventually(lambda: pending.calls, what="the call is pending")
     taker, _ = run_aside(pending.calls[0])
     assert begun.wait(LONG_S)
-    thread.join(0.5)
+    time.strikes.set()
+    assert time.has_struck.wait(LONG_S)
     assert found == []
     finish.set()
     thread.join(LONG_S)
@@ -111,7 +135,7 @@ def test_a_call_left_behind_by_a_fork_does_nothing_in_the_child(
     main_thread, pending, monkeypatch
 ):
     runs: list[int] = []
-    thread, _ = run_aside(lambda: main_thread.run(lambda: runs.append(1), 0.5))
+    thread, _ = run_aside(lambda: main_thread.run(lambda: runs.append(1), LONG_S))
     eventually(lambda: pending.calls, what="the call is pending")
     here = os.getpid()
     with monkeypatch.context() as child:

@@ -100,7 +100,7 @@ def test_jobs_from_before_we_came_are_read_from_mrqs_own_dict(worker):
         4711,
     )
     assert one.thread == tasks.REGISTRY.main_ident
-    assert time.monotonic() - one.started == pytest.approx(60, abs=5)
+    assert time.monotonic() - one.started == pytest.approx(60, abs=30)
     assert (two.id, two.address) == (None, 4712)
-    assert two.started == pytest.approx(time.monotonic(), abs=5)
+    assert two.started == pytest.approx(time.monotonic(), abs=30)
     greenlets.clear()

@@ -88,7 +88,7 @@ def test_one_that_is_stopped_is_told_and_holds_up_nobody(
 
     assert states.pop(stopped) == "stopped"
     assert set(states.values()) == {"answers"}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_watched_in_a_pipe_it_prints_blocks_until_the_reader_leaves(

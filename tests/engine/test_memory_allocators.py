@@ -160,7 +160,7 @@ def test_stacks_and_arenas_of_threads_are_counted() -> None:
     assert after["n_stacks"] >= 6  # some of them were an earlier thread's
     assert after["stacks"] >= 6 * 8192
     assert after["malloc_used"] - before["malloc_used"] >= 5.5 * MB
-    assert after["n_arenas"] > before["n_arenas"]
+    assert after["n_arenas"] >= 1 + 6
 
 
 def test_a_trim_gives_back_what_was_foretold() -> None:

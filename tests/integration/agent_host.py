@@ -19,6 +19,11 @@ from spawn import Stage, Worker, eventually
 from liveheap.errors import AuthenticationError
 from liveheap.protocol.auth import Scope
 
+THREADS_OF_THE_AGENT = """
+import liveheap.agent.start as agent
+answer = len(agent.Current.agent.threads.ids()) // 2
+"""
+
 
 class Host:
     """One running host."""
@@ -87,9 +92,21 @@ class Host:
                 raise
             return None
 
+    def wait_until_quiet(self) -> None:
+        """Wait until nothing is left of any session, without opening one to ask."""
+
+        def is_quiet() -> bool:
+            return self.do(THREADS_OF_THE_AGENT) == 1
+
+        eventually(is_quiet, what="earlier sessions end")
+
     @contextmanager
     def unharmed(self) -> Iterator[None]:
-        """Assert that what happens inside leaves the host as it was."""
+        """Assert that what happens inside leaves the host as it was.
+
+        It begins when the sessions of before are over: so those inside can be counted.
+        """
+        self.wait_until_quiet()
         threads, files = self.threads(), self.descriptors()
         yield
         eventually(self.has_quiet_agent, what="sessions end")

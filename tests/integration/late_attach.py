@@ -16,18 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from agent_host import Host
-from spawn import Stage, eventually
+from spawn import Stage
 
 from liveheap_client.inject import command
 from liveheap_client.inject.ladder import Arrival
 
 LENT = ("gevent", "greenlet", "zope")
 ASLEEP = "import time; print('up', flush=True); time.sleep(600)"
-# A pool that has but one thread gets no second one while a test counts threads.
-ONE_READER = """
-from concurrent.futures import ThreadPoolExecutor
-loop.set_default_executor(ThreadPoolExecutor(1))
-"""
 UNPREPARED = {"UNPREPARED": "1", "PYTHONPATH": ""}
 
 
@@ -44,10 +39,6 @@ def start_unprepared(stage: Stage, kind: str, **env: str) -> Host:
     )
     host = Host(worker)
     host.do("answer = 'its loop runs'")
-    if kind == "asyncio":
-        host.do(ONE_READER)
-        host.do("import gc; gc.collect()")
-        eventually(lambda: host.threads() == 2, what="the first reader has ended")
     return host
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from spawn import WORKERS, eventually
+from spawn import WORKERS, eventually, free_port
 
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 NEEDS_SSHD = pytest.mark.skipif(
@@ -162,13 +162,6 @@ def listening(directory: Path, home: Path, run_dir: Path) -> SshServer:
         if process.poll() is None:
             return SshServer(directory, home, port, process)
     raise AssertionError(f"sshd did not start:\n{log.read_text()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def accepts(port: int) -> bool:

@@ -31,12 +31,24 @@ if pid == 0:
     os._exit(7)
 answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 """
+FAR_LONGER_S = 30.0
 FORK_WITHOUT_DELAY = {"LIVEHEAP_FORK_DELAY": "0"}
 
 
 @pytest.fixture(params=KINDS)
 def host(request: pytest.FixtureRequest, stage: Stage) -> Host:
     return start_host(stage, request.param)
+
+
+def let_children_wait(host: Host, seconds: float) -> None:
+    """Set how long a forked child's agent waits before it takes a name."""
+    host.do(
+        f"""
+import dataclasses, liveheap.agent.start
+agent = liveheap.agent.start.Current.agent
+agent.config = dataclasses.replace(agent.config, fork_delay={seconds})
+"""
+    )
 
 
 def kill(host: Host, pid: int) -> None:
@@ -117,7 +129,6 @@ def test_a_client_sees_the_end_of_a_killed_parent_though_its_child_lives(host):
         client.request("status")
         child = host.do(FORK)
         host.worker.kill()
-        client.socket.settimeout(5)
         with pytest.raises(Gone):
             client.next_message()
         assert is_alive(child)
@@ -137,7 +148,9 @@ def test_a_fork_in_the_middle_of_a_command_harms_neither_side(host):
 
 
 def test_a_fork_that_ends_soon_leaves_no_name(host):
+    let_children_wait(host, FAR_LONGER_S)  # than a loaded machine lets them live
     host.do("for _ in range(20):\n    os.fork() or os._exit(0)")
+    let_children_wait(host, 0.3)
     later = fork_and_wait(host)
     names = {int(path.name.split("-")[0]) for path in host.worker.sockets()}
     assert names == {host.pid, later}
@@ -145,6 +158,7 @@ def test_a_fork_that_ends_soon_leaves_no_name(host):
 
 def test_a_fork_that_execs_leaves_no_name(stage):
     host = start_host(stage, "plain")
+    let_children_wait(host, FAR_LONGER_S)
     child = host.do(
         """
 pid = os.fork()
@@ -153,6 +167,7 @@ if pid == 0:
 answer = pid
 """
     )
+    let_children_wait(host, 0.3)
     fork_and_wait(host)
     assert host.worker.sockets(child) == []
     kill(host, child)
@@ -222,7 +237,7 @@ def test_an_image_after_exec_answers_under_the_same_name(stage):
     host.worker.wait_until_ready()
     assert host.worker.sockets() == [path]
     after = host.status()
-    assert abs(after["started"] - before["started"]) < 1
+    assert abs(after["started"] - before["started"]) < 5
     assert after["instance"] != before["instance"]
 
 

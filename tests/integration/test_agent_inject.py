@@ -74,7 +74,8 @@ def test_it_can_run_in_a_thread_of_its_own_which_ends() -> None:
         with Target(kind) as target:
             assert inject(target.pid, is_own, thread="own").ran
             target.hear(b"1")
-            assert len(os.listdir(f"/proc/{target.pid}/task")) == 1
+            threads = f"/proc/{target.pid}/task"
+            eventually(lambda at=threads: len(os.listdir(at)) == 1, what="it has ended")
             target.answers()
 
 

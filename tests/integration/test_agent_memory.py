@@ -161,7 +161,7 @@ def test_trim_gives_back_what_malloc_keeps_and_says_how_much(host: Host):
 
     assert told["given_back"] > 1.5 * MB
     assert told["malloc_free_before"] - told["malloc_free_after"] > 1.5 * MB
-    assert told["seconds"] < 1
+    assert told["seconds"] < 5
 
 
 def test_a_trim_that_might_stop_the_worker_for_too_long_is_refused(host: Host):

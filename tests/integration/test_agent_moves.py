@@ -246,8 +246,9 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its
 @pytest.fixture
 def stranger() -> Iterator[int]:
     """The number of a user that nobody is; its run directory goes afterwards."""
-    yield 61_001
-    shutil.rmtree(run_directory(61_001), ignore_errors=True)
+    uid = 1_000_000 + os.getpid()  # another test run may need one at the same time
+    yield uid
+    shutil.rmtree(run_directory(uid), ignore_errors=True)
 
 
 def run_directory(uid: int) -> Path:

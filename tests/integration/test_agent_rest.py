@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from pathlib import Path
 
 from agent_host import Host, RunTime, run_times, start_host
 from spawn import eventually
@@ -36,10 +37,20 @@ def settled(host: Host, not_ours: set[int]) -> dict[int, RunTime]:
 
     def is_still() -> bool:
         looks.append(run_times(host.pid, not_ours))
-        return len(looks) == LOOKS and all(look == looks[0] for look in looks)
+        return (
+            len(looks) == LOOKS
+            and all(look == looks[0] for look in looks)
+            and all(sleeps(host.pid, thread) for thread in looks[0])
+        )
 
     eventually(is_still, what="the agent comes to rest")
     return looks[0]
+
+
+def sleeps(pid: int, thread: int) -> bool:
+    """Whether a thread waits for something else than for a CPU."""
+    stat = Path(f"/proc/{pid}/task/{thread}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "S"
 
 
 def test_an_agent_at_rest_never_wakes(stage):

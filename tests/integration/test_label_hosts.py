@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from agent_host import Host
 from hosts.broker import running_redis
-from spawn import Stage, eventually
+from spawn import END_DEADLINE_S, Stage, eventually
 
 HOLDERS = {
     "celery-gevent": ("celery", "shop.import_order", "greenlet"),
@@ -23,11 +23,16 @@ def start(stage: Stage, kind: str) -> Host:
 
 def finish(host: Host) -> dict:
     """Have the tasks end; return the status after that."""
+    before = host.status()
     assert host.worker.process.stdin is not None
     host.worker.process.stdin.write(b"finish\n")
     host.worker.process.stdin.flush()
-    eventually(lambda: host.status()["running"] == 0, what="no task runs")
-    return host.status()
+
+    def over() -> dict:
+        status = host.status()
+        return status if status["done"] == before["done"] + before["running"] else {}
+
+    return eventually(over, what="all tasks are done")
 
 
 @pytest.mark.parametrize("kind", HOLDERS)
@@ -66,7 +71,7 @@ def test_each_job_of_rq_has_its_name_in_the_process_that_was_forked_for_it(stage
             worker.process.stdin.flush()
             if not number:
                 worker.wait_until_ready()
-        assert worker.process.wait(10) == 0
+        assert worker.process.wait(END_DEADLINE_S) == 0
     assert "hunter2" not in str(status)
 
 
@@ -83,7 +88,7 @@ def test_no_fault_of_ours_is_seen_in_what_the_host_says_or_returns(stage):
     # From 3.12 on a fork beside a thread is warned of: that is told, and not a fault.
     def told(**env: str) -> tuple[int, list[str]]:
         worker = stage.spawn("faulty", env={"PYTHONWARNINGS": "ignore", **env})
-        code = worker.process.wait(20)
+        code = worker.process.wait(END_DEADLINE_S)
         return code, worker.stderr.splitlines()
 
     code, lines = told(LIVEHEAP="0")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap
-from spawn import Worker
-from ssh_server import NEEDS_BASH, NEEDS_SSHD, SshServer, free_port
+from spawn import Worker, free_port
+from ssh_server import NEEDS_BASH, NEEDS_SSHD, SshServer
 
 pytestmark = NEEDS_SSHD
 

@@ -2,7 +2,8 @@
 
 Each line of its input is a JSON text of Python, run on the main thread; the value of
 the name `answer` goes back as JSON before `ready`. Kinds: plain, asyncio, gevent
-(patched, then started), gevent-late (started, then patched), eventlet.
+(patched, then started), gevent-late (started, then patched), eventlet. Where a loop
+runs, one thread reads the lines and never a second one: tests count threads.
 
 `spin` is CPU-bound code: nothing in it lets go of the GIL. So the file `spinning`, two
 bytes, is shared by mapping it: the first is 1 while it spins, the second ends it.
@@ -71,20 +72,22 @@ def next_line() -> bytes:
 
 def serve_asyncio() -> None:
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
     async def serve() -> None:
         loop = WORLD["loop"] = asyncio.get_running_loop()
-        while run(await loop.run_in_executor(None, next_line)):
-            pass
+        with ThreadPoolExecutor(1) as reader:
+            while run(await loop.run_in_executor(reader, next_line)):
+                pass
 
     asyncio.run(serve())
 
 
 def serve_gevent() -> None:
-    import gevent
+    from gevent.threadpool import ThreadPool
 
-    pool = WORLD["pool"] = gevent.get_hub().threadpool
-    while run(pool.spawn(next_line).get()):
+    reader = ThreadPool(1)
+    while run(reader.spawn(next_line).get()):
         pass
 
 
