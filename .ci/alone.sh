@@ -35,6 +35,8 @@ pids = [row["pid"] for row in rows]
 expected = int(sys.argv[1])
 assert pids == [expected], f"ps --json lists {pids}, expected {[expected]}"' "$worker"
 
+"$liveheap" doctor "$worker" >"$home/out" || { cat "$home/out" >&2; exit 1; }
+
 "$liveheap" bridge --pid "$worker" --scope read </dev/null | "$python" -c '
 import json, sys
 magic, _, rest = sys.stdin.buffer.read().partition(b"\r\n")
@@ -47,4 +49,4 @@ if "$liveheap" status "$worker" >"$home/out" 2>&1; then
   exit 1
 fi
 grep -q 'liveheap\[cli\]' "$home/out" || { cat "$home/out" >&2; exit 1; }
-echo "agent alone: run, start, ps --json and bridge work; status names the extra it needs"
+echo "agent alone: run, start, ps --json, doctor and bridge work; status names the extra it needs"

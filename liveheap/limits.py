@@ -37,9 +37,9 @@ class Bound:
     room: int
 
 
-def process_memory(root: str = "/") -> ProcessMemory:
-    """Read this process's memory from /proc/self/status."""
-    fields = _kilobyte_fields(read_text(root, "proc/self/status"))
+def process_memory(root: str = "/", who: str = "self") -> ProcessMemory:
+    """Read a process's memory from /proc/PID/status; `who` is its pid, or ours."""
+    fields = _kilobyte_fields(read_text(root, f"proc/{who}/status"))
     return ProcessMemory(
         rss=fields.get("VmRSS", 0),
         anonymous=fields.get("RssAnon", fields.get("VmRSS", 0)),
@@ -49,23 +49,23 @@ def process_memory(root: str = "/") -> ProcessMemory:
     )
 
 
-def huge_pages(root: str = "/") -> int | None:
+def huge_pages(root: str = "/", who: str = "self") -> int | None:
     """Bytes in anonymous huge pages; None if unknown. Holds the mmap lock."""
-    fields = _kilobyte_fields(read_text(root, "proc/self/smaps_rollup"))
+    fields = _kilobyte_fields(read_text(root, f"proc/{who}/smaps_rollup"))
     return fields.get("AnonHugePages")
 
 
-def memory_bounds(root: str = "/") -> Iterator[Bound]:
-    """Each limit on the memory of this process and a child of it."""
-    memory = process_memory(root)
-    for directory, name in _cgroup_directories(root, "memory"):
+def memory_bounds(root: str = "/", who: str = "self") -> Iterator[Bound]:
+    """Each limit on the memory of a process and a child of it."""
+    memory = process_memory(root, who)
+    for directory, name in _cgroup_directories(root, "memory", who):
         room = _cgroup_room(directory)
         if room is not None:
             yield Bound(f"memory limit of cgroup {name}", room)
     system = _kilobyte_fields(read_text(root, "proc/meminfo"))
     if "MemAvailable" in system:
         yield Bound("available memory of the machine", system["MemAvailable"])
-    address_space = _soft_limit(root, "Max address space")
+    address_space = _soft_limit(root, "Max address space", who)
     if address_space is not None:
         yield Bound("RLIMIT_AS", max(address_space - memory.address_space, 0))
     if read_text(root, "proc/sys/vm/overcommit_memory").strip() == "2":
@@ -80,9 +80,9 @@ def headroom(root: str = "/") -> Bound:
     return min(memory_bounds(root), key=lambda bound: bound.room, default=unknown)
 
 
-def process_bounds(root: str = "/") -> Iterator[Bound]:
+def process_bounds(root: str = "/", who: str = "self") -> Iterator[Bound]:
     """Each limit on the number of processes that a clone would have to pass."""
-    for directory, name in _cgroup_directories(root, "pids"):
+    for directory, name in _cgroup_directories(root, "pids", who):
         limit = _number(read_text(directory, "pids.max"))
         current = _number(read_text(directory, "pids.current"))
         if limit is not None and current is not None:
@@ -100,11 +100,11 @@ def oom_kills(root: str = "/") -> int:
     return 0
 
 
-def file_system_type(directory: str, root: str) -> str:
+def file_system_type(directory: str, root: str, who: str = "self") -> str:
     """The type of the file system a directory lies on; "" if unknown."""
     path = os.path.realpath(directory)
     best = _Mount("", "", "", "")
-    for mount in _mounts(root):
+    for mount in _mounts(root, who):
         if _inside(path, mount.point) and len(mount.point) >= len(best.point):
             best = mount
     return best.type
@@ -118,10 +118,10 @@ class _Mount:
     options: str
 
 
-def _mounts(root: str) -> list[_Mount]:
-    """/proc/self/mountinfo, in order of mounting."""
+def _mounts(root: str, who: str = "self") -> list[_Mount]:
+    """/proc/PID/mountinfo, in order of mounting."""
     mounts = []
-    for line in read_text(root, "proc/self/mountinfo").splitlines():
+    for line in read_text(root, f"proc/{who}/mountinfo").splitlines():
         left, dash, right = line.partition(" - ")
         fields, tail = left.split(" "), right.split(" ")
         if dash and len(fields) >= 5 and len(tail) >= 3:
@@ -131,14 +131,17 @@ def _mounts(root: str) -> list[_Mount]:
     return mounts
 
 
-def _cgroup_directories(root: str, controller: str) -> Iterator[tuple[str, str]]:
-    """Directories of our cgroup and its ancestors for a controller, with their names.
+def _cgroup_directories(
+    root: str, controller: str, who: str = "self"
+) -> Iterator[tuple[str, str]]:
+    """Directories of a process's cgroup and its ancestors for a controller, with names.
 
-    What /proc/self/cgroup calls our path is counted from the hierarchy's root, while a
-    container often sees only its own part mounted: the mount's root is taken off.
+    What /proc/PID/cgroup calls its path is counted from the hierarchy's root, while a
+    container often sees only its own part mounted: the mount's root is taken off. They
+    are found where we have them mounted, whosever cgroup it is.
     """
     mounts = _mounts(root)
-    for line in read_text(root, "proc/self/cgroup").splitlines():
+    for line in read_text(root, f"proc/{who}/cgroup").splitlines():
         fields = line.split(":", 2)
         if len(fields) != 3:
             continue
@@ -187,8 +190,8 @@ def _cgroup_room(directory: str) -> int | None:
     return max(limit - usage + droppable, 0)
 
 
-def _soft_limit(root: str, name: str) -> int | None:
-    for line in read_text(root, "proc/self/limits").splitlines():
+def _soft_limit(root: str, name: str, who: str) -> int | None:
+    for line in read_text(root, f"proc/{who}/limits").splitlines():
         if line.startswith(name):
             return _number(line[len(name) :].strip().partition(" ")[0])
     return None

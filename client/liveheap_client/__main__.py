@@ -123,7 +123,7 @@ def _without_extra(words: Sequence[str], missing: ModuleNotFoundError) -> int:
         return OK
     raise ClientError(
         f"{words[0]!r} needs the client's packages ({package} is not installed)",
-        hint="pip install 'liveheap[cli]'; run, inject, bridge and ps work without",
+        hint="pip install 'liveheap[cli]'; run, ps, inject, doctor need none",
     )
 
 

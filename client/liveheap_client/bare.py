@@ -1,5 +1,5 @@
-"""`ps`, `run`, `inject` and `bridge`: the verbs of a bare server, where no extra is
-installed.
+"""`ps`, `run`, `inject`, `doctor` and `bridge`: the verbs of a bare server, where no
+extra is installed.
 
 argparse and the standard library only. Everything else of the command line is in `cli`
 and needs the extra `cli`.
@@ -22,6 +22,7 @@ SUMMARIES = {
     "ps": "List the workers that have an agent, here or on HOST.",
     "run": "Run a command with an agent in every Python process it starts.",
     "inject": "Bring an agent into a running worker that has none.",
+    "doctor": "Say what hinders liveheap here, on HOST or in PID, and what to type.",
     "bridge": "Relay a session over stdin and stdout; ssh runs this on a host.",
 }
 
@@ -32,6 +33,7 @@ def main(verb: str, words: Sequence[str]) -> int:
         "ps": _ps,
         "run": _run,
         "inject": _inject,
+        "doctor": _doctor,
         "bridge": _bridge,
     }
     return verbs[verb](words)
@@ -88,6 +90,12 @@ def _inject(words: Sequence[str]) -> int:
         told = injecting.summary(arrival)
         terminal.show(visible(line, longest=1000) for line in told)
     return 0
+
+
+def _doctor(words: Sequence[str]) -> int:
+    from liveheap_client.doctor import command  # noqa: PLC0415 - see above
+
+    return command.main(words, summary=SUMMARIES["doctor"])
 
 
 def _bridge(words: Sequence[str]) -> int:

@@ -73,6 +73,16 @@ def entries() -> Iterator[Entry]:
                 yield entry
 
 
+def sees_other_files(pid: int) -> bool:
+    """Whether the same path is another file to a process than to us."""
+    try:
+        theirs, ours = os.stat(f"/proc/{pid}/ns/mnt"), os.stat("/proc/self/ns/mnt")
+        root = os.stat(f"/proc/{pid}/root")
+    except OSError:
+        return False
+    return theirs.st_ino != ours.st_ino or not os.path.samestat(root, os.stat("/"))
+
+
 def _namespaces(pid: int | str) -> tuple[int, int] | None:
     """Return what tells a process's files and pids from others'."""
     try:

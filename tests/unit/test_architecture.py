@@ -86,6 +86,7 @@ MAY_IMPORT = """
     client.launch    : client.errors
     client.streams   :
     client.arguments : client.errors
+    client.doctor    : *
     client.ps        : *
     client.bare      : *
     client.demo      : *

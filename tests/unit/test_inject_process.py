@@ -20,7 +20,7 @@ def mapped(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], process.Python]:
 
     def look(path: str) -> process.Python:
         monkeypatch.setattr(process, "_mapped", lambda _pid: iter([path]))
-        return process._python(4711)
+        return process._supported(4711, process.python_of(4711))
 
     return look
 

@@ -74,7 +74,7 @@ def pack(python: Python, agent: Path | None) -> Luggage:
     """
     if agent is not None:
         return _from_outside(python, agent)
-    if python.minor != sys.version_info[:2] or not _is_ours(python):
+    if not fits(python):
         raise InjectError(
             f"the worker runs Python {python}, this liveheap {_our_version()}: "
             "its engine does not fit there",
@@ -88,8 +88,10 @@ def pack(python: Python, agent: Path | None) -> Luggage:
     return Luggage(_with_bytecode(files), "this installation")
 
 
-def _is_ours(python: Python) -> bool:
-    return any(python.tag in suffix for suffix in EXTENSION_SUFFIXES)
+def fits(python: Python) -> bool:
+    """Whether the engine of this installation is built for an interpreter."""
+    same = python.minor == sys.version_info[:2]
+    return same and any(python.tag in suffix for suffix in EXTENSION_SUFFIXES)
 
 
 def _our_version() -> str:

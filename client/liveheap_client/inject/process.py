@@ -17,7 +17,7 @@ from pathlib import Path
 
 from liveheap import registry
 from liveheap_client.errors import InjectError
-from liveheap_client.inside import status_of
+from liveheap_client.inside import sees_other_files, status_of
 
 OLDEST, NEWEST = (3, 10), (3, 15)
 _VERSION = r"3\.(?P<minor>\d+)(?P<threads>t?)(?P<debug>d?)"
@@ -29,6 +29,10 @@ _SIGNS = (
 )
 _DELETED = " (deleted)"
 _LOOKS_LIKE_PYTHON = re.compile(r"/(python[\d.]*|pypy[\d.]*|uwsgi)$")
+
+
+class NotPython(InjectError):
+    """Another kind of program altogether."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,7 @@ class Process:
     @property
     def sees_our_files(self) -> bool:
         """Whether paths mean the same to it as to us."""
-        return _namespace(self.pid, "mnt") == _namespace("self", "mnt") and (
-            _same_root(self.pid)
-        )
+        return not sees_other_files(self.pid)
 
     @property
     def sees_our_pids(self) -> bool:
@@ -136,7 +138,7 @@ def look(pid: int) -> Process:
         gid=gid,
         start_time=began,
         program=_program(pid),
-        python=_python(pid),
+        python=_supported(pid, python_of(pid)),
     )
 
 
@@ -183,26 +185,28 @@ def _refuse_by_owner(pid: int, uid: int) -> None:
         )
 
 
-def _python(pid: int) -> Python:
+def python_of(pid: int) -> Python:
+    """Return the interpreter of a process, whether or not it is one that we know.
+
+    Raises:
+        InjectError: it shows none, or may not be looked into.
+    """
     paths = list(_mapped(pid))
     for sign in _SIGNS:
         for path in paths:
             found = sign.search(path)
             if found is not None:
-                return _supported(
-                    pid,
-                    Python(
-                        (3, int(found["minor"])),
-                        free_threaded=bool(found["threads"]),
-                        debug=bool(found["debug"]),
-                    ),
+                return Python(
+                    (3, int(found["minor"])),
+                    free_threaded=bool(found["threads"]),
+                    debug=bool(found["debug"]),
                 )
     if any(_LOOKS_LIKE_PYTHON.search(path) for path in paths):
         raise InjectError(
             f"process {pid} runs a Python whose version does not show",
             hint="start the agent in it: liveheap run -- CMD",
         )
-    raise InjectError(
+    raise NotPython(
         f"process {pid} ({_program(pid)}) is no CPython process",
         hint="liveheap attaches to CPython 3.10 to 3.15",
     )
@@ -296,10 +300,3 @@ def _namespace(pid: int | str, kind: str) -> str | None:
         return os.readlink(f"/proc/{pid}/ns/{kind}")
     except OSError:
         return None
-
-
-def _same_root(pid: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(f"/proc/{pid}/root"), os.stat("/"))
-    except OSError:
-        return False

@@ -99,10 +99,14 @@ class CommandTransport(Transport):
             self._process.stdin.close()
 
     def why_ended(self) -> Exception:
+        return self._explain(self.exit_code(), self.talk)
+
+    def exit_code(self) -> int | None:
+        """Wait a moment for the command's end; None if it is still running."""
         self.end_sending()
         code = self._reap()
         self._listen()
-        return self._explain(code, self.talk)
+        return code
 
     @property
     def talk(self) -> str:

@@ -59,7 +59,7 @@ def command_line(
     multiplex: bool,
 ) -> list[str]:
     """Return the argument vector that runs `command` on `host`."""
-    program = _program(environ)
+    called = client_program(environ)
     options = [
         f"BatchMode={'no' if has_terminal else 'yes'}",
         f"ConnectTimeout={max(1, round(connect_timeout_s))}",
@@ -69,9 +69,9 @@ def command_line(
         "ClearAllForwardings=yes",
     ]
     if multiplex:
-        options += _multiplexing(program, host, environ)
+        options += _multiplexing(called, host, environ)
     words = [word for option in options for word in ("-o", option)]
-    return [*program, "-T", *words, "--", host, command]
+    return [*called, "-T", *words, "--", host, command]
 
 
 def remote_command(
@@ -112,7 +112,8 @@ def explain(host: str) -> Explain:
     return from_end
 
 
-def _program(environ: Mapping[str, str]) -> list[str]:
+def client_program(environ: Mapping[str, str]) -> list[str]:
+    """Return what ssh is called here: LIVEHEAP_SSH, or `ssh`."""
     text = environ.get("LIVEHEAP_SSH") or "ssh"
     try:
         words = shlex.split(text)
