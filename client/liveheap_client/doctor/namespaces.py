@@ -47,7 +47,7 @@ def look(subject: Subject) -> NamespaceFacts | None:
         foreign=tuple(foreign),
         unknown=None in theirs.values(),
         other_root=subject.sees_other_files and "mnt" not in foreign,
-        can_enter=os.access(f"/proc/{pid}/root/", os.X_OK),
+        can_enter=os.access(f"/proc/{pid}/root", os.X_OK),
         has_agent=subject.agent is not None and subject.agent.is_there,
     )
 
