@@ -13,6 +13,10 @@ the user whose run directory it was given: so it asks another user's worker.
 
 Never on a command line, never in a URL or log or, by default, an environment variable.
 Nothing here keeps a token, and no error says one.
+
+A token is replaced by renaming a new file over it (`rotate`): an agent reads the file
+at each handshake, and sees by the file's identity (`Reader.is_stale`) that the token of
+a session is not the one of today.
 """
 
 from __future__ import annotations
@@ -21,11 +25,14 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from liveheap.errors import AuthenticationError
 from liveheap.protocol.keys import TOKEN_BYTES
 from liveheap.registry import own_directories
+
+CHOSEN = "LIVEHEAP_TOKEN_FILE"
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,16 +51,73 @@ def find_token(environ: Mapping[str, str], run_dir: Path | None = None) -> bytes
     Of the run directories, the one given comes first, if others cannot write there (a
     forwarded socket may lie in /tmp), and then this user's.
     """
+    return _find(environ, run_dir).secret
+
+
+def _find(environ: Mapping[str, str], run_dir: Path | None) -> _Found:
     first = [run_dir] if run_dir and not _is_writable_by_others(run_dir) else []
     for path, is_credential in _places(environ, [*first, *own_directories(environ)]):
         is_given = run_dir is not None and path.parent == run_dir
-        token = _read(path, is_credential=is_credential, is_given=is_given)
-        if token is not None:
-            return token
+        found = _read(path, is_credential=is_credential, is_given=is_given)
+        if found is not None:
+            return found
     raise TokenError(
         "there is no token: no agent of this user has run here",
         hint="start the worker's agent, or set LIVEHEAP_TOKEN_FILE",
     )
+
+
+class Reader:
+    """Reads the token for one handshake; remembers which file it was, not the token."""
+
+    __slots__ = ("_environ", "_file", "_run_dir")
+
+    def __init__(self, environ: Mapping[str, str], run_dir: Path | None) -> None:
+        self._environ = environ
+        self._run_dir = run_dir
+        self._file: tuple[Path, _Identity] | None = None
+
+    def __call__(self) -> bytes:
+        found = _find(self._environ, self._run_dir)
+        self._file = found.path, found.identity
+        return found.secret
+
+    def is_stale(self) -> bool:
+        """Whether another token has taken the place of the one that was read.
+
+        One that is gone, with its directory perhaps, has none in its place.
+        """
+        if self._file is None:
+            return False
+        path, before = self._file
+        try:
+            return _identity(path.stat()) != before
+        except OSError:
+            return False
+
+
+def files(environ: Mapping[str, str]) -> list[Path]:
+    """This user's token files, the one that counts first: a chosen one counts alone."""
+    places = _places(environ, own_directories(environ))
+    found = [path for path, _ in places if os.path.lexists(path)]
+    return found[:1] if environ.get(CHOSEN) else found
+
+
+def rotate(path: Path) -> None:
+    """Put a new token in place of the one in a file, at once and as a whole.
+
+    Raises:
+        TokenError: it cannot be replaced, or was no token file of ours.
+    """
+    if _read(path, is_credential=False) is None:
+        raise TokenError(f"{path}: no such file", hint="liveheap token")
+    draft = _draft(path)
+    try:
+        os.replace(draft, path)
+    except OSError as exc:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise _cannot_make(path, exc) from None
 
 
 def ensure_token(environ: Mapping[str, str], directory: Path) -> Path:
@@ -74,11 +138,11 @@ def _places(
     environ: Mapping[str, str], run_directories: list[Path]
 ) -> Iterator[tuple[Path, bool]]:
     """The search order; the flag says which file systemd made."""
-    chosen = environ.get("LIVEHEAP_TOKEN_FILE")
+    chosen = environ.get(CHOSEN)
     if chosen:
         if not os.path.lexists(chosen):
             raise TokenError(
-                f"LIVEHEAP_TOKEN_FILE={chosen}: no such file",
+                f"{CHOSEN}={chosen}: no such file",
                 hint=f"umask 077; head -c {TOKEN_BYTES} /dev/urandom > {chosen}",
             )
         yield Path(chosen), False
@@ -99,10 +163,71 @@ def _is_writable_by_others(directory: Path) -> bool:
         return False
 
 
-def _read(path: Path, *, is_credential: bool, is_given: bool = False) -> bytes | None:
+_Identity = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: Path
+    secret: bytes = field(repr=False)
+    identity: _Identity
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _read(path: Path, *, is_credential: bool, is_given: bool = False) -> _Found | None:
     """The token in a file; None if there is no file."""
+    descriptor = _open(path)
+    if descriptor is None:
+        return None
     try:
-        descriptor = os.open(path, _FLAGS)
+        owners = {os.geteuid()}
+        if is_credential:
+            owners.add(0)
+        elif is_given and os.geteuid() == 0:
+            owners.add(path.parent.stat().st_uid)
+        status = os.fstat(descriptor)
+        _check(path, status, owners, 0o037 if is_credential else 0o077)
+        if status.st_size != TOKEN_BYTES:
+            raise TokenError(
+                f"{path} has {status.st_size} bytes; a token has {TOKEN_BYTES}",
+                hint=f"rm {path}, then restart the agents",
+            )
+        return _Found(path, os.read(descriptor, TOKEN_BYTES), _identity(status))
+    finally:
+        os.close(descriptor)
+
+
+def read_private(path: Path, longest: int) -> bytes:
+    """What a file holds that nobody but this user can read: a token, or a key.
+
+    Raises:
+        TokenError: others could read it, or it is longer.
+    """
+    descriptor = _open(path)
+    if descriptor is None:
+        raise TokenError(
+            f"{path}: no such file", hint=f"{CHOSEN} names a token, or a key"
+        )
+    try:
+        status = os.fstat(descriptor)
+        _check(path, status, {os.geteuid()}, 0o077)
+        if status.st_size > longest:
+            raise TokenError(
+                f"{path} has {status.st_size} bytes; no token or key has so many",
+                hint=f"{CHOSEN} names a token, or a key",
+            )
+        return os.read(descriptor, longest)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int | None:
+    """Open a file to read, not through a link; None if there is none."""
+    try:
+        return os.open(path, _FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as exc:
@@ -111,22 +236,12 @@ def _read(path: Path, *, is_credential: bool, is_given: bool = False) -> bytes |
         if path.is_symlink():
             raise TokenError(
                 f"{path} is a link; the token must be a file of its own",
-                hint=f"rm {path}, or set LIVEHEAP_TOKEN_FILE to what it points to",
+                hint=f"rm {path}, or set {CHOSEN} to what it points to",
             ) from None
         raise TokenError(
             f"{path} cannot be opened: {exc.strerror}",
             hint=f"run as the worker's user; see: ls -l {path}",
         ) from None
-    try:
-        owners = {os.geteuid()}
-        if is_credential:
-            owners.add(0)
-        elif is_given and os.geteuid() == 0:
-            owners.add(path.parent.stat().st_uid)
-        _check(path, os.fstat(descriptor), owners, 0o037 if is_credential else 0o077)
-        return os.read(descriptor, TOKEN_BYTES)
-    finally:
-        os.close(descriptor)
 
 
 def _can_be_looked_at(path: Path) -> bool:
@@ -154,27 +269,36 @@ def _check(
             f"{path} has mode {stat.S_IMODE(status.st_mode):04o}; others can use it",
             hint=f"others may have read it: rm {path}, then restart the agents",
         )
-    if status.st_size != TOKEN_BYTES:
-        raise TokenError(
-            f"{path} has {status.st_size} bytes; a token has {TOKEN_BYTES}",
-            hint=f"rm {path}, then restart the agents",
-        )
 
 
 def _create(path: Path) -> None:
     """Make a token; the name appears with all its bytes, and whoever is first wins."""
-    draft = path.with_name(f".token.{os.urandom(4).hex()}")
+    draft = _draft(path)
     try:
-        descriptor = os.open(draft, _CREATE, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(os.urandom(TOKEN_BYTES))
         with suppress(FileExistsError):
             os.link(draft, path)
     except OSError as exc:
-        raise TokenError(
-            f"no token could be made at {path}: {exc.strerror}",
-            hint="set LIVEHEAP_TOKEN_FILE to a file of 32 random bytes, mode 0600",
-        ) from None
+        raise _cannot_make(path, exc) from None
     finally:
         with suppress(OSError):
             os.unlink(draft)
+
+
+def _draft(path: Path) -> Path:
+    """Write a new token beside where it shall be."""
+    draft = path.with_name(f".token.{os.urandom(4).hex()}")
+    try:
+        with open(os.open(draft, _CREATE, 0o600), "wb") as file:
+            file.write(os.urandom(TOKEN_BYTES))
+    except OSError as exc:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise _cannot_make(path, exc) from None
+    return draft
+
+
+def _cannot_make(path: Path, exc: OSError) -> TokenError:
+    return TokenError(
+        f"no token could be made at {path}: {exc.strerror}",
+        hint=f"set {CHOSEN} to a file of {TOKEN_BYTES} random bytes, mode 0600",
+    )

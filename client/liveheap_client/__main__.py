@@ -1,6 +1,6 @@
 """`liveheap`: find the verb, run it, print what went wrong, choose the exit code.
 
-This file alone prints errors and ends the process. `run`, `bridge` and `ps` go straight
+This file alone prints errors and ends the process. The verbs of `bare` go straight
 to the standard library; everything else loads the command line, which needs the extra.
 
     0 ok   1 failed   2 usage   3 cannot connect   4 refused (authentication)
@@ -116,14 +116,14 @@ def _without_extra(words: Sequence[str], missing: ModuleNotFoundError) -> int:
     package = (missing.name or "").partition(".")[0]
     if package not in _EXTRA:
         raise missing
-    if not words or words[0] in ("-h", "--help"):
-        from liveheap_client import bare  # noqa: PLC0415 - see _run
+    from liveheap_client import bare  # noqa: PLC0415 - see _run
 
+    if not words or words[0] in ("-h", "--help"):
         print("\n".join(bare.help_lines()))
         return OK
     raise ClientError(
         f"{words[0]!r} needs the client's packages ({package} is not installed)",
-        hint="pip install 'liveheap[cli]'; run, ps, inject, doctor need none",
+        hint="pip install 'liveheap[cli]'; without: " + ", ".join(bare.SUMMARIES),
     )
 
 

@@ -1,5 +1,4 @@
-"""`ps`, `run`, `inject`, `doctor` and `bridge`: the verbs of a bare server, where no
-extra is installed.
+"""The verbs of a bare server, where no extra is installed.
 
 argparse and the standard library only. Everything else of the command line is in `cli`
 and needs the extra `cli`.
@@ -24,6 +23,7 @@ SUMMARIES = {
     "inject": "Bring an agent into a running worker that has none.",
     "doctor": "Say what hinders liveheap here, on HOST or in PID, and what to type.",
     "bridge": "Relay a session over stdin and stdout; ssh runs this on a host.",
+    "token": "Say where the token is, print a key to hand out, replace the token.",
 }
 
 
@@ -35,6 +35,7 @@ def main(verb: str, words: Sequence[str]) -> int:
         "inject": _inject,
         "doctor": _doctor,
         "bridge": _bridge,
+        "token": _token,
     }
     return verbs[verb](words)
 
@@ -111,11 +112,17 @@ def _bridge(words: Sequence[str]) -> int:
     which.add_argument("--port", type=int, help="an agent's loopback port")
     which.add_argument("--socket", metavar="PATH", help="an agent's socket")
     which.add_argument("--list", action="store_true", help="list the workers, end")
-    reader.add_argument(
+    access = reader.add_mutually_exclusive_group()
+    access.add_argument(
         "--scope",
         default="read",
         choices=[scope.label for scope in Scope],
         help="what the session may ask for (default: read)",
+    )
+    access.add_argument(
+        "--raw",
+        action="store_true",
+        help="connect, and leave the handshake to the client and a key of its own",
     )
     reader.add_argument(
         "--protocol",
@@ -141,7 +148,13 @@ def _bridge(words: Sequence[str]) -> int:
         patience=Patience(timeout_s=given.timeout),
         max_version=min(given.protocol, VERSION),
     )
-    return bridge.serve(wanted, how)
+    return bridge.serve(wanted, how, raw=given.raw)
+
+
+def _token(words: Sequence[str]) -> int:
+    from liveheap_client import handout  # noqa: PLC0415 - see above
+
+    return handout.main(words, summary=SUMMARIES["token"])
 
 
 def help_lines() -> list[str]:

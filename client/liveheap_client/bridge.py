@@ -5,6 +5,10 @@ and says on stdout who answers: the magic and one line of JSON. Then it relays b
 both ways without reading them. No token leaves the machine. The end of stdin becomes a
 half close towards the agent; the end of the agent's stream ends the bridge.
 
+A raw bridge only finds the worker and connects: whoever is at the other end holds a key
+of his own and shakes hands himself. Its greeting says whom it has found. So an account
+that may run nothing but `liveheap bridge --raw` gives nobody more than the key he has.
+
 A failure is told in the same line of JSON, so that the client can say it in its own
 words: {"bridge": 1, "error": CODE, "message": ..., "hint": ...}. Standard library and
 the protocol's first step only.
@@ -28,7 +32,7 @@ from liveheap_client.errors import (
     UsageError,
     exit_code,
 )
-from liveheap_client.reach import LocalLink, Reach
+from liveheap_client.reach import Door, Reach
 from liveheap_client.transport.greeting import MAGIC
 
 BRIDGE_VERSION = 1
@@ -55,15 +59,20 @@ class Wanted:
     socket: str | None = None
 
 
-def serve(wanted: Wanted, how: Reach) -> int:
+def serve(wanted: Wanted, how: Reach, *, raw: bool = False) -> int:
     """Greet, relay until the agent's stream ends, return the exit code."""
     try:
-        link = find(wanted, how)
+        door = find(wanted, how)
+        link = None if raw else reach.enter(door, how)
     except LiveheapError as error:
         _greet(failure(error))
         return exit_code(error)
-    _greet({**greeting(link.agreed, wanted.pid), "told": told_of(how.environ)})
-    relay(link.transport.detach(), link.trailing)
+    if link is None:
+        _greet(raw_greeting(door))
+        relay(door.transport.detach(), b"")
+    else:
+        _greet({**greeting(link.agreed, wanted.pid), "told": told_of(how.environ)})
+        relay(link.transport.detach(), link.trailing)
     return 0
 
 
@@ -75,18 +84,18 @@ def list_workers(environ: Mapping[str, str]) -> int:
     return 0
 
 
-def find(wanted: Wanted, how: Reach) -> LocalLink:
-    """Reach the worker that is wanted."""
+def find(wanted: Wanted, how: Reach) -> Door:
+    """Connect to the worker that is wanted."""
     if wanted.port is not None:
-        return reach.port("127.0.0.1", wanted.port, how)
+        return reach.knock_at_port("127.0.0.1", wanted.port, how)
     if wanted.socket is not None:
-        return reach.path(wanted.socket, how)
+        return reach.knock_at(wanted.socket, how)
     found = workers.local(how.environ)
     if wanted.pid is not None:
-        return reach.worker(workers.by_pid(found, wanted.pid), how)
+        return reach.knock(workers.by_pid(found, wanted.pid), how)
     if wanted.name is not None:
-        return reach.worker(workers.by_name(found, wanted.name), how)
-    return reach.worker(workers.only(found), how)
+        return reach.knock(workers.by_name(found, wanted.name), how)
+    return reach.knock(workers.only(found), how)
 
 
 def greeting(agreed: Agreed, pid: int | None = None) -> dict[str, Any]:
@@ -101,6 +110,17 @@ def greeting(agreed: Agreed, pid: int | None = None) -> dict[str, Any]:
         "scope": int(agreed.scope),
         "version": agreed.version,
         "session": agreed.session_id.hex(),
+    }
+
+
+def raw_greeting(door: Door) -> dict[str, Any]:
+    """Return the line that says who was found, for a handshake at the other end."""
+    return {
+        "bridge": BRIDGE_VERSION,
+        "raw": True,
+        **({} if door.pid is None else {"pid": door.pid}),
+        "expect_pid": door.expected.pid,
+        "expect_start": door.expected.start_time,
     }
 
 

@@ -41,7 +41,7 @@ class Caller:
         except WorkerGone:
             session.close()
             raise
-        self._sessions[scope] = session
+        self._sessions[max(scope, session.agreed.scope)] = session
         return session
 
     def hang_up(self) -> None:

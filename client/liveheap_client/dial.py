@@ -2,7 +2,8 @@
 
 Local targets shake hands here. For all others a bridge at the far end has done so, on
 the machine where the token lies; its greeting says who answers and what was agreed,
-and ssh, or the command behind --via, vouches for it.
+and ssh, or the command behind --via, vouches for it. Whoever was handed a key asks for
+a raw bridge and shakes hands from here, through it.
 """
 
 import os
@@ -13,12 +14,12 @@ from typing import Any
 
 from liveheap.errors import AuthenticationError, LiveheapError
 from liveheap.protocol.auth import MIN_VERSION, VERSION, Agreed, Ident, Scope
-from liveheap_client import asker, reach, workers
+from liveheap_client import asker, credentials, reach, workers
 from liveheap_client import patience as waiting
 from liveheap_client import target as targets
 from liveheap_client.errors import ConnectError, SSHError, TimedOut, UsageError
 from liveheap_client.patience import Patience
-from liveheap_client.reach import Reach
+from liveheap_client.reach import Expected, Reach
 from liveheap_client.target import HERE, Kind, Target
 from liveheap_client.transport import ssh
 from liveheap_client.transport.base import Transport
@@ -73,12 +74,7 @@ def dial(target: Target, *, scope: Scope, options: DialOptions) -> Link:
     """Connect to the agent a target names, with a session of that scope."""
     if target.kind in (Kind.SSH, Kind.VIA) or _is_far_port(target):
         return _through_bridge(target, scope, options)
-    how = Reach(
-        environ=options.environ,
-        scope=scope,
-        connect_timeout_s=options.connect_timeout_s,
-        patience=options.patience,
-    )
+    how = _reach(scope, options)
     if target.kind is Kind.LOCAL:
         local = reach.worker(_local(target, options.environ), how)
     elif target.kind is Kind.UNIX:
@@ -91,6 +87,15 @@ def dial(target: Target, *, scope: Scope, options: DialOptions) -> Link:
     pid = target.pid if target.kind is Kind.LOCAL else None
     told = asker.told_of(options.environ)
     return Link(local.transport, local.agreed, local.trailing, pid, told)
+
+
+def _reach(scope: Scope, options: DialOptions) -> Reach:
+    return Reach(
+        environ=options.environ,
+        scope=scope,
+        connect_timeout_s=options.connect_timeout_s,
+        patience=options.patience,
+    )
 
 
 def _local(target: Target, environ: Mapping[str, str]) -> Worker:
@@ -129,6 +134,8 @@ def _is_far_port(target: Target) -> bool:
 
 def _through_bridge(target: Target, scope: Scope, options: DialOptions) -> Link:
     words = ["--scope", scope.label, "--protocol", str(VERSION)]
+    if credentials.handed_out(options.environ) is not None:
+        words = ["--raw"]
     if target.pid is not None:
         words += ["--pid", str(target.pid)]
     if target.name is not None:
@@ -138,7 +145,11 @@ def _through_bridge(target: Target, scope: Scope, options: DialOptions) -> Link:
     transport = _open_bridge(target, words, options)
     try:
         fields, trailing = _greeting(transport, target, options)
-        agreed = _agreed(fields, target, scope)
+        if fields.get("raw"):
+            agreed, trailing = _enter(transport, fields, trailing, scope, options)
+            _check_pid(fields, target, Ident.parse(agreed.ident))
+        else:
+            agreed = _agreed(fields, target, scope)
     except SSHError as error:
         transport.close()
         if target.name is None and workers.called(str(target), options.environ):
@@ -173,7 +184,7 @@ def _for_via(target: Target, words: Sequence[str]) -> Sequence[str]:
     `docker exec -i web liveheap bridge` does; in `sh -c '...'` the bridge's own words
     stand, and what is said there holds.
     """
-    if "bridge" not in target.command or "--scope" in target.command:
+    if "bridge" not in target.command or {"--scope", "--raw"} & set(target.command):
         return ()
     return [word for word in words if word not in target.command]
 
@@ -208,6 +219,28 @@ def _ended_early(transport: Transport, reader: GreetingReader) -> Exception:
     return error
 
 
+def _enter(
+    transport: Transport,
+    fields: Mapping[str, Any],
+    received: bytes,
+    scope: Scope,
+    options: DialOptions,
+) -> tuple[Agreed, bytes]:
+    """Shake hands through a bridge that only relays, with what was given to us."""
+    secret = credentials.chosen(options.environ)
+    if secret is None:
+        raise AuthenticationError(
+            "this bridge only relays: it leaves the handshake to a key of yours",
+            hint="LIVEHEAP_TOKEN_FILE=FILE, the key that you were handed",
+            code="token",
+        )
+    numbers = [fields.get(name) for name in ("expect_pid", "expect_start")]
+    expected = Expected(*(each if isinstance(each, int) else None for each in numbers))
+    return reach.shake_hands(
+        transport, secret, expected, _reach(scope, options), received=received
+    )
+
+
 def _agreed(fields: Mapping[str, Any], target: Target, scope: Scope) -> Agreed:
     """Return what the bridge agreed on with the agent, or raise its error."""
     if "error" in fields:
@@ -235,12 +268,16 @@ def _agreed(fields: Mapping[str, Any], target: Target, scope: Scope) -> Agreed:
             f"{target} grants {agreed.scope.label} only, this needs {scope.label}",
             hint=f"let CMD end in: liveheap bridge --scope {scope.label}",
         )
+    _check_pid(fields, target, ident)
+    return agreed
+
+
+def _check_pid(fields: Mapping[str, Any], target: Target, ident: Ident) -> None:
     if target.pid is not None and fields.get("pid", ident.pid) != target.pid:
         raise AuthenticationError(
             f"asked for process {target.pid}, {ident.pid} answered",
             hint="liveheap ps HOST lists the workers there",
         )
-    return agreed
 
 
 def _bridge_error(fields: Mapping[str, Any], target: Target) -> LiveheapError:

@@ -1,19 +1,24 @@
 """From a socket of this machine to a proven agent: connect, shake hands.
 
-What comes out is a link: a socket at the first byte of frames, and what both sides
-agreed on. The bridge does this on the worker's machine, the session does it for local
-targets; neither knows which way the other went. Standard library only.
+Two steps, since they may happen in two places. `knock` leads to somebody who has proved
+nothing yet; `enter` shakes hands and gives a link: a socket at the first byte of
+frames, and what both sides agreed on. The bridge does both on the worker's machine, the
+session does for local targets; who holds a key of his own lets a bridge knock, and
+enters himself. Standard library only.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from liveheap import registry, tokens
+from liveheap import registry
 from liveheap.protocol.auth import VERSION, Agreed, ClientHandshake, Scope
+from liveheap_client import credentials
 from liveheap_client import patience as waiting
+from liveheap_client.credentials import Secret
 from liveheap_client.patience import Patience
 from liveheap_client.transport import tcp, unix
+from liveheap_client.transport.base import Transport
 from liveheap_client.transport.sockets import SocketTransport
 from liveheap_client.workers import Worker
 
@@ -38,65 +43,107 @@ class Reach:
     max_version: int = VERSION
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Who shall answer; None: whoever holds our token. `pid` is the worker's own."""
+
+    pid: int | None = None
+    start_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A socket to somebody who has proved nothing yet."""
+
+    transport: SocketTransport
+    expected: Expected
+    run_dir: Path | None = None
+    pid: int | None = None
+
+
 def worker(found: Worker, reach: Reach) -> LocalLink:
     """Reach a worker of the registry; its pid and start time are checked."""
-    entry = found.entry
-    token = tokens.find_token(reach.environ, entry.socket.parent)
-    with registry.connect_path(entry) as name:
-        transport = unix.connect(
-            name, timeout=reach.connect_timeout_s, peer=f"worker {entry.pid}"
-        )
-    handshake = ClientHandshake(
-        token,
-        reach.scope,
-        expect_pid=entry.inner_pid or entry.pid,
-        expect_start=entry.start_time,
-        max_version=reach.max_version,
-    )
-    return _shake(transport, handshake, reach, pid=entry.pid)
+    return enter(knock(found, reach), reach)
 
 
 def path(name: str, reach: Reach) -> LocalLink:
     """Reach whoever listens on a socket's path and holds our token."""
-    peer = f"unix:{name}"
-    unix.check(name, peer)
-    handshake = _anybody(reach, Path(name).parent)
-    with registry.socket_path(Path(name)) as short:
-        transport = unix.connect(short, timeout=reach.connect_timeout_s, peer=peer)
-    return _shake(transport, handshake, reach, pid=None)
+    return enter(knock_at(name, reach), reach)
 
 
 def port(host: str, number: int, reach: Reach) -> LocalLink:
     """Reach whoever listens on a loopback port and holds our token."""
-    handshake = _anybody(reach, None)
+    return enter(knock_at_port(host, number, reach), reach)
+
+
+def knock(found: Worker, reach: Reach) -> Door:
+    """Connect to a worker of the registry."""
+    entry = found.entry
+    with registry.connect_path(entry) as name:
+        transport = unix.connect(
+            name, timeout=reach.connect_timeout_s, peer=f"worker {entry.pid}"
+        )
+    expected = Expected(entry.inner_pid or entry.pid, entry.start_time)
+    return Door(transport, expected, entry.socket.parent, entry.pid)
+
+
+def knock_at(name: str, reach: Reach) -> Door:
+    """Connect to a socket's path."""
+    peer = f"unix:{name}"
+    unix.check(name, peer)
+    with registry.socket_path(Path(name)) as short:
+        transport = unix.connect(short, timeout=reach.connect_timeout_s, peer=peer)
+    return Door(transport, Expected(), Path(name).parent)
+
+
+def knock_at_port(host: str, number: int, reach: Reach) -> Door:
+    """Connect to a loopback port."""
     transport = tcp.connect(host, number, timeout=reach.connect_timeout_s)
-    return _shake(transport, handshake, reach, pid=None)
+    return Door(transport, Expected())
 
 
-def _anybody(reach: Reach, run_dir: Path | None) -> ClientHandshake:
-    token = tokens.find_token(reach.environ, run_dir)
-    return ClientHandshake(token, reach.scope, max_version=reach.max_version)
+def enter(door: Door, reach: Reach) -> LocalLink:
+    """Shake hands with whoever is behind a door."""
+    try:
+        secret = credentials.find(reach.environ, door.run_dir)
+        agreed, trailing = shake_hands(
+            door.transport, secret, door.expected, reach, pid=door.pid
+        )
+    except BaseException:
+        door.transport.close()
+        raise
+    return LocalLink(door.transport, agreed, trailing)
 
 
-def _shake(
-    transport: SocketTransport,
-    handshake: ClientHandshake,
+def shake_hands(
+    transport: Transport,
+    secret: Secret,
+    expected: Expected,
     reach: Reach,
     *,
-    pid: int | None,
-) -> LocalLink:
-    try:
-        while True:
-            data = handshake.data_to_send()
-            if data:
-                transport.send(data)
-            if handshake.done:
-                break
+    pid: int | None = None,
+    received: bytes = b"",
+) -> tuple[Agreed, bytes]:
+    """Prove who is who over a stream; return what was agreed, and what came after.
+
+    `received`: what the other side has sent already. `pid`: the worker's, here.
+    """
+    handshake = ClientHandshake(
+        secret,
+        credentials.fitting(secret, reach.scope),
+        expect_pid=expected.pid,
+        expect_start=expected.start_time,
+        max_version=reach.max_version,
+    )
+    while True:
+        data = handshake.data_to_send()
+        if data:
+            transport.send(data)
+        if handshake.done:
+            return handshake.result, bytes(handshake.trailing)
+        if not received:
             received = waiting.receive(transport, reach.patience, pid=pid)
-            if not received:
-                raise transport.why_ended()
-            handshake.receive(received)
-    except BaseException:
-        transport.close()
-        raise
-    return LocalLink(transport, handshake.result, bytes(handshake.trailing))
+        if not received:
+            raise transport.why_ended()
+        handshake.receive(received)
+        received = b""

@@ -18,12 +18,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from liveheap import registry, tokens
+from liveheap import registry
 from liveheap.errors import LiveheapError
 from liveheap.protocol.auth import ClientHandshake, Scope
 from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
 from liveheap.protocol.messages import Failure, Request, Result, Role
 from liveheap.protocol.results import Shape
+from liveheap_client import credentials
+from liveheap_client.credentials import Secret
 from liveheap_client.transport import unix
 from liveheap_client.workers import Worker
 
@@ -39,7 +41,7 @@ class Hopeless(Exception):
 class Call:
     """One worker's session: from the connect to the answer, a step at a time."""
 
-    def __init__(self, worker: Worker, token: bytes) -> None:
+    def __init__(self, worker: Worker, secret: Secret) -> None:
         self.answer: Shape | None = None
         self.answered = False
         self._connection: Connection | None = None
@@ -47,8 +49,8 @@ class Call:
         self._asked = 0
         self._unsent = b""
         self._handshake = ClientHandshake(
-            token,
-            Scope.READ,
+            secret,
+            credentials.fitting(secret, Scope.READ),
             expect_pid=worker.entry.inner_pid or worker.pid,
             expect_start=worker.entry.start_time,
         )
@@ -145,7 +147,7 @@ class RollCall:
         self.refused: set[Key] = set()
         """Who said no when asked last."""
         self._calls: dict[Key, Call] = {}
-        self._tokens: dict[Path, bytes] = {}
+        self._secrets: dict[Path, Secret] = {}
 
     def __enter__(self) -> "RollCall":
         return self
@@ -187,6 +189,7 @@ class RollCall:
     def _begin(self, workers: Iterable[Worker], command: str) -> dict[Key, Call]:
         """Ask each worker; give up the sessions of those that are gone."""
         wanted = {(worker.pid, worker.entry.start_time): worker for worker in workers}
+        self._secrets.clear()  # a token may have been replaced since
         for key in list(self._calls):
             if key not in wanted:
                 self._give_up(key)
@@ -195,7 +198,7 @@ class RollCall:
                 call = self._calls.get(key)
                 if call is None or call.has_ended:
                     self._give_up(key)
-                    call = self._calls[key] = Call(worker, self._token(worker))
+                    call = self._calls[key] = Call(worker, self._secret(worker))
                 call.ask(command)
             except BlockingIOError:  # too many wait there already: it accepts nobody
                 self._give_up(key)
@@ -220,8 +223,9 @@ class RollCall:
         if call is not None:
             call.close()
 
-    def _token(self, worker: Worker) -> bytes:
+    def _secret(self, worker: Worker) -> Secret:
         directory = worker.entry.socket.parent
-        if directory not in self._tokens:
-            self._tokens[directory] = tokens.find_token(self._environ, directory)
-        return self._tokens[directory]
+        if directory not in self._secrets:
+            found = credentials.find(self._environ, directory)
+            self._secrets[directory] = found
+        return self._secrets[directory]

@@ -239,13 +239,14 @@ class Listener:
             self._lobby.failures += 1
             sock.close()
             return
+        reader = self._agent.token_reader()
         handshake = AgentHandshake(
-            self._agent.read_token,
+            reader,
             self._agent.ident,
             self._agent.config.allow,
             busy=self._agent.is_full,
         )
-        visitor = Visitor(Stream(sock), handshake, peer)
+        visitor = Visitor(Stream(sock), handshake, peer, reader.is_stale)
         self._lobby.enter(visitor)
         self._poll.register(sock.fileno(), select.POLLIN)
 
@@ -267,7 +268,11 @@ class Listener:
         self._forget(visitor.stream.fileno())
         handshake = visitor.handshake
         self._agent.begin_session(
-            visitor.stream, handshake.result, visitor.peer, handshake.trailing
+            visitor.stream,
+            handshake.result,
+            visitor.peer,
+            handshake.trailing,
+            visitor.is_stale,
         )
 
     def _forget(self, fileno: int) -> None:

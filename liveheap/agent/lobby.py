@@ -31,11 +31,16 @@ class Visitor:
     """One client that has not proved anything yet."""
 
     def __init__(
-        self, stream: Stream, handshake: AgentHandshake, peer: Mapping[str, Any]
+        self,
+        stream: Stream,
+        handshake: AgentHandshake,
+        peer: Mapping[str, Any],
+        is_stale: Callable[[], bool],
     ) -> None:
         self.stream = stream
         self.handshake = handshake
         self.peer = peer
+        self.is_stale = is_stale
         self.deadline = time.monotonic() + HANDSHAKE_DEADLINE_S
         self.last_words: bytes | None = None
         self.unsent = b""

@@ -27,6 +27,7 @@ from liveheap.agent.audit import Audit
 from liveheap.agent.codecs import Codecs
 from liveheap.agent.config import Config
 from liveheap.agent.context import AgentContext
+from liveheap.agent.gate import never
 from liveheap.agent.heavy import Heavy
 from liveheap.agent.identity import Identity, current_directory
 from liveheap.agent.listener import Listener, open_tcp, open_unix
@@ -238,16 +239,21 @@ class Agent:
         me = self.identity
         return Ident(me.hostname, me.pid, me.start_time, me.instance)
 
-    def read_token(self) -> bytes:
-        """Read the token, for one handshake."""
+    def token_reader(self) -> tokens.Reader:
+        """Return what reads the token, for one handshake."""
         entry = self._entry
-        return tokens.find_token(self.environ, entry.socket.parent if entry else None)
+        return tokens.Reader(self.environ, entry.socket.parent if entry else None)
 
     def begin_session(
-        self, stream: Stream, agreed: Agreed, peer: Mapping[str, Any], trailing: bytes
+        self,
+        stream: Stream,
+        agreed: Agreed,
+        peer: Mapping[str, Any],
+        trailing: bytes,
+        is_stale: Callable[[], bool] = never,
     ) -> None:
         """Start the thread of a new session, or hang up if that cannot be."""
-        session = Session(stream, agreed, self, peer)
+        session = Session(stream, agreed, self, peer, is_stale)
         if self.is_full or self._closing:
             stream.hang_up()
             stream.close()

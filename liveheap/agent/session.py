@@ -14,11 +14,12 @@ What ends it is the client: gone, silent or slow for too long, or against the ru
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sized
+from collections.abc import Callable, Generator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
+from liveheap.agent.gate import Gate, never
 from liveheap.agent.stream import PeerGone, Stream, do_nothing
-from liveheap.commands import COMMANDS, Command, Piece, Step
+from liveheap.commands import Command, Piece, Step
 from liveheap.errors import (
     CommandError,
     LocalProtocolError,
@@ -44,14 +45,18 @@ if TYPE_CHECKING:
     from liveheap.agent.service import Agent
 
 LONGEST_S = 3 * 3600
-BY_NAME: Mapping[str, Command] = {command.name: command for command in COMMANDS}
 
 
 class Session:
     """A client's session, from the handshake's end to the socket's."""
 
     def __init__(
-        self, stream: Stream, agreed: Agreed, agent: Agent, peer: Mapping[str, Any]
+        self,
+        stream: Stream,
+        agreed: Agreed,
+        agent: Agent,
+        peer: Mapping[str, Any],
+        is_stale: Callable[[], bool] = never,
     ) -> None:
         self.stream = stream
         self.agreed = agreed
@@ -62,6 +67,7 @@ class Session:
         self.leaving = False
         self._agent = agent
         self._connection = Connection(Role.AGENT, agreed=agreed)
+        self._gate = Gate(agreed, is_stale)
         self._running: int | None = None
         self._hold: Hold | None = None
         self._pause_ns: object = None
@@ -111,16 +117,15 @@ class Session:
         """Run one command and send exactly one Result or Failure."""
         began, sent, outcome = time.monotonic(), self.stream.sent, "ok"
         self.told = self.told or request.told
-        command = BY_NAME.get(request.command)
+        command = None
         self._running, self.cancelled, self._pause_ns = request.id, False, None
+        over = self._gate.why_over()
         try:
-            if command is None:
-                raise CommandError(
-                    "unknown-command",
-                    f"this agent has no command {request.command[:64]!r}",
-                    hint=f"it has: {', '.join(BY_NAME)}",
-                )
-            shape = self._run(command, command.check(request.args))
+            if over is not None:
+                raise CommandError("scope", over)
+            command = self._gate.admit(request.command)
+            args = self._gate.check(command, request.args)
+            shape = self._run(command, args)
             if isinstance(shape, Blob):
                 self._pause_ns = shape.trailer.get("pause_ns")
             self._send(Result(request.id, shape))
@@ -147,6 +152,8 @@ class Session:
                     pause_ns=self._pause_ns,
                     seconds=round(time.monotonic() - began, 3),
                 )
+        if over is not None:
+            raise PeerGone(over)
 
     def _is_repetition(self, command: Command | None, outcome: str) -> bool:
         """Count a harmless question that this session asked before; true if it is one.
@@ -164,15 +171,6 @@ class Session:
 
     def _run(self, command: Command, args: dict[str, object]) -> Any:
         """Run a command's generator to its end; return the shape."""
-        if self.agreed.expiry and time.time() >= self.agreed.expiry:
-            raise CommandError("scope", "the key of this session has expired")
-        needed = command.scope_of(args)
-        if needed > self.agreed.scope:
-            raise CommandError(
-                "scope",
-                f"{command.name} needs scope {needed.label}, "
-                f"this session has {self.agreed.scope.label}",
-            )
         if not command.heavy:
             return self._drive(command.run(self.context, **args))
         with self._agent.heavy.hold(command.name, self) as self._hold:

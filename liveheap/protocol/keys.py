@@ -105,6 +105,7 @@ def client_key(secret: bytes | Key, scope: Scope, expiry: int) -> bytes:
     if scope > secret.scope or (secret.expiry and scope != secret.scope):
         raise AuthenticationError(
             f"this key is for scope {secret.scope.label}, not {scope.label}",
+            hint=f"ask for one: liveheap token --scope {scope.label} --ttl 1h",
             code="scope",
         )
     if secret.expiry:

@@ -59,12 +59,15 @@ MAY_IMPORT = """
     client.patience  : client.errors client.transport client.outside
     client.inside    : registry
     client.workers   : registry client.errors client.patience client.inside
-    client.reach     : errors tokens registry protocol
+    client.credentials : errors tokens protocol client.quantities
+    client.reach     : errors registry protocol client.credentials
     client.reach     : client.errors client.transport client.patience client.workers
-    client.rollcall  : errors tokens registry protocol client.transport client.workers
+    client.rollcall  : errors registry protocol client.transport client.workers
+    client.rollcall  : client.credentials
     client.roster    : protocol client.workers client.rollcall
     client.dial      : errors protocol client.errors client.target client.transport
     client.dial      : client.patience client.workers client.reach client.asker
+    client.dial      : client.credentials
     client.session   : errors protocol client.errors client.target client.transport
     client.session   : client.patience client.dial
     client.caller    : protocol client.errors client.target client.dial client.session
@@ -87,6 +90,7 @@ MAY_IMPORT = """
     client.streams   :
     client.arguments : client.errors
     client.doctor    : *
+    client.handout   : *
     client.ps        : *
     client.bare      : *
     client.demo      : *
