@@ -14,12 +14,10 @@ words: {"bridge": 1, "error": CODE, "message": ..., "hint": ...}. Standard libra
 the protocol's first step only.
 """
 
-import json
 import os
 import select
-import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from liveheap.errors import AuthenticationError, LiveheapError
@@ -33,13 +31,9 @@ from liveheap_client.errors import (
     exit_code,
 )
 from liveheap_client.reach import Door, Reach
-from liveheap_client.transport.greeting import MAGIC
+from liveheap_client.transport.relay import BRIDGE_VERSION, greet, relay
 
-BRIDGE_VERSION = 1
-BUFFER_BYTES = 1 << 18
-_LINGER_S = 60.0
-
-_STDIN, _STDOUT = 0, 1
+_STDIN = 0
 
 _CODES: tuple[tuple[type[LiveheapError], str], ...] = (
     (AuthenticationError, "authentication"),
@@ -62,16 +56,21 @@ class Wanted:
 def serve(wanted: Wanted, how: Reach, *, raw: bool = False) -> int:
     """Greet, relay until the agent's stream ends, return the exit code."""
     try:
+        if is_deaf():
+            raise ConnectError(
+                "the bridge's stdin is closed: nothing can be asked over it",
+                hint="docker exec -i, kubectl exec -i; ssh without -n",
+            )
         door = find(wanted, how)
         link = None if raw else reach.enter(door, how)
     except LiveheapError as error:
-        _greet(failure(error))
+        greet(failure(error))
         return exit_code(error)
     if link is None:
-        _greet(raw_greeting(door))
+        greet(raw_greeting(door))
         relay(door.transport.detach(), b"")
     else:
-        _greet({**greeting(link.agreed, wanted.pid), "told": told_of(how.environ)})
+        greet({**greeting(link.agreed, wanted.pid), "told": told_of(how.environ)})
         relay(link.transport.detach(), link.trailing)
     return 0
 
@@ -80,7 +79,7 @@ def list_workers(environ: Mapping[str, str]) -> int:
     """Greet with the list of this machine's workers."""
     with roster.calling(environ) as roll:
         found = roster.local(environ, roll)
-    _greet({"bridge": BRIDGE_VERSION, "workers": found})
+    greet({"bridge": BRIDGE_VERSION, "workers": found})
     return 0
 
 
@@ -136,80 +135,11 @@ def failure(error: LiveheapError) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
-class _Way:
-    """One direction: bytes read from one descriptor, owed to another."""
-
-    source: int
-    sink: int
-    owed: bytearray = field(default_factory=bytearray)
-    ended: bool = False
-
-    def events(self, wanted: dict[int, int]) -> None:
-        if self.owed:
-            wanted[self.sink] = wanted.get(self.sink, 0) | select.POLLOUT
-        elif not self.ended:
-            wanted[self.source] = wanted.get(self.source, 0) | select.POLLIN
-
-    def move(self, ready: Mapping[int, int]) -> None:
-        if not self.owed and not self.ended and self.source in ready:
-            try:
-                data = os.read(self.source, BUFFER_BYTES)
-            except BlockingIOError:
-                return
-            self.ended = not data
-            self.owed += data
-        if self.owed:
-            try:
-                del self.owed[: os.write(self.sink, self.owed)]
-            except BlockingIOError:
-                return
-
-
-def relay(
-    connected: socket.socket,
-    trailing: bytes,
-    *,
-    stdin: int = _STDIN,
-    stdout: int = _STDOUT,
-) -> None:
-    """Move bytes both ways until the agent's stream ends or the client is gone."""
-    agent = connected.fileno()
-    out, back = _Way(stdin, agent), _Way(agent, stdout, bytearray(trailing))
-    for descriptor in (stdin, stdout, agent):
-        os.set_blocking(descriptor, False)
-    half_closed = False
-    try:
-        while not (back.ended and not back.owed):
-            if out.ended and not out.owed and not half_closed:
-                connected.shutdown(socket.SHUT_WR)
-                half_closed = True
-            wanted = {stdout: 0}
-            out.events(wanted)
-            back.events(wanted)
-            ready = _wait(wanted, half_closed)
-            if not ready or ready.get(stdout, 0) & select.POLLERR:
-                return
-            out.move(ready)
-            back.move(ready)
-    except (BrokenPipeError, ConnectionError):
-        return
-    finally:
-        connected.close()
-
-
-def _wait(wanted: Mapping[int, int], half_closed: bool) -> dict[int, int]:
-    """Return what is ready; after a half close, nothing once the agent is silent."""
+def is_deaf(stdin: int = _STDIN) -> bool:
+    """Whether nothing can ever come: `docker exec` without -i gives /dev/null."""
     poll = select.poll()
-    for descriptor, events in wanted.items():
-        poll.register(descriptor, events)
-    return dict(poll.poll(_LINGER_S * 1000 if half_closed else None))
-
-
-def _greet(fields: Mapping[str, Any]) -> None:
-    unsent = memoryview(MAGIC + json.dumps(fields).encode() + b"\n")
-    try:
-        while unsent:
-            unsent = unsent[os.write(_STDOUT, unsent) :]
-    except BrokenPipeError:
-        return
+    poll.register(stdin, select.POLLIN)
+    events = dict(poll.poll(0)).get(stdin, 0)
+    if events & select.POLLHUP and not events & select.POLLIN:
+        return True
+    return os.path.samestat(os.fstat(stdin), os.stat(os.devnull))

@@ -126,11 +126,12 @@ def _outside(verb: Verb) -> click.Command:
                 "remote_command",
             )
         }
+        dialling = _dialling(options, terminal)
         desk = Desk(
             terminal,
-            lambda target: _caller(target, options, terminal),
+            lambda target: _caller(target, options["via"], dialling),
             shell_commands=shell_commands,
-            options=_dialling(options, terminal),
+            options=dialling,
         )
         return _perform(verb, desk, given)
 
@@ -189,17 +190,14 @@ def _bare(name: str, summary: str) -> click.Command:
     )
 
 
-def _caller(
-    target: str | None, options: Mapping[str, Any], terminal: Terminal
-) -> Caller:
-    if options["via"] is not None and target:
+def _caller(target: str | None, command: str | None, dialling: DialOptions) -> Caller:
+    if command is not None and target:
         raise UsageError(
             f"--via and the target {target!r} exclude each other",
             hint="the command behind --via says which worker",
         )
-    command = options["via"]
     place = choose(target, os.environ) if command is None else via(command)
-    return Caller.to(place, _dialling(options, terminal))
+    return Caller.to(place, dialling)
 
 
 def _dialling(options: Mapping[str, Any], terminal: Terminal) -> DialOptions:

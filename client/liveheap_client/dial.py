@@ -2,26 +2,29 @@
 
 Local targets shake hands here. For all others a bridge at the far end has done so, on
 the machine where the token lies; its greeting says who answers and what was agreed,
-and ssh, or the command behind --via, vouches for it. Whoever was handed a key asks for
-a raw bridge and shakes hands from here, through it.
+and ssh, or the command behind --via, vouches for it. Where there is no liveheap to be
+the bridge, python3 gets a program of ours that stands in for it. Whoever was handed a
+key asks for a raw bridge and shakes hands from here, through it.
 """
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from liveheap.errors import AuthenticationError, LiveheapError
-from liveheap.protocol.auth import MIN_VERSION, VERSION, Agreed, Ident, Scope
-from liveheap_client import asker, credentials, reach, workers
+from liveheap.protocol.auth import Agreed, Ident, Scope
+from liveheap_client import asker, bridged, credentials, reach, workers
 from liveheap_client import patience as waiting
 from liveheap_client import target as targets
-from liveheap_client.errors import ConnectError, SSHError, TimedOut, UsageError
+from liveheap_client.errand import Errand
+from liveheap_client.errors import NoLiveheap, SSHError, TimedOut, TransportError
 from liveheap_client.patience import Patience
 from liveheap_client.reach import Expected, Reach
 from liveheap_client.target import HERE, Kind, Target
-from liveheap_client.transport import ssh
+from liveheap_client.transport import sending, ssh, via
 from liveheap_client.transport.base import Transport
 from liveheap_client.transport.command import CommandTransport
 from liveheap_client.transport.greeting import GreetingReader
@@ -45,6 +48,8 @@ class DialOptions:
     multiplex: bool = True
     remote_command: str | None = None
     has_terminal: bool = field(default_factory=_has_terminal)
+    bare: set[str] = field(default_factory=set)
+    """Where no liveheap was found, so that it is looked for once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +115,11 @@ def _local(target: Target, environ: Mapping[str, str]) -> Worker:
 
 def remote_workers(target: Target, options: DialOptions) -> list[dict[str, Any]]:
     """Return what a bridge lists: the workers of a machine reached through ssh."""
-    transport = _open_bridge(target, ["--list"], options)
-    try:
-        fields, _ = _greeting(transport, target, options)
-    finally:
-        transport.close()
-    listed = fields.get("workers")
+    greeted = _greeted(target, Errand(), options)
+    greeted.transport.close()
+    listed = greeted.fields.get("workers")
     if not isinstance(listed, list):
-        raise ConnectError(
-            f"{target} did not list its workers",
-            hint="let CMD end in: liveheap bridge --list",
-        )
+        raise bridged.no_list(greeted.fields, target)
     return [worker for worker in listed if isinstance(worker, dict)]
 
 
@@ -133,83 +132,144 @@ def _is_far_port(target: Target) -> bool:
 
 
 def _through_bridge(target: Target, scope: Scope, options: DialOptions) -> Link:
-    words = ["--scope", scope.label, "--protocol", str(VERSION)]
-    if credentials.handed_out(options.environ) is not None:
-        words = ["--raw"]
-    if target.pid is not None:
-        words += ["--pid", str(target.pid)]
-    if target.name is not None:
-        words += ["--name", target.name]
-    if target.port is not None:
-        words += ["--port", str(target.port)]
-    transport = _open_bridge(target, words, options)
+    is_raw = credentials.handed_out(options.environ) is not None
+    errand = Errand.to(target, scope, is_raw=is_raw)
     try:
-        fields, trailing = _greeting(transport, target, options)
-        if fields.get("raw"):
-            agreed, trailing = _enter(transport, fields, trailing, scope, options)
-            _check_pid(fields, target, Ident.parse(agreed.ident))
-        else:
-            agreed = _agreed(fields, target, scope)
+        greeted = _greeted(target, errand, options)
     except SSHError as error:
-        transport.close()
         if target.name is None and workers.called(str(target), options.environ):
             error.hint = f"the worker here of that name is {HERE}/{target}"
         raise
+    fields, trailing = greeted.fields, greeted.trailing
+    try:
+        if fields.get("raw"):
+            agreed, trailing = _enter(greeted, scope, options)
+            bridged.check_pid(fields, target, Ident.parse(agreed.ident))
+        else:
+            agreed = bridged.agreed(fields, target, scope)
     except BaseException:
+        greeted.transport.close()
+        raise
+    told = asker.received(fields.get("told"))
+    return Link(greeted.transport, agreed, trailing, None, told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Greeted:
+    """A stream on which somebody has said who answers, or why nobody does."""
+
+    transport: Transport
+    fields: dict[str, Any]
+    trailing: bytes
+
+
+def _greeted(target: Target, errand: Errand, options: DialOptions) -> _Greeted:
+    """Start a bridge and hear its greeting; where there is none, send the relay."""
+    place = target.host or str(target)
+    if place not in options.bare:
+        try:
+            return _hear(_bridge(target, errand, options), target, options)
+        except NoLiveheap as missing:
+            if options.remote_command is not None or not _can_be_sent_to(target):
+                raise
+            found = str(missing).partition("\n")[0]
+            options.patience.say(f"{found}: its python3 gets a program to relay")
+            options.bare.add(place)
+    program = sending.program(
+        errand.as_told(target.command).fields(options.connect_timeout_s)
+    )
+    transport = _python(target, len(program), options)
+    try:
+        transport.send(program)
+    except TransportError:
         transport.close()
         raise
-    return Link(transport, agreed, trailing, None, asker.received(fields.get("told")))
+    return _hear(transport, target, options)
 
 
-def _open_bridge(
-    target: Target, words: Sequence[str], options: DialOptions
-) -> CommandTransport:
+def _bridge(target: Target, errand: Errand, options: DialOptions) -> CommandTransport:
+    """Start `liveheap bridge` there."""
     if target.kind is Kind.VIA:
-        return CommandTransport([*target.command, *_for_via(target, words)])
+        argv = [*target.command, *_for_via(target, errand)]
+        return CommandTransport(argv, explain=via.explain(argv[0]))
+    command = ssh.remote_command(errand.words(), program=options.remote_command)
+    return _ssh(target, command, options, sent=False)
+
+
+def _python(target: Target, size: int, options: DialOptions) -> CommandTransport:
+    """Start a python3 there that runs a program of that size from its stdin."""
+    if target.kind is Kind.VIA:
+        before = target.command[: _liveheap_in(target)]
+        argv = [*before, *sending.words(size)]
+        return CommandTransport(argv, explain=via.explain(argv[0], sent=True))
+    return _ssh(target, sending.command(size), options, sent=True)
+
+
+def _ssh(
+    target: Target, command: str, options: DialOptions, *, sent: bool
+) -> CommandTransport:
     assert target.host is not None
     argv = ssh.command_line(
         target.host,
-        ssh.remote_command(words, program=options.remote_command),
+        command,
         environ=options.environ,
         connect_timeout_s=options.connect_timeout_s,
         has_terminal=options.has_terminal,
         multiplex=options.multiplex,
     )
-    return CommandTransport(argv, explain=ssh.explain(target.host))
+    return CommandTransport(argv, explain=ssh.explain(target.host, sent=sent))
 
 
-def _for_via(target: Target, words: Sequence[str]) -> Sequence[str]:
+def _can_be_sent_to(target: Target) -> bool:
+    return target.kind is not Kind.VIA or _liveheap_in(target) > 0
+
+
+def _liveheap_in(target: Target) -> int:
+    """Return where `liveheap bridge` stands in a command behind --via; 0: nowhere."""
+    for place, (program, verb) in enumerate(pairwise(target.command)):
+        if os.path.basename(program) == "liveheap" and verb == "bridge":
+            return place
+    return 0
+
+
+def _for_via(target: Target, errand: Errand) -> Sequence[str]:
     """Return what to tell a bridge behind --via, if the command takes words at its end.
 
     `docker exec -i web liveheap bridge` does; in `sh -c '...'` the bridge's own words
     stand, and what is said there holds.
     """
-    if "bridge" not in target.command or {"--scope", "--raw"} & set(target.command):
+    if {"--scope", "--raw", "--list"}.intersection(target.command):
         return ()
-    return [word for word in words if word not in target.command]
+    if "bridge" not in target.command:
+        return ()
+    return errand.words()
 
 
-def _greeting(
-    transport: Transport, target: Target, options: DialOptions
-) -> tuple[dict[str, Any], bytes]:
-    """Read until the greeting is complete; return its fields and what follows."""
+def _hear(
+    transport: CommandTransport, target: Target, options: DialOptions
+) -> _Greeted:
+    """Read until the greeting is complete; close the stream if there is none."""
     timeout_s = options.connect_timeout_s
     if options.has_terminal:
         timeout_s = max(timeout_s, _PASSWORD_TIMEOUT_S)
     limits = Patience(timeout_s=timeout_s, quiet_s=timeout_s)
     reader = GreetingReader()
-    while reader.fields is None:
-        try:
+    try:
+        while reader.fields is None:
             data = waiting.receive(transport, limits, pid=None)
-        except TimedOut as exc:
-            raise TimedOut(
-                f"{target} did not greet within {timeout_s:g} s\n{reader.noise}",
-                hint="wait longer: --connect-timeout SECONDS",
-            ) from exc
-        if not data:
-            raise _ended_early(transport, reader)
-        reader.receive(data)
-    return reader.fields, reader.trailing
+            if not data:
+                raise _ended_early(transport, reader)
+            reader.receive(data)
+    except TimedOut as exc:
+        transport.close()
+        raise TimedOut(
+            f"{target} did not greet within {timeout_s:g} s\n{reader.noise}",
+            hint="wait longer: --connect-timeout SECONDS",
+        ) from exc
+    except BaseException:
+        transport.close()
+        raise
+    return _Greeted(transport, reader.fields, reader.trailing)
 
 
 def _ended_early(transport: Transport, reader: GreetingReader) -> Exception:
@@ -220,11 +280,7 @@ def _ended_early(transport: Transport, reader: GreetingReader) -> Exception:
 
 
 def _enter(
-    transport: Transport,
-    fields: Mapping[str, Any],
-    received: bytes,
-    scope: Scope,
-    options: DialOptions,
+    greeted: _Greeted, scope: Scope, options: DialOptions
 ) -> tuple[Agreed, bytes]:
     """Shake hands through a bridge that only relays, with what was given to us."""
     secret = credentials.chosen(options.environ)
@@ -234,80 +290,12 @@ def _enter(
             hint="LIVEHEAP_TOKEN_FILE=FILE, the key that you were handed",
             code="token",
         )
-    numbers = [fields.get(name) for name in ("expect_pid", "expect_start")]
+    numbers = [greeted.fields.get(name) for name in ("expect_pid", "expect_start")]
     expected = Expected(*(each if isinstance(each, int) else None for each in numbers))
     return reach.shake_hands(
-        transport, secret, expected, _reach(scope, options), received=received
+        greeted.transport,
+        secret,
+        expected,
+        _reach(scope, options),
+        received=greeted.trailing,
     )
-
-
-def _agreed(fields: Mapping[str, Any], target: Target, scope: Scope) -> Agreed:
-    """Return what the bridge agreed on with the agent, or raise its error."""
-    if "error" in fields:
-        raise _bridge_error(fields, target)
-    try:
-        agreed = Agreed(
-            scope=Scope(fields["scope"]),
-            version=int(fields["version"]),
-            ident=str(fields["ident"]),
-            session_id=bytes.fromhex(fields["session"]),
-        )
-        ident = Ident.parse(agreed.ident)
-    except (KeyError, TypeError, ValueError, LiveheapError) as exc:
-        raise ConnectError(
-            f"the greeting from {target} lacks something: {exc}"
-        ) from exc
-    if not MIN_VERSION <= agreed.version <= VERSION:
-        raise ConnectError(
-            f"{target} speaks protocol {agreed.version}, this client "
-            f"{MIN_VERSION} to {VERSION}",
-            hint="update the older one of the two: pip install -U liveheap",
-        )
-    if agreed.scope < scope:
-        raise AuthenticationError(
-            f"{target} grants {agreed.scope.label} only, this needs {scope.label}",
-            hint=f"let CMD end in: liveheap bridge --scope {scope.label}",
-        )
-    _check_pid(fields, target, ident)
-    return agreed
-
-
-def _check_pid(fields: Mapping[str, Any], target: Target, ident: Ident) -> None:
-    if target.pid is not None and fields.get("pid", ident.pid) != target.pid:
-        raise AuthenticationError(
-            f"asked for process {target.pid}, {ident.pid} answered",
-            hint="liveheap ps HOST lists the workers there",
-        )
-
-
-def _bridge_error(fields: Mapping[str, Any], target: Target) -> LiveheapError:
-    kinds: dict[str, type[LiveheapError]] = {
-        "authentication": AuthenticationError,
-        "choose": UsageError,
-        "not-answering": TimedOut,
-        "connect": ConnectError,
-    }
-    kind = kinds.get(str(fields["error"]), ConnectError)
-    message = f"{target}: {fields.get('message') or fields['error']}"
-    hint = _hint_from_here(fields, target)
-    if kind is AuthenticationError and fields.get("code"):
-        return AuthenticationError(message, hint=hint, code=str(fields["code"]))
-    return kind(message, hint=hint)
-
-
-def _hint_from_here(fields: Mapping[str, Any], target: Target) -> str | None:
-    """Return the bridge's hint, said for somebody who is not on that machine."""
-    hint = fields.get("hint")
-    if target.kind is Kind.VIA and fields["error"] == "choose":
-        return "name it to the bridge behind --via: liveheap bridge --pid PID"
-    if target.host is not None and fields["error"] == "choose":
-        return f"name one of them as the target: {target.host}/PID"
-    if hint is None:
-        return None
-    if target.host is not None and target.kind is not Kind.VIA:
-        return (
-            str(hint)
-            .replace("liveheap ps", f"liveheap ps {target.host}", 1)
-            .replace("liveheap inject", f"ssh -t {target.host} liveheap inject", 1)
-        )
-    return str(hint)

@@ -32,6 +32,10 @@ class SSHError(TransportError):
     """ssh, or the command behind `--via`, failed."""
 
 
+class NoLiveheap(SSHError):
+    """There is no `liveheap` to be run where a bridge was to be started."""
+
+
 class ConnectionLost(TransportError):
     """The stream ended in the middle of a session."""
 

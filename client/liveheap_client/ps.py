@@ -87,11 +87,13 @@ def _look(given: argparse.Namespace, held: ExitStack) -> Look:
         DialOptions,
         remote_workers,
     )
+    from liveheap_client.patience import Patience  # noqa: PLC0415
 
     options = DialOptions(
         connect_timeout_s=given.connect_timeout or CONNECT_TIMEOUT_S,
         multiplex=not given.no_mux,
         remote_command=given.remote_command,
+        patience=Patience(say=Terminal.standard().say),
     )
     return lambda: roster.in_order(remote_workers(target, options))
 

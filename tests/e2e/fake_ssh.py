@@ -44,7 +44,16 @@ def main(words: list[str]) -> int:
         return 0
     if mode == "drop":
         return drop(command)
-    return subprocess.run(["/bin/sh", "-c", command], check=False).returncode
+    return run(command)
+
+
+def run(command: str) -> int:
+    """Run a command as the remote side would: its shell, and what its PATH has."""
+    shell = os.environ.get("FAKE_SSH_SHELL", "/bin/sh")
+    environ = dict(os.environ)
+    if path := environ.get("FAKE_SSH_PATH"):
+        environ["PATH"] = path
+    return subprocess.run([shell, "-c", command], env=environ, check=False).returncode
 
 
 def drop(command: str) -> int:

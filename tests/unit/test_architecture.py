@@ -65,9 +65,12 @@ MAY_IMPORT = """
     client.rollcall  : errors registry protocol client.transport client.workers
     client.rollcall  : client.credentials
     client.roster    : protocol client.workers client.rollcall
+    client.errand    : protocol client.target
+    client.bridged   : errors protocol client.errors client.target
     client.dial      : errors protocol client.errors client.target client.transport
     client.dial      : client.patience client.workers client.reach client.asker
     client.dial      : client.credentials
+    client.dial      : client.errand client.bridged
     client.session   : errors protocol client.errors client.target client.transport
     client.session   : client.patience client.dial
     client.caller    : protocol client.errors client.target client.dial client.session

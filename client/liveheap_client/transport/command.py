@@ -24,6 +24,7 @@ from liveheap_client.transport.base import Transport
 
 RECEIVE_BYTES = 1 << 18
 SEND_TIMEOUT_S = 30.0
+NOT_FOUND = 127
 _REAP_TIMEOUT_S = 2.0
 _STDERR_KEPT_BYTES = 1 << 14
 _POLLED = select.POLLIN | select.POLLHUP | select.POLLERR
@@ -37,7 +38,7 @@ class CommandTransport(Transport):
 
     def __init__(self, argv: Sequence[str], *, explain: Explain | None = None) -> None:
         self._name = argv[0]
-        self._explain = explain or self._explain_plainly
+        self._explain = explain or plainly(self._name)
         self._talk = b""
         try:
             with _interrupts_ignored():
@@ -143,12 +144,15 @@ class CommandTransport(Transport):
         except subprocess.TimeoutExpired:
             return None
 
-    def _explain_plainly(self, code: int | None, talk: str) -> Exception:
+
+def plainly(name: str) -> Explain:
+    """Return what turns the end of a command that we know nothing of into an error."""
+
+    def from_end(code: int | None, talk: str) -> Exception:
         ending = "ended" if code is None else f"ended with exit code {code}"
-        message = "\n".join([f"{self._name} {ending}", *last_lines(talk)])
-        if code == 127:
-            return ConnectError(message, hint="is liveheap installed there?")
-        return ConnectionLost(message)
+        return ConnectionLost("\n".join([f"{name} {ending}", *last_lines(talk)]))
+
+    return from_end
 
 
 def last_lines(talk: str, *, limit: int = 4) -> list[str]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from liveheap_client.errors import ConnectError
+from liveheap_client.transport.relay import MAGIC
 
-MAGIC = b"\x93LHEAP\r\n"
 NOISE_LIMIT = 64 << 10
 LINE_LIMIT = 1 << 20
 

@@ -24,16 +24,18 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from liveheap_client.errors import ConnectError, SSHError, UsageError
-from liveheap_client.transport.command import Explain, last_lines
+from liveheap_client.errors import ConnectError, NoLiveheap, SSHError, UsageError
+from liveheap_client.transport.command import NOT_FOUND, Explain, last_lines
+from liveheap_client.transport.sending import too_old
 
 _CONTROL_PERSIST_S = 120
 _ASK_TIMEOUT_S = 5.0
 _LONGEST_DIRECTORY = 46
 
 _SSH_FAILED = 255
-_NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
+
+_NAME_IT = "name it: --remote-command /path/to/venv/bin/liveheap"
 
 _KNOWN_WORDS: tuple[tuple[str, str], ...] = (
     (
@@ -84,8 +86,11 @@ def remote_command(
     return " ".join([program or "liveheap", *map(shlex.quote, words)])
 
 
-def explain(host: str) -> Explain:
-    """Return what turns the end of an ssh process into an error."""
+def explain(host: str, *, sent: bool = False) -> Explain:
+    """Return what turns the end of an ssh process into an error.
+
+    `sent`: it was to run python3 with a program of ours, since there is no liveheap.
+    """
 
     def from_end(code: int | None, talk: str) -> Exception:
         lines = last_lines(talk)
@@ -93,11 +98,14 @@ def explain(host: str) -> Explain:
             hint = next((hint for words, hint in _KNOWN_WORDS if words in talk), None)
             said = lines or ["ssh said nothing; the link may have been dropped"]
             return SSHError("\n".join([f"ssh to {host} failed", *said]), hint=hint)
-        if code == _NOT_FOUND:
-            return SSHError(
-                "\n".join([f"no `liveheap` on the PATH of {host}", *lines]),
-                hint="name it: --remote-command /path/to/venv/bin/liveheap",
-            )
+        if sent and (old := too_old(f"python3 on {host}", talk)):
+            return old
+        if code == NOT_FOUND and sent:
+            told = f"neither `liveheap` nor `python3` is on the PATH of {host}"
+            return SSHError("\n".join([told, *lines]), hint=_NAME_IT)
+        if code == NOT_FOUND:
+            told = f"no `liveheap` on the PATH of {host}"
+            return NoLiveheap("\n".join([told, *lines]), hint=_NAME_IT)
         if code == _NOT_EXECUTABLE:
             return SSHError(
                 "\n".join([f"liveheap on {host} cannot be executed", *lines]),
