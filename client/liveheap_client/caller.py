@@ -35,13 +35,18 @@ class Caller:
         for granted, session in sorted(self._sessions.items()):
             if granted >= scope and session.still_open():
                 return session
+        session = self.apart(scope)
+        self._sessions[max(scope, session.agreed.scope)] = session
+        return session
+
+    def apart(self, scope: Scope) -> Session:
+        """Open a session that is not kept for others: who asked for it closes it."""
         session = self._open(scope)
         try:
             self._check_same(session.ident)
         except WorkerGone:
             session.close()
             raise
-        self._sessions[max(scope, session.agreed.scope)] = session
         return session
 
     def hang_up(self) -> None:

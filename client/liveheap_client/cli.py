@@ -56,7 +56,11 @@ _CONNECTING = (
 def verbs() -> tuple[Verb, ...]:
     """Return all verbs that ask a worker: ours, and those the agent describes."""
     ours = {verb.name for verb in VERBS}
-    asked = tuple(asking(command) for command in COMMANDS if command.name not in ours)
+    asked = tuple(
+        asking(command)
+        for command in COMMANDS
+        if command.is_verb and command.name not in ours
+    )
     return (*asked, *VERBS)
 
 

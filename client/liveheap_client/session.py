@@ -71,6 +71,7 @@ class Session:
         self._patience = patience or Patience()
         self._local_pid = local_pid
         self._last_id = 0
+        self._running: int | None = None
         self.agreed = agreed
         self.ident = Ident.parse(agreed.ident)
         self.closed = False
@@ -153,7 +154,7 @@ class Session:
         number = self._last_id
         told, self._told = self._told, {}  # once is enough
         self._send(Request(number, command, dict(args or {}), told))
-        finished = False
+        finished, self._running = False, number
         try:
             while not finished:
                 event = self._next(number)
@@ -166,8 +167,17 @@ class Session:
             self.close()
             raise
         finally:
+            self._running = None
             if not finished and not self.closed:
                 self._cancel(number)
+
+    def interrupt(self) -> None:
+        """Cancel the request that runs, and go on reading its answer.
+
+        May be called by a signal's handler: nothing else is sent while a request runs.
+        """
+        if self._running is not None and not self.closed:
+            self._send(Cancel(id=self._running))
 
     def _next(self, number: int) -> Event | Failure:
         """Return the next event of a request, however long the agent is silent."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from liveheap_client.errors import ClientError, ReaderLeft
-from liveheap_client.render.escape import drawable, visible_block
+from liveheap_client.render.escape import drawable, visible_block, visible_text
 from liveheap_client.render.table import Look
 
 
@@ -46,6 +46,12 @@ class Terminal:
                 shown = drawable(line, encoding=self.out.encoding)
                 print(shown, file=self.out, flush=self.look.human)
         with writing():
+            self.out.flush()
+
+    def pour(self, text: str) -> None:
+        """Print a piece of somebody else's running text, made harmless, at once."""
+        with writing():
+            self.out.write(visible_text(text))
             self.out.flush()
 
     def show_json(self, value: object) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap import tasks
-from liveheap.commands.context import Heap
+from liveheap.commands.context import Heap, Held
+from liveheap.console import LiveConsole
 from liveheap.deltas import Left
 from liveheap.errors import CommandError
 from liveheap.history import Figures
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from liveheap.agent.session import Session
 
 T = TypeVar("T")
+H = TypeVar("H", bound=Held)
 
 
 class AgentContext:
@@ -29,6 +31,7 @@ class AgentContext:
     def __init__(self, agent: Agent, session: Session) -> None:
         self._agent = agent
         self._session = session
+        self._held: dict[str, Any] = {}
 
     @property
     def heap(self) -> Heap:
@@ -100,6 +103,23 @@ class AgentContext:
     def compressor(self) -> Callable[[bytes], bytes]:
         """A function that packs bytes as one zstd frame."""
         return self._agent.codecs.compressor()
+
+    def held(self, key: str, make: Callable[[], H]) -> H:
+        """What this session keeps under a key."""
+        if key not in self._held:
+            self._held[key] = make()
+        kept: H = self._held[key]
+        return kept
+
+    def let_go_of_all(self) -> None:
+        """Close what the session keeps. Raises nothing."""
+        while self._held:
+            with suppress(BaseException):
+                self._held.popitem()[1].close()
+
+    def console(self) -> LiveConsole:
+        """The session's console."""
+        return self.held("console", self._agent.open_console)
 
     def on_main(
         self, fn: Callable[[], T], timeout: float | None = None

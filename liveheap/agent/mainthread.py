@@ -46,20 +46,25 @@ class MainThread:
             BaseException: whatever `fn` raised.
         """
         turn = Turn(fn, self._native)
-        wake = waker(self._native.main_ident)
+        has_loop = self.post(turn.take)
         if timeout is None:
-            has_loop = wake is not None or gevent.is_loaded()
             timeout = WITH_LOOP_S if has_loop else WITHOUT_LOOP_S
-        if wake is not None:
-            call, via = wake
-            attempt(lambda: call(lambda: turn.take(via)))
-        attempt(lambda: self._add_pending_call(lambda: turn.take("main")))
         if not turn.done.acquire(True, timeout):
             turn.take("agent")
             turn.done.acquire()
         if turn.error is not None:
             raise turn.error
         return turn.via, turn.value
+
+    def post(self, fn: Callable[[str], None]) -> bool:
+        """Have `fn` called on the main thread with the way it came: by any number of
+        ways, so perhaps twice, perhaps never. Return whether a loop runs there."""
+        wake = waker(self._native.main_ident)
+        if wake is not None:
+            call, via = wake
+            attempt(lambda: call(lambda: fn(via)))
+        attempt(lambda: self._add_pending_call(lambda: fn("main")))
+        return wake is not None or gevent.is_loaded()
 
 
 class Turn:

@@ -32,11 +32,12 @@ from liveheap.agent.heavy import Heavy
 from liveheap.agent.identity import Identity, current_directory
 from liveheap.agent.listener import Listener, open_tcp, open_unix
 from liveheap.agent.mainthread import MainThread
-from liveheap.agent.native import Native, block_signals
+from liveheap.agent.native import Native, block_signals, native_id
 from liveheap.agent.session import Session
 from liveheap.agent.stream import Stream
 from liveheap.agent.threads import Threads
 from liveheap.commands.context import Heap
+from liveheap.console import ROUTER, LiveConsole, Surroundings
 from liveheap.deltas import Deltas
 from liveheap.history import Figures, History
 from liveheap.hosts import gevent, labelling, roles
@@ -208,6 +209,7 @@ class Agent:
         listener, self._listener, self._entry = self._listener, None, None
         if listener is not None:
             listener.close_in_child()
+        ROUTER.forget()
         for session in self.sessions:
             session.stream.close()
         was_closing = self._closing
@@ -332,6 +334,20 @@ class Agent:
     def lend_context(self, session: Session) -> AgentContext:
         """Return what a command of this session may reach."""
         return AgentContext(self, session)
+
+    def open_console(self) -> LiveConsole:
+        """Open a console in this process."""
+        return LiveConsole(
+            Surroundings(
+                lock=self.native.lock,
+                ident=self.native.ident,
+                native_id=native_id,
+                main_ident=self.native.main_ident,
+                start_thread=self.threads.start,
+                post=self.main_thread.post,
+                run_on_main=self.main_thread.run,
+            )
+        )
 
     def facts(self) -> dict[str, Any]:
         """What is known of the worker right now, for `status`."""

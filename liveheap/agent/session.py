@@ -91,6 +91,7 @@ class Session:
         except BaseException as exc:
             why = f"internal: {type(exc).__name__}"
         self.stream.close()
+        self.context.let_go_of_all()
         again = {name: times for name, times in self._repeated.items() if times}
         self._agent.audit.write(
             "session",

@@ -5,6 +5,7 @@ To add one: write its file, add its line to `COMMANDS`.
 
 from liveheap.commands.base import Command, Param, Piece, Step
 from liveheap.commands.collect import GC
+from liveheap.commands.console import CONSOLE, CONSOLE_COMPLETE
 from liveheap.commands.detach import DETACH
 from liveheap.commands.histogram import HISTOGRAM
 from liveheap.commands.history import HISTORY
@@ -23,6 +24,8 @@ COMMANDS: tuple[Command, ...] = (
     GC,
     TRIM,
     SNAPSHOT,
+    CONSOLE,
+    CONSOLE_COMPLETE,
     DETACH,
 )
 

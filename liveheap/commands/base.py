@@ -54,9 +54,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One argument of a command; `minimum` and `maximum` bound a number.
+    """One argument of a command.
 
-    Giving it a value other than the default may take a higher `scope` than the command.
+    `minimum` and `maximum` bound a number, `longest` a text's characters. Giving it a
+    value other than the default may take a higher `scope` than the command.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Param:
     minimum: float | None = None
     maximum: float | None = None
     scope: Scope = Scope.READ
+    longest: int = LONGEST_TEXT
 
     def check(self, value: object) -> object:
         """Return the value as the command will see it; refuse what does not fit."""
@@ -76,8 +78,8 @@ class Param:
             raise self._refusal(f"must be {KINDS[self.type]}")
         if isinstance(value, (int, float)) and not self._in_bounds(value):
             raise self._refusal(f"must lie between {self.minimum} and {self.maximum}")
-        if isinstance(value, str) and len(value) > LONGEST_TEXT:
-            raise self._refusal(f"must not be longer than {LONGEST_TEXT} characters")
+        if isinstance(value, str) and len(value) > self.longest:
+            raise self._refusal(f"must not be longer than {self.longest} characters")
         return value
 
     def _in_bounds(self, value: float) -> bool:
@@ -97,7 +99,8 @@ class Command:
     """One question an agent answers.
 
     A heavy command is one that stops the worker for more than a moment or needs
-    memory; one of them runs at a time in a worker.
+    memory; one of them runs at a time in a worker. One that is no verb is asked by a
+    verb of another name alone.
     """
 
     name: str
@@ -106,6 +109,7 @@ class Command:
     help: str
     params: tuple[Param, ...]
     run: Run
+    is_verb: bool = True
 
     @property
     def summary(self) -> str:

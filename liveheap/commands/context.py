@@ -17,6 +17,8 @@ from liveheap.protocol.auth import Scope
 from liveheap.tasks import Task
 
 T = TypeVar("T")
+H = TypeVar("H", bound="Held")
+Fields = tuple[tuple[str, str, Any], ...]  # as a Record has them
 
 
 class TypeCount(Protocol):
@@ -147,6 +149,59 @@ class Heap(Protocol):
         ...
 
 
+class Held(Protocol):
+    """Something that a session keeps from one command to the next."""
+
+    def close(self) -> None:
+        """Let go of everything. The session is over; called once, raises nothing."""
+        ...
+
+
+class Evaluation(Protocol):
+    """Code that runs somewhere, and what it writes; see `commands/evaluating.py`."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing runs or will be written any more."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return when there is something to take, it is over, or the time is."""
+        ...
+
+    def take(self, limit: int) -> bytes:
+        """Return the next bytes of its output, UTF-8, cut between characters."""
+        ...
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in it, if that can be done now."""
+        ...
+
+    def why_not_over(self) -> str:
+        """Say why it may not heed an interrupt."""
+        ...
+
+    def fields(self) -> Fields:
+        """Return how it ended, `outcome` first: see `commands/evaluating.py`."""
+        ...
+
+
+class Console(Held, Protocol):
+    """Python in the live worker, for one session."""
+
+    def evaluate(self, code: str, *, whole: bool, max_output: int) -> Evaluation:
+        """Begin to run code; CommandError if it cannot be."""
+        ...
+
+    def complete(self, text: str) -> Sequence[str]:
+        """Return what the last name in the text may become, running no code."""
+        ...
+
+    def place(self) -> Fields:
+        """Say where one is."""
+        ...
+
+
 class Context(Protocol):
     """What the agent lends a command for one run."""
 
@@ -211,6 +266,17 @@ class Context(Protocol):
         Returns:
             Who ran it (`hub`, `loop`, `main` or `agent`), and what it returned.
         """
+        ...
+
+    def held(self, key: str, make: Callable[[], H]) -> H:
+        """Return what this session keeps under a key, made at first.
+
+        The session closes it at its end, however that comes.
+        """
+        ...
+
+    def console(self) -> Console:
+        """Return this session's console in the live worker."""
         ...
 
     def audit(self, what: str, **facts: object) -> None:

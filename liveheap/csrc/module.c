@@ -33,6 +33,7 @@ static PyMethodDef heap_methods[] = {{NULL, NULL, 0, NULL}};
 #include "allocator.h"
 #include "digest.h"
 #include "forker.h"
+#include "interruption.h"
 #include "process.h"
 #include "selftest.h"
 #include "walker.h"
@@ -72,7 +73,10 @@ heap_exec(PyObject *module)
         PyModule_AddFunctions(module, allocator_methods) < 0) {
         return -1;
     }
-    return forker_add_types(module) < 0 ? -1 : digest_add_type(module);
+    if (forker_add_types(module) < 0 || interruption_add_type(module) < 0) {
+        return -1;
+    }
+    return digest_add_type(module);
 }
 
 static int

@@ -28,9 +28,7 @@ def is_loaded() -> bool:
 
 def remember_hub() -> None:
     """Note the calling thread's hub, if gevent runs in it. For the main thread."""
-    hubs = sys.modules.get("gevent._hub_local")
-    get_hub = getattr(hubs, "get_hub_if_exists", None)
-    hub = get_hub() if get_hub is not None else None
+    hub = _hub_here()
     if hub is not None:
         _known[:] = [weakref.ref(hub)]
 
@@ -66,6 +64,41 @@ def find_hub(main_ident: int, frame: FrameType | None) -> Any:
 def usable(hub: Any, main_ident: int) -> bool:
     """Whether the hub belongs to the main thread and has a live loop."""
     return hub.loop is not None and hub.thread_ident == main_ident
+
+
+def spawner_here() -> Callable[[Callable[[], None]], Callable[[], object]] | None:
+    """Return a function that runs something in a greenlet of the calling thread's hub,
+    and returns one that interrupts it from any thread; None if no hub runs here."""
+    hub = _hub_here()
+    package = sys.modules.get("gevent")
+    spawn = getattr(package, "spawn", None)
+    if spawn is None or hub is None or hub.loop is None:
+        return None
+    ending = getattr(package, "GreenletExit", Exception)
+    interrupt = type("KeyboardInterrupt", (KeyboardInterrupt, ending), {})
+
+    def start(fn: Callable[[], None]) -> Callable[[], object]:
+        greenlet = spawn(fn)
+
+        def kill() -> None:
+            greenlet.kill(interrupt, block=False)
+
+        return lambda: hub.loop.run_callback_threadsafe(kill)
+
+    return start
+
+
+def destroy_hub_here() -> None:
+    """Destroy the calling thread's hub, if it has got one."""
+    hub = _hub_here()
+    if hub is not None:
+        hub.destroy(destroy_loop=True)
+
+
+def _hub_here() -> Any:
+    hubs = sys.modules.get("gevent._hub_local")
+    get_hub = getattr(hubs, "get_hub_if_exists", None)
+    return get_hub() if get_hub is not None else None
 
 
 def count_greenlets() -> int | None:

@@ -44,6 +44,8 @@ MAY_IMPORT = """
     heap             : limits spool counts walk admission hugepages
     commands         : errors protocol snapshot memory tasks history deltas
     hosts            : errors tasks
+    console          : errors hosts _heap
+    agent            : console
     agent            : errors tokens registry protocol commands hosts process heap
     agent            : tasks forks
     agent            : history memory deltas

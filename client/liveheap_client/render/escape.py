@@ -24,6 +24,14 @@ def visible_block(text: object) -> list[str]:
     return [visible(line) for line in str(text).split("\n")]
 
 
+def visible_text(text: str) -> str:
+    """Return running text with its newlines and tabs, and nothing else, as they are."""
+    plain = text.replace("\n", "").replace("\t", "")
+    if plain.isprintable():
+        return text
+    return "".join(mark if mark in "\n\t" else _spelled(mark) for mark in text)
+
+
 def drawable(line: str, *, encoding: str | None) -> str:
     """Return a line of ours in the marks that an encoding has."""
     if line.isascii():

@@ -35,10 +35,10 @@ def prompted(
             return
 
 
-def history(environ: Mapping[str, str]) -> History:
+def history(environ: Mapping[str, str], name: str = "history") -> History:
     """Return a history that only this user can read; in memory if there is no place."""
     state = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    path = Path(state, "liveheap", "history")
+    path = Path(state, "liveheap", name)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
