@@ -166,6 +166,18 @@ def admit(expected: Forecast, *, max_pause_ms: float, root: str = "/") -> None:
         )
 
 
+def admit_pause(expected: Forecast, owners_ms: float) -> None:
+    """Raise CommandError("refused") above what the worker's owner allows at most."""
+    if expected.pause_ms > owners_ms:
+        raise CommandError(
+            "refused",
+            f"the worker would stop for about {_up(expected.pause_ms)} ms, and its "
+            f"owner allows {owners_ms:g} ms at most",
+            hint="LIVEHEAP_MAX_PAUSE of the worker says so; no client can raise it",
+            detail={"cause": "pause"},
+        )
+
+
 def _up(ms: float) -> int:
     """Return whole milliseconds that suffice: a stop is never said to be of 0 ms."""
     return int(-(-ms // 1))

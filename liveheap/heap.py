@@ -17,6 +17,7 @@ either, where that would be quick: a fault of the walker kills a clone and no wo
 """
 
 import errno
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -132,6 +133,7 @@ class Heap:
         *,
         spool_directory: str | None = None,
         max_pause_ms: float = 100,
+        owners_pause_ms: float = math.inf,
         force: bool = False,
         timeout_s: float = 60,
         own_threads: Sequence[int] = (),
@@ -141,7 +143,8 @@ class Heap:
         """Clone the worker and let the clone write its graph into a spool.
 
         With `texts` it hashes the contents of str and bytes, with a key for this walk
-        alone. `hold` is for tests: see _heap.snapshot_start.
+        alone. `force` overrides what is foretold, but not `owners_pause_ms`. `hold` is
+        for tests: see _heap.snapshot_start.
 
         Raises:
             CommandError: "unsupported", or "refused" with the limit that forbids it.
@@ -155,6 +158,7 @@ class Heap:
             spool_bytes=admission.spool_need(n_objects, texts=texts),
             spool_directory=spool_directory,
             max_pause_ms=max_pause_ms,
+            owners_pause_ms=owners_pause_ms,
             force=force,
             timeout_s=timeout_s,
             options={"own_threads": [*own_threads], "hold": hold, "hash_key": key},
@@ -269,11 +273,12 @@ class Heap:
         force: bool,
         timeout_s: float,
         options: dict[str, Any],
+        owners_pause_ms: float = math.inf,
     ) -> HeapWalk:
         """Admit, open the spool, clone."""
         self._must_work()
         huge = None
-        if self._predictor.upper_bound_ms(memory) > max_pause_ms:
+        if self._predictor.upper_bound_ms(memory) > min(max_pause_ms, owners_pause_ms):
             huge = limits.huge_pages(self._root)
         tried = directories(self._environ, spool_directory, self.run_directory)
         place = admission.spool_place(tried, need=spool_bytes, root=self._root)
@@ -281,6 +286,7 @@ class Heap:
             admission.admit_spool(place, need=spool_bytes, looked_at=tried)
         assert place is not None
         expected = self._forecast(memory, huge, place, spool_bytes)
+        admission.admit_pause(expected, owners_pause_ms)
         if not force:
             admission.admit(expected, max_pause_ms=max_pause_ms, root=self._root)
         options |= {

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 
 from liveheap.history import INTERVAL_S
 from liveheap.protocol.auth import Scope
+from liveheap.rails import RANGES, Rails
 
 YES = ("1", "true", "yes", "on")
 NO = ("0", "false", "no", "off")
@@ -21,8 +22,8 @@ SHORTEST_HISTORY_S, LONGEST_HISTORY_S = 0.05, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """What `start()` was told."""
+class Config(Rails):
+    """What `start()` was told; what clients may take is in `liveheap.rails`."""
 
     enabled: bool = True
     dir: str | None = None  # LIVEHEAP_DIR, as liveheap.registry reads it
@@ -170,4 +171,6 @@ PARSERS = {
     "name": parse_text,
     "history": parse_history,
     "audit": parse_audit,
+    "force": parse_bool,
+    **{name: each.parse for name, each in RANGES.items()},
 }

@@ -15,6 +15,7 @@ from liveheap.errors import CommandError
 from liveheap.history import Figures
 from liveheap.hosts.gevent_spawn import HEIRS
 from liveheap.protocol.auth import Scope
+from liveheap.rails import Rails
 from liveheap.tasks import Task
 
 if TYPE_CHECKING:
@@ -147,9 +148,14 @@ class AgentContext:
         """Count a spool."""
         return self._agent.heavy.spool()
 
-    def may_collect(self) -> None:
-        """Note a collection, unless the last one was a moment ago."""
-        self._agent.heavy.may_collect()
+    @property
+    def rails(self) -> Rails:
+        """What clients may take at most."""
+        return self._agent.config
+
+    def may_again(self, command: str, every_s: float) -> None:
+        """Note a command, unless the last one was a moment ago."""
+        self._agent.heavy.may_again(command, every_s)
 
     def leave(self, *, force: bool) -> bool:
         """Have the agent leave the worker once this command is answered."""

@@ -246,7 +246,8 @@ class Listener:
             self._agent.config.allow,
             busy=self._agent.is_full,
         )
-        visitor = Visitor(Stream(sock), handshake, peer, reader.is_stale)
+        stream = Stream(sock, idle_s=self._agent.config.max_idle)
+        visitor = Visitor(stream, handshake, peer, reader.is_stale)
         self._lobby.enter(visitor)
         self._poll.register(sock.fileno(), select.POLLIN)
 

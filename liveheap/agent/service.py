@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from liveheap import memory, process, registry, tasks, tokens
+from liveheap import memory, process, rails, registry, tasks, tokens
 from liveheap.agent.audit import Audit
 from liveheap.agent.codecs import Codecs
 from liveheap.agent.config import Config
@@ -43,7 +43,6 @@ from liveheap.history import Figures, History
 from liveheap.hosts import gevent, labelling, roles
 from liveheap.protocol.auth import VERSION, Agreed, Ident
 
-MAX_SESSIONS = 4
 STRANGERS_EVERY_S = 60.0
 COME_BACK_AFTER_S = (0.3, 1.0, 5.0)
 COUNT_GREENLETS_BELOW_RSS = 96 << 20
@@ -84,7 +83,7 @@ class Agent:
     def _begin_anew(self) -> None:
         """Set what is never shared between a parent and its child."""
         self.sessions: set[Session] = set()
-        self.heavy = Heavy(self.native)
+        self.heavy = Heavy(self.native, self.config)
         self.main_thread = MainThread(self.native, self.heap.add_pending_call)
         self.threads = Threads(self.native)
         self._closing = False
@@ -121,7 +120,7 @@ class Agent:
         if self.history is None and self.config.history:
             self.history = History()
         directory = registry.run_directory(self.environ, create=True)
-        self.heap.run_directory = str(directory)
+        self.heap.run_directory = self.heavy.slots.directory = str(directory)
         tokens.ensure_token(self.environ, directory)
         self.audit.path = str(directory / "audit.log")
         self._published = self._public_facts()
@@ -212,6 +211,7 @@ class Agent:
         ROUTER.forget()
         for session in self.sessions:
             session.stream.close()
+        self.heavy.slots.give()
         was_closing = self._closing
         self.native = self.native.in_child()
         self._generation += 1
@@ -233,7 +233,7 @@ class Agent:
     @property
     def is_full(self) -> bool:
         """Whether a further session would be one too many."""
-        return len(self.sessions) >= MAX_SESSIONS
+        return len(self.sessions) >= self.config.max_sessions
 
     @property
     def ident(self) -> Ident:
@@ -371,6 +371,7 @@ class Agent:
             "labels": " ".join(labelling.LABELLING.hooked) or None,
             "labels_failed": " ".join(labelling.LABELLING.failed) or None,
             "scope_ceiling": self.config.allow.label,
+            "limits": rails.told(self.config),
             "lost_audit_lines": self.audit.lost or None,
             "failures": self.failures or None,
         }

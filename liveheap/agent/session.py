@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from liveheap.agent.heavy import Hold
     from liveheap.agent.service import Agent
 
-LONGEST_S = 3 * 3600
-
 
 class Session:
     """A client's session, from the handshake's end to the socket's."""
@@ -72,7 +70,8 @@ class Session:
         self._hold: Hold | None = None
         self._pause_ns: object = None
         self._repeated: dict[str, int] = {}
-        self._over_at = time.monotonic() + LONGEST_S
+        self._longest_s = agent.config.max_age
+        self._over_at = time.monotonic() + self._longest_s
 
     def serve(self, trailing: bytes) -> None:
         """Answer until the client is gone. Raises nothing."""
@@ -204,7 +203,7 @@ class Session:
 
     def _check_age(self) -> None:
         if time.monotonic() > self._over_at:
-            raise PeerGone(f"a session lasts {LONGEST_S // 3600} hours at most")
+            raise PeerGone(f"a session lasts {self._longest_s:g} s at most")
 
     def _drive(self, run: Generator[Step | Piece, None, Any]) -> Any:
         try:

@@ -13,6 +13,7 @@ what it took.
 from __future__ import annotations
 
 import _socket
+import math
 import struct
 import time
 from collections.abc import Callable
@@ -22,7 +23,6 @@ from liveheap.agent.descriptor import OwnSocket
 
 RECEIVE_BYTES = 64 * 1024
 SEND_BYTES = 256 * 1024
-IDLE_S = 15 * 60
 STALL_S = 60
 LOOK_EVERY_S = 1
 SLOWEST_BYTES_PER_S = 16 * 1024
@@ -40,10 +40,10 @@ class PeerGone(Exception):
 class Stream:
     """One client's socket."""
 
-    def __init__(self, sock: _socket.socket) -> None:
+    def __init__(self, sock: _socket.socket, *, idle_s: float) -> None:
         sock.setblocking(True)
         for option, seconds in (
-            (_socket.SO_RCVTIMEO, IDLE_S),
+            (_socket.SO_RCVTIMEO, math.ceil(idle_s)),
             (_socket.SO_SNDTIMEO, LOOK_EVERY_S),
         ):
             sock.setsockopt(_socket.SOL_SOCKET, option, TIMEVAL.pack(seconds, 0))
@@ -60,7 +60,7 @@ class Stream:
         """Wait for bytes of the peer.
 
         Raises:
-            PeerGone: the peer closed, broke the connection, or is silent for IDLE_S.
+            PeerGone: the peer closed, broke the connection, or is silent for `idle_s`.
         """
         data = self._receive(RECEIVE_BYTES, 0)
         if data is None:

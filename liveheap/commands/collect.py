@@ -15,8 +15,22 @@ from collections.abc import Generator
 
 from liveheap.commands.base import Command, Piece, Step
 from liveheap.commands.context import Context
+from liveheap.commands.pause import refuse_above_owners
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
+
+NS_PER_OBJECT = 200
+
+
+def permit(ctx: Context) -> None:
+    """Raise unless a collection may be made now.
+
+    How long it stops the worker is foretold from the number of objects, and held
+    against what the worker's owner allows at most.
+    """
+    expected_ms = ctx.heap.facts().estimated_objects * NS_PER_OBJECT / 1e6
+    refuse_above_owners(ctx, "a collection", expected_ms)
+    ctx.may_again("gc", ctx.rails.gc_every)
 
 
 def collect() -> tuple[int, int, float]:
@@ -32,10 +46,10 @@ def collect() -> tuple[int, int, float]:
 def run(ctx: Context) -> Generator[Step | Piece, None, Record]:
     """Run one full garbage collection in the worker.
 
-    The worker stops until it is done: about 0.2 s for a million objects, outside
-    any pause limit. Its finalizers run. At most once in ten seconds.
+    The worker stops until it is done: about 0.2 s for a million objects. Refused if
+    that exceeds what its owner allows. Its finalizers run. At most once in ten seconds.
     """
-    ctx.may_collect()
+    permit(ctx)
     yield Step("gc")
     via, (collected, uncollectable, seconds) = ctx.on_main(collect)
     return Record(

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from liveheap.deltas import Left
 from liveheap.history import Figures
 from liveheap.protocol.auth import Scope
+from liveheap.rails import Rails
 from liveheap.tasks import Task
 
 T = TypeVar("T")
@@ -114,6 +115,13 @@ class Allocators(Protocol):
     def descriptors(self, seconds: float) -> Mapping[str, Any]: ...
 
 
+class HeapFacts(Protocol):
+    """What is foretold of the heap without looking at it."""
+
+    @property
+    def estimated_objects(self) -> int: ...
+
+
 class Heap(Protocol):
     """The heap of this process."""
 
@@ -123,11 +131,13 @@ class Heap(Protocol):
     def allocators(self) -> Allocators: ...
     @property
     def unsupported(self) -> str | None: ...
+    def facts(self) -> HeapFacts: ...
     def snapshot(
         self,
         *,
         spool_directory: str | None = ...,
         max_pause_ms: float = ...,
+        owners_pause_ms: float = ...,
         force: bool = ...,
         timeout_s: float = ...,
         own_threads: Sequence[int] = ...,
@@ -137,6 +147,7 @@ class Heap(Protocol):
         self,
         *,
         spool_directory: str | None = ...,
+        max_pause_ms: float = ...,
         own_threads: Sequence[int] = ...,
         cancelled: Callable[[], object] = ...,
     ) -> Histogram: ...
@@ -302,8 +313,13 @@ class Context(Protocol):
         """Keep a spool within the block; `busy` if too many are kept."""
         ...
 
-    def may_collect(self) -> None:
-        """Raise `busy` if a collection was asked for a moment ago."""
+    @property
+    def rails(self) -> Rails:
+        """What clients may take of this worker at most, whatever they ask for."""
+        ...
+
+    def may_again(self, command: str, every_s: float) -> None:
+        """Raise `busy` if that was asked for a moment ago."""
         ...
 
     def leave(self, *, force: bool) -> bool:

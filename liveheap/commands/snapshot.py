@@ -30,11 +30,12 @@ from typing import Any
 
 from liveheap import memory
 from liveheap.commands.base import Command, Param, Piece, Step
-from liveheap.commands.collect import collect
+from liveheap.commands.collect import collect, permit
 from liveheap.commands.context import Context, Outcome, Walk
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Blob
+from liveheap.rails import Rails
 from liveheap.tasks import Task
 
 RANGE = 1 << 20
@@ -76,7 +77,14 @@ def run(
     the frozen copy. Refused if the stop would exceed --max-pause-ms or memory is
     short, unless --force is given. No values are read: names and sizes only.
     """
+    if force and not ctx.rails.force:
+        raise CommandError(
+            "refused",
+            "the worker's owner lets nobody force a snapshot",
+            hint="LIVEHEAP_FORCE=0 of the worker says so; try without --force",
+        )
     if gc:
+        permit(ctx)
         yield Step("gc")
         ctx.on_main(collect)
     header = describe(ctx)
@@ -87,8 +95,9 @@ def run(
         walk = ctx.heap.snapshot(
             spool_directory=ctx.spool_directory,
             max_pause_ms=max_pause_ms,
+            owners_pause_ms=ctx.rails.max_pause,
             force=force,
-            timeout_s=timeout_s,
+            timeout_s=min(timeout_s, ctx.rails.max_walk),
             own_threads=ctx.own_threads,
             texts=texts,
         )
@@ -101,7 +110,9 @@ def run(
         finally:
             walk.close()
     if not outcome.complete or not sent:
-        raise explain(outcome.reason or "the walk wrote nothing")
+        raise explain(
+            outcome.reason or "the walk wrote nothing", most_s=ctx.rails.max_walk
+        )
     trailer = conclude(outcome, sent, digest, walk.pause_ns, ctx.facts()["rss"])
     return Blob(
         header, {**trailer, "tasks": running, "task_figures": task_figures(ctx)}
@@ -189,12 +200,14 @@ def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int,
             )
 
 
-def explain(reason: str) -> CommandError:
-    """Say why there is no snapshot, and what to try."""
+def explain(reason: str, *, most_s: float) -> CommandError:
+    """Say why there is no snapshot, and what to try; its owner bounds a walk's life."""
     hint = next(
         (hint for word, hint in HINTS.items() if word in reason), HINTS["child"]
     )
     code = "timeout" if reason.startswith("timeout") else "failed"
+    if code == "timeout" and most_s < Rails().max_walk:
+        hint += f"; the worker's owner allows {most_s:g} s (LIVEHEAP_MAX_WALK)"
     return CommandError(code, reason, hint=hint)
 
 

@@ -51,6 +51,7 @@ FIELDS = (
     ("done", "count"),
     ("tasks", "list"),
     ("done_by_name", "list"),
+    ("limits", "list"),
     ("lost_audit_lines", "count"),
     ("failures", "count"),
 )

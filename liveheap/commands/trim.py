@@ -14,6 +14,7 @@ from collections.abc import Generator
 from liveheap.commands.base import Command, Param, Piece, Step
 from liveheap.commands.context import Context
 from liveheap.commands.memory import LONGEST_S, trim_seconds
+from liveheap.commands.pause import refuse_above_owners
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
@@ -26,8 +27,10 @@ def run(
 
     Calls malloc_trim(0). Who calls malloc in the worker meanwhile waits, 0.1 s or more
     in a large and fragmented heap; refused if that would exceed --max-pause-ms, unless
-    --force is given. Collects no garbage, and cannot empty Python's own arenas.
+    --force is given. Collects no garbage, and cannot empty Python's own arenas. At most
+    once in ten seconds.
     """
+    ctx.may_again("trim", ctx.rails.trim_every)
     yield Step("memory")
     allocators = ctx.heap.allocators
     glibc = allocators.names()["glibc"]
@@ -35,7 +38,9 @@ def run(
     expected = trim_seconds(before) * 1000
     if glibc is None:
         raise CommandError("unsupported", "malloc is not glibc's here: it has no trim")
-    if expected > max_pause_ms and not force:
+    refuse_above_owners(ctx, "a trim", expected)
+    forced = force and ctx.rails.force
+    if expected > max_pause_ms and not forced:
         raise CommandError(
             "refused",
             f"whoever calls malloc would wait for about {expected:.0f} ms, and "

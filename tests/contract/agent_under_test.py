@@ -37,7 +37,9 @@ def session_of(agent: Agent, scope: Scope = Scope.GRAPH) -> Iterator[MinimalClie
     """Open a session on a socket pair; on leaving, it has ended on both sides."""
     near, far = socket.socketpair()
     agreed = Agreed(scope, 1, str(agent.ident), os.urandom(8))
-    stream = Stream(socket.SocketType(fileno=far.detach()))
+    stream = Stream(
+        socket.SocketType(fileno=far.detach()), idle_s=agent.config.max_idle
+    )
     agent.begin_session(stream, agreed, {"transport": "memory"}, b"")
     before = len(agent.sessions)
     try:

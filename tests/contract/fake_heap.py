@@ -11,6 +11,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from liveheap.commands.memory import BYTES, COUNTS, PARTS
@@ -146,6 +147,7 @@ class FakeHeap:
         self.bug: Exception | None = None
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.before_histogram: Callable[[], object] = lambda: None
+        self.estimated_objects = 1000
         self.pending: list[Callable[[], Any]] = []
 
     def raw(self, raw: bytes, *, written: int | None = None) -> None:
@@ -155,6 +157,9 @@ class FakeHeap:
             self.walk.over.set()
         else:
             self.walk.written = written
+
+    def facts(self) -> Any:
+        return SimpleNamespace(estimated_objects=self.estimated_objects)
 
     def snapshot(self, **options: Any) -> FakeWalk:
         self._ask("snapshot", options)

@@ -29,6 +29,7 @@ MAY_IMPORT = """
     tasks            :
     labels           : tasks
     history          :
+    rails            :
     deltas           : tasks
     _heap            :
     process          : memory _heap
@@ -42,13 +43,13 @@ MAY_IMPORT = """
     allocators       : errors _heap
     heap             : errors _heap allocators
     heap             : limits spool counts walk admission hugepages
-    commands         : errors protocol snapshot memory tasks history deltas
+    commands         : errors protocol snapshot memory tasks history deltas rails
     hosts            : errors tasks
     console          : errors hosts _heap
     agent            : console
     agent            : errors tokens registry protocol commands hosts process heap
     agent            : tasks forks
-    agent            : history memory deltas
+    agent            : history memory deltas rails
     liveheap         : *
     boot             : liveheap hosts
 

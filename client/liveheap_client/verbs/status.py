@@ -16,6 +16,8 @@ from liveheap_client.session import Session
 from liveheap_client.verbs.ask import help_text
 from liveheap_client.verbs.base import Verb, json_option, target_argument
 
+APART = (*tasks.LISTS, "limits")
+
 
 def perform(desk: Desk, *, as_json: bool, target: str | None = None) -> int:
     """Ask, and show the facts with a picture below; a pipe gets the facts."""
@@ -48,10 +50,13 @@ def open_session(caller: Caller) -> Session:
 
 
 def without_lists(shape: shapes.Shape) -> shapes.Shape:
-    """Return the facts without those that have a table of their own."""
+    """Return the facts without those that have a table of their own.
+
+    What the owner allows is in --json, and `liveheap doctor` says it.
+    """
     if not isinstance(shape, Record):
         return shape
-    return Record(tuple(each for each in shape.fields if each[0] not in tasks.LISTS))
+    return Record(tuple(each for each in shape.fields if each[0] not in APART))
 
 
 def history(session: Session) -> list[dict[str, object]]:
