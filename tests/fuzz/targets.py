@@ -37,10 +37,11 @@ from liveheap.errors import (
     RemoteProtocolError,
     SnapshotError,
 )
-from liveheap.protocol import frames, messages
+from liveheap.protocol import frames, keyfile, messages
 from liveheap.protocol.auth import Agreed, Ident, Scope
 from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
 from liveheap.protocol.exchange import M2_HEAD, M4_HEAD, MAX_IDENT, PROOF_BYTES
+from liveheap.protocol.keys import Key
 from liveheap.protocol.messages import Request, Result, Role
 from liveheap.snapshot import format as layout
 from liveheap.snapshot.reader import Snapshot
@@ -56,6 +57,7 @@ RECORDED = read_recording("peer-v1-session.hex")
 LOOKS = (Look(human=True, width=80, bold=True), Look())
 LONGEST_ANSWER = M2_HEAD.size + MAX_IDENT + PROOF_BYTES + M4_HEAD.size + PROOF_BYTES
 AGREED = Agreed(Scope.GRAPH, 1, IDENT, SESSION_ID)
+KEY = Key(Scope.GRAPH, bytes(range(32)), 1795331220)
 SETTINGS = [f"LIVEHEAP_{name.upper()}" for name in config.PARSERS]
 
 
@@ -178,6 +180,12 @@ def greeting_of_a_bridge(data: bytes) -> None:
         visible(reader.noise)
 
 
+def key_that_was_handed_out(data: bytes) -> None:
+    with suppress(AuthenticationError):
+        key = keyfile.read(data, "some file")
+        assert keyfile.read(keyfile.write(key, remark="a\nb").encode(), "") == key
+
+
 def ident_of_a_worker(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     with suppress(ValueError):
@@ -278,6 +286,12 @@ TARGETS = (
     Target("frames of an agent", frames_of_an_agent, lambda: _frame_seeds("agent")),
     Target("arguments of a request", arguments_of_a_request, _argument_seeds, 1024),
     Target("greeting of a bridge", greeting_of_a_bridge, _greeting_seeds, 1024),
+    Target(
+        "key that was handed out",
+        key_that_was_handed_out,
+        lambda: [keyfile.write(KEY, remark="from a test").encode()],
+        400,
+    ),
     Target("ident of a worker", ident_of_a_worker, lambda: [b"web:4711:918273:1"], 600),
     Target("frame of a snapshot", frame_of_a_snapshot, _snapshot_seeds, 1 << 14),
     Target(
