@@ -30,7 +30,6 @@ def run(
     --force is given. Collects no garbage, and cannot empty Python's own arenas. At most
     once in ten seconds.
     """
-    ctx.may_again("trim", ctx.rails.trim_every)
     yield Step("memory")
     allocators = ctx.heap.allocators
     glibc = allocators.names()["glibc"]
@@ -48,6 +47,7 @@ def run(
             hint=f"allow it with --max-pause {expected * 1.3:.0f} or --force",
             detail={"cause": "pause"},
         )
+    ctx.may_again("trim", ctx.rails.trim_every)
     yield Step("trim")
     seconds = allocators.trim()
     yield Step("memory")

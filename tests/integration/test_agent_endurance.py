@@ -56,7 +56,7 @@ def batch(host: Host) -> None:
 
 
 def test_sessions_and_walks_leave_nothing_behind(stage):
-    host = start_host(stage, "plain")
+    host = start_host(stage, "plain", env={"LIVEHEAP_HEAVY_PER_MINUTE": "600"})
     with host.unharmed():
         for warm_up in (session, snapshot, broken_off):
             for _ in range(5):
