@@ -222,7 +222,12 @@ def disabled(environ: Mapping[str, str]) -> bool:
     """Whether the kill switch is thrown: LIVEHEAP=0, or a file `disabled` of ours."""
     if environ.get("LIVEHEAP") == "0":
         return True
-    return any(os.path.lexists(path / "disabled") for path in own_directories(environ))
+    return any(map(is_switched_off, own_directories(environ)))
+
+
+def is_switched_off(directory: Path) -> bool:
+    """Whether the kill switch's file lies in a directory, whatever kind of file."""
+    return os.path.lexists(directory / "disabled")
 
 
 def _entries_in(directory: Path) -> Iterator[Entry]:

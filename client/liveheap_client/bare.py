@@ -23,6 +23,7 @@ SUMMARIES = {
     "inject": "Bring an agent into a running worker that has none.",
     "doctor": "Say what hinders liveheap here, on HOST or in PID, and what to type.",
     "bridge": "Relay a session over stdin and stdout; ssh runs this on a host.",
+    "stop": "Switch an agent off until its worker starts anew; --all: all here.",
     "token": "Say where the token is, print a key to hand out, replace the token.",
 }
 
@@ -35,6 +36,7 @@ def main(verb: str, words: Sequence[str]) -> int:
         "inject": _inject,
         "doctor": _doctor,
         "bridge": _bridge,
+        "stop": _stop,
         "token": _token,
     }
     return verbs[verb](words)
@@ -149,6 +151,12 @@ def _bridge(words: Sequence[str]) -> int:
         max_version=min(given.protocol, VERSION),
     )
     return bridge.serve(wanted, how, raw=given.raw)
+
+
+def _stop(words: Sequence[str]) -> int:
+    from liveheap_client import stopping  # noqa: PLC0415 - see above
+
+    return stopping.main(words, summary=SUMMARIES["stop"])
 
 
 def _token(words: Sequence[str]) -> int:

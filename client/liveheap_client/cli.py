@@ -55,7 +55,7 @@ _CONNECTING = (
 
 def verbs() -> tuple[Verb, ...]:
     """Return all verbs that ask a worker: ours, and those the agent describes."""
-    ours = {verb.name for verb in VERBS}
+    ours = {*bare.SUMMARIES, *(verb.name for verb in VERBS)}
     asked = tuple(
         asking(command)
         for command in COMMANDS

@@ -17,7 +17,13 @@ from typing import Any
 
 from liveheap_client import roster, workers
 from liveheap_client import target as targets
-from liveheap_client.arguments import Parser, parser, seconds
+from liveheap_client.arguments import (
+    Parser,
+    add_connecting,
+    options,
+    parser,
+    seconds,
+)
 from liveheap_client.errors import UsageError
 from liveheap_client.render import processes
 from liveheap_client.render.escape import drawable
@@ -62,16 +68,7 @@ def _parser(summary: str) -> Parser:
         help=f"list again every S seconds ({WATCH_EVERY_S:g}), until Ctrl-C",
     )
     reader.add_argument("--via", metavar="CMD", help="ask the bridge CMD runs")
-    reader.add_argument(
-        "--connect-timeout",
-        type=seconds,
-        metavar="S",
-        help="give up if no connection stands after this long",
-    )
-    reader.add_argument("--no-mux", action="store_true", help="share no connection")
-    reader.add_argument(
-        "--remote-command", metavar="CMD", help="liveheap's name on that host"
-    )
+    add_connecting(reader)
     return reader
 
 
@@ -82,20 +79,10 @@ def _look(given: argparse.Namespace, held: ExitStack) -> Look:
         roll = held.enter_context(roster.calling(os.environ))
         return lambda: roster.local(os.environ, roll)
     # Imported here: a list of this machine's workers shall not wait for ssh's code.
-    from liveheap_client.dial import (  # noqa: PLC0415
-        CONNECT_TIMEOUT_S,
-        DialOptions,
-        remote_workers,
-    )
-    from liveheap_client.patience import Patience  # noqa: PLC0415
+    from liveheap_client.dial import remote_workers  # noqa: PLC0415
 
-    options = DialOptions(
-        connect_timeout_s=given.connect_timeout or CONNECT_TIMEOUT_S,
-        multiplex=not given.no_mux,
-        remote_command=given.remote_command,
-        patience=Patience(say=Terminal.standard().say),
-    )
-    return lambda: roster.in_order(remote_workers(target, options))
+    how = options(given, say=Terminal.standard().say)
+    return lambda: roster.in_order(remote_workers(target, how))
 
 
 def _target(given: argparse.Namespace) -> Target | None:

@@ -35,6 +35,8 @@ Shape = Record | Table | Tree | Blob
 Event = Progress | Chunk | Result
 
 _CANCEL_WAIT_S = 3.0
+_GONE_WITHIN_S = 5.0
+_LOOK_EVERY_S = 0.01
 
 # What to try where the agent did not say it.
 _OLDER = (
@@ -126,6 +128,13 @@ class Session:
             return False
         self._connection.receive_data(data)
         return True
+
+    def see_it_end(self) -> None:
+        """Wait until the agent hangs up, as it does when it leaves."""
+        deadline = time.monotonic() + _GONE_WITHIN_S
+        with contextlib.suppress(LiveheapError):
+            while self.still_open() and time.monotonic() < deadline:
+                time.sleep(_LOOK_EVERY_S)
 
     def request(
         self,

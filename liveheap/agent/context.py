@@ -157,6 +157,11 @@ class AgentContext:
         """Note a command, unless the last one was a moment ago."""
         self._agent.heavy.may_again(command, every_s)
 
+    def switch_off(self) -> None:
+        """Have the agent leave once this command is answered, and stay away."""
+        self._agent.stay_away()
+        self._session.leaving = True
+
     def leave(self, *, force: bool) -> bool:
         """Have the agent leave the worker once this command is answered."""
         if not self._agent.injected and not force:

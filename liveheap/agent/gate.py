@@ -6,8 +6,8 @@ its arguments. The words differ for a command that a higher scope has, since whi
 commands there are is no secret of the worker's (they stand in liveheap.commands), and
 who asks must learn what to ask for.
 
-A session that has lost its right, because its key's time is over or the token was
-replaced, is told so and ends.
+A session that has lost its right, because its key's time is over, the token was
+replaced or the kill switch is thrown, is told so and ends.
 """
 
 from __future__ import annotations
@@ -34,12 +34,18 @@ def never() -> bool:
 class Gate:
     """What one session may ask, and for how long."""
 
-    __slots__ = ("_agreed", "_allowed", "_is_stale")
+    __slots__ = ("_agreed", "_allowed", "_is_stale", "_is_switched_off")
 
-    def __init__(self, agreed: Agreed, is_stale: Callable[[], bool] = never) -> None:
+    def __init__(
+        self,
+        agreed: Agreed,
+        is_stale: Callable[[], bool],
+        is_switched_off: Callable[[], bool],
+    ) -> None:
         self._agreed = agreed
         self._allowed = ALLOWED[agreed.scope]
         self._is_stale = is_stale
+        self._is_switched_off = is_switched_off
 
     def why_over(self) -> str | None:
         """Why this session may ask nothing any more; None if it may."""
@@ -48,6 +54,8 @@ class Gate:
             return "the key of this session has expired"
         if self._is_stale():
             return "the token was replaced since this session began"
+        if self._is_switched_off():
+            return "liveheap is switched off here: a file `disabled` says so"
         return None
 
     def admit(self, name: str) -> Command:

@@ -5,7 +5,8 @@ the agent's modules can be imported; everything it needs is imported by then, so
 files it came from may go at once. It may be called again: then it says what is there.
 
 The way out undoes the way in. Modules that came with us leave `sys.modules`; what the
-standard library was asked for stays: the worker may have begun to use it.
+standard library was asked for stays: the worker may have begun to use it. Who was told
+to stay away leaves the modules there, to know that when they are brought once more.
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ def begin(
 
 
 def end(known: frozenset[str]) -> None:
-    """Leave, and take the modules away that came with us."""
+    """Leave, and take away the modules that came with us and need not remember."""
     start.leave()
+    if start.Current.off:
+        return
     for name in list(sys.modules):
         if name.partition(".")[0] == PACKAGE and name not in known:
             sys.modules.pop(name, None)

@@ -1,9 +1,9 @@
 """The one thread of an agent at rest: it sleeps in `poll` until somebody connects.
 
 While nobody is in the lobby it wakes for the history alone, every half minute, and
-never where that is off. What it polls: the Unix socket, the optional TCP one, a bell,
-and the lobby's visitors. Who is through the handshake gets a thread of its own, and is
-no longer this thread's business.
+never where that is off. Whenever it wakes it looks for the kill switch's file. What it
+polls: the Unix socket, the optional TCP one, a bell, and the lobby's visitors. Who is
+through the handshake gets a thread of its own, and is no longer this thread's business.
 
 A worker may move away from under the sockets: it closes every descriptor it has, or
 becomes another user, who can neither read the token nor be found in the old directory.
@@ -148,6 +148,10 @@ class Listener:
 
     def _turn(self) -> None:
         ready = self._poll.poll(self._timeout_ms())
+        if self._agent.is_switched_off():
+            self._agent.obey_the_switch()
+            self._stopping = True
+            return
         if self._note() and not ready:
             return  # whatever else is due is so still, and the next poll does not wait
         self._check_place()

@@ -70,6 +70,7 @@ class Agent:
         self.version = version
         self.injected = injected
         self.end: Callable[[], object] = self.close
+        self.stay_away: Callable[[], object] = lambda: None
         self.complaints = list(config.complaints)
         self.failures = 0
         self._generation = 0
@@ -229,6 +230,16 @@ class Agent:
         return str(entry.socket) if entry is not None else ""
 
     # What the listener asks.
+
+    def is_switched_off(self) -> bool:
+        """Whether somebody has put the kill switch's file beside our socket."""
+        entry = self._entry
+        return entry is not None and registry.is_switched_off(entry.socket.parent)
+
+    def obey_the_switch(self) -> None:
+        """End, because the kill switch is thrown."""
+        self.audit.write("switched off", by="file")
+        self._leave()
 
     @property
     def is_full(self) -> bool:

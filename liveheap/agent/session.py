@@ -65,7 +65,7 @@ class Session:
         self.leaving = False
         self._agent = agent
         self._connection = Connection(Role.AGENT, agreed=agreed)
-        self._gate = Gate(agreed, is_stale)
+        self._gate = Gate(agreed, is_stale, agent.is_switched_off)
         self._running: int | None = None
         self._hold: Hold | None = None
         self._pause_ns: object = None

@@ -36,6 +36,7 @@ class Current:
 
     agent: Agent | None = None
     hooked = False
+    off = False  # by `stop`: no agent until the program starts anew
 
 
 def start(
@@ -49,7 +50,7 @@ def start(
         LiveheapError, OSError: it cannot be started.
         TypeError: an override that is not a setting.
     """
-    if Current.agent is not None:
+    if Current.agent is not None or Current.off:
         return
     settings = config.read(os.environ, overrides)
     environ = with_whole_paths(dict(os.environ), settings.dir)
@@ -65,6 +66,7 @@ def start(
         injected=injected,
     )
     agent.end = leave if injected else stop
+    agent.stay_away = stay_away
     gevent.remember_hub()
     if settings.master or command_line.does_work(command_line.original()):
         listener = agent.come_up()
@@ -124,6 +126,11 @@ def leave() -> None:
     Current.hooked = False
     atexit.unregister(at_exit)
     forks.forget()
+
+
+def stay_away() -> None:
+    """Let no agent start here, nor in what is forked from here, any more."""
+    Current.off = True
 
 
 def at_exit() -> None:

@@ -12,6 +12,7 @@ from liveheap.commands.history import HISTORY
 from liveheap.commands.memory import MEMORY
 from liveheap.commands.snapshot import SNAPSHOT
 from liveheap.commands.status import STATUS
+from liveheap.commands.stop import STOP
 from liveheap.commands.tasks import TASKS
 from liveheap.commands.trim import TRIM
 
@@ -27,6 +28,7 @@ COMMANDS: tuple[Command, ...] = (
     CONSOLE,
     CONSOLE_COMPLETE,
     DETACH,
+    STOP,
 )
 
 __all__ = ["COMMANDS", "Command", "Param", "Piece", "Step"]

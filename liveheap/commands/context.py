@@ -322,6 +322,10 @@ class Context(Protocol):
         """Raise `busy` if that was asked for a moment ago."""
         ...
 
+    def switch_off(self) -> None:
+        """Have the agent leave after the answer, for as long as this process lives."""
+        ...
+
     def leave(self, *, force: bool) -> bool:
         """Have the agent leave the worker after the answer; raise `refused` if the
         worker's own program started it, unless forced.

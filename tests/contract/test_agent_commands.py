@@ -108,6 +108,7 @@ def test_a_bug_in_a_command_ends_the_request_and_nothing_else(
     monkeypatch.setattr("liveheap.deltas.Deltas.by_name", explode)
     monkeypatch.setattr("liveheap.agent.mainthread.MainThread.run", explode)
     monkeypatch.setattr("liveheap.agent.context.AgentContext.leave", explode)
+    monkeypatch.setattr("liveheap.agent.context.AgentContext.switch_off", explode)
     with pytest.raises(CommandError) as failed:
         client.request(command.name)
     assert failed.value.code == "internal"

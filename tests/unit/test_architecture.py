@@ -94,9 +94,10 @@ MAY_IMPORT = """
     client.bridge    : client.workers client.reach client.roster client.asker
     client.launch    : client.errors
     client.streams   :
-    client.arguments : client.errors
+    client.arguments : client.errors client.dial client.patience
     client.doctor    : *
     client.handout   : *
+    client.stopping  : *
     client.ps        : *
     client.bare      : *
     client.demo      : *

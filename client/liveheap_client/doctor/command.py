@@ -8,8 +8,8 @@ from typing import Any
 from liveheap import __version__
 from liveheap_client import target as targets
 from liveheap_client import workers
-from liveheap_client.arguments import Parser, parser, seconds
-from liveheap_client.dial import CONNECT_TIMEOUT_S, DialOptions
+from liveheap_client.arguments import Parser, add_connecting, options, parser
+from liveheap_client.dial import DialOptions
 from liveheap_client.doctor import agent, checkup, far
 from liveheap_client.doctor.finding import Finding, State, problem
 from liveheap_client.errors import FAILED, OK, ConnectError, UsageError
@@ -27,7 +27,7 @@ def main(words: Sequence[str], *, summary: str) -> int:
     target = _target(given)
     terminal = Terminal.standard()
     found = []
-    for finding in examine(target, _options(given)):
+    for finding in examine(target, options(given)):
         found.append(finding)
         if not given.json:
             terminal.show(_lines(finding))
@@ -48,16 +48,7 @@ def _parser(summary: str) -> Parser:
     )
     reader.add_argument("--json", action="store_true", help="one JSON object")
     reader.add_argument("--via", metavar="CMD", help="look behind the bridge CMD runs")
-    reader.add_argument(
-        "--connect-timeout",
-        type=seconds,
-        metavar="S",
-        help="give up if no connection stands after this long",
-    )
-    reader.add_argument("--no-mux", action="store_true", help="share no connection")
-    reader.add_argument(
-        "--remote-command", metavar="CMD", help="liveheap's name on that host"
-    )
+    add_connecting(reader)
     return reader
 
 
@@ -74,21 +65,13 @@ def _target(given: argparse.Namespace) -> Target | None:
     return targets.parse(given.target)
 
 
-def _options(given: argparse.Namespace) -> DialOptions:
-    return DialOptions(
-        connect_timeout_s=given.connect_timeout or CONNECT_TIMEOUT_S,
-        multiplex=not given.no_mux,
-        remote_command=given.remote_command,
-    )
-
-
-def examine(target: Target | None, options: DialOptions) -> Iterator[Finding]:
+def examine(target: Target | None, how: DialOptions) -> Iterator[Finding]:
     """Yield what is found, as it is found."""
-    environ = options.environ
+    environ = how.environ
     if target is None:
         yield from checkup.of_machine(environ)
     elif target.kind in (Kind.SSH, Kind.VIA) or _is_far(target):
-        yield from far.judge(far.look(target, options))
+        yield from far.judge(far.look(target, how))
     elif target.kind is Kind.UNIX:
         assert target.path is not None
         facts = agent.look_at_path(target.path, environ)
