@@ -114,6 +114,7 @@ def running_program(
             "LIVEHEAP_DIR": str(run_dir),
             "LIVEHEAP_SPOOL": str(directory),
             "LIVEHEAP": "1" if agent else "0",
+            "LIVEHEAP_HEAVY_PER_MINUTE": "600",
             "HOME": name,
             **more,
         }

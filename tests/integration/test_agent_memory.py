@@ -35,7 +35,7 @@ def host(tmp_path_factory: pytest.TempPathFactory):
     library = compiled("native_leak", tmp_path_factory.mktemp("native"))
     stage = Stage()
     try:
-        host = start_host(stage, "plain", env={"LIVEHEAP_TRIM_EVERY": "0.1"})
+        host = start_host(stage, "plain", env={"LIVEHEAP_TRIM_EVERY": "0.01"})
         host.do(
             "import ctypes, gc, mmap, threading\n"
             f"native = ctypes.CDLL({str(library)!r})\n"
