@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+LONGEST_LEASE_S = 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Rails:
@@ -30,6 +32,7 @@ class Rails:
     max_idle: float = 900.0
     max_age: float = 10_800.0
     max_spools: int = 2
+    spool_lease: float = 600.0
     max_output: int = 10_000_000
 
 
@@ -67,6 +70,7 @@ RANGES = {
     "max_idle": Range(1, 86_400, "s"),
     "max_age": Range(1, 86_400, "s"),
     "max_spools": Range(1, 16, "", whole=True),
+    "spool_lease": Range(0, LONGEST_LEASE_S, "s"),
     "max_output": Range(1000, 1_000_000_000, "bytes", whole=True),
 }
 

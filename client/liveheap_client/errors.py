@@ -32,7 +32,11 @@ class SSHError(TransportError):
     """ssh, or the command behind `--via`, failed."""
 
 
-class NoLiveheap(SSHError):
+class HostRefused(SSHError):
+    """No matter of the link: ssh refuses the host, or the host refuses us."""
+
+
+class NoLiveheap(HostRefused):
     """There is no `liveheap` to be run where a bridge was to be started."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap import tasks
 from liveheap.commands.context import Heap, Held
+from liveheap.commands.spooled import Spooled
 from liveheap.console import LiveConsole
 from liveheap.deltas import Left
 from liveheap.errors import CommandError
@@ -144,9 +145,19 @@ class AgentContext:
         """Have `look` called now and then while the client takes nothing."""
         self._session.stream.while_stalled = look
 
-    def keep_spool(self) -> AbstractContextManager[None]:
-        """Count a spool."""
-        return self._agent.heavy.spool()
+    def keep_spool(
+        self, lease_s: float
+    ) -> AbstractContextManager[Callable[[Spooled], bool]]:
+        """Lend a place for a snapshot."""
+        return self._agent.spools.place(self._session, lease_s)
+
+    def resumed_spool(self, spool_id: str) -> AbstractContextManager[Spooled]:
+        """Lend a snapshot that another session left."""
+        return self._agent.spools.taken(spool_id, self._session)
+
+    def release_spool(self, spool_id: str) -> bool:
+        """Drop a snapshot that waits."""
+        return self._agent.spools.release(spool_id, self._session)
 
     @property
     def rails(self) -> Rails:

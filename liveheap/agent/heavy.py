@@ -8,15 +8,13 @@ A command is heavy if it stops the worker or costs memory. There is no queue: a 
 that waits unseen would find the worker changed when its turn comes.
 
 Sending what was found is not heavy. A snapshot lets go of the worker as soon as its
-walk is over, and its spool alone waits for the network: so a slow client keeps nobody
-from asking, and how many spools may wait is bounded.
+walk is over, and its spool alone waits for the network (spools.py): so a slow client
+keeps nobody from asking.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from liveheap.agent.native import Native
@@ -59,7 +57,6 @@ class Heavy:
         self._command = ""
         self._since = 0.0
         self._step = Step("")
-        self._spools = 0
         self._begun: list[float] = []
         self._last: dict[str, float] = {}
 
@@ -109,21 +106,6 @@ class Heavy:
     def command(self) -> str | None:
         """What runs now, if anything."""
         return self._command or None
-
-    @contextmanager
-    def spool(self) -> Iterator[None]:
-        """Keep a spool within the block, or raise `busy`. Only while holding."""
-        if self._spools >= self._rails.max_spools:
-            raise CommandError(
-                "busy",
-                f"{self._spools} snapshots are still on their way to other clients",
-                hint="try again when one of them is done",
-            )
-        self._spools += 1
-        try:
-            yield
-        finally:
-            self._spools -= 1
 
     def may_again(self, command: str, every_s: float) -> None:
         """Note a command that stops the worker, or raise `busy` if it was just done."""

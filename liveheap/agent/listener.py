@@ -127,6 +127,10 @@ class Listener:
         self._settle_at = time.monotonic() + FORKED_S
         self._bell.ring()
 
+    def ring(self) -> None:
+        """Have the dates looked at again, from any thread."""
+        self._bell.ring()
+
     def close(self) -> None:
         """Close every descriptor. In a forked child it ends nothing of the parent's."""
         for sock in self._sockets.values():
@@ -189,6 +193,7 @@ class Listener:
             self._resting_until,
             self._settle_at,
             self._note_at,
+            self._agent.spools.next_deadline(),
         )
         known = [date for date in dates if date is not None]
         if not known:
@@ -203,6 +208,7 @@ class Listener:
         if self._settle_at is not None and now >= self._settle_at:
             self._settle_at = None
             self._agent.settle()
+        self._agent.spools.sweep()
         if self._lobby.failures:
             self._agent.count_strangers(self._lobby.failures)
             self._lobby.failures = 0

@@ -34,6 +34,7 @@ from liveheap.agent.listener import Listener, open_tcp, open_unix
 from liveheap.agent.mainthread import MainThread
 from liveheap.agent.native import Native, block_signals, native_id
 from liveheap.agent.session import Session
+from liveheap.agent.spools import Spools
 from liveheap.agent.stream import Stream
 from liveheap.agent.threads import Threads
 from liveheap.commands.context import Heap
@@ -85,6 +86,7 @@ class Agent:
         """Set what is never shared between a parent and its child."""
         self.sessions: set[Session] = set()
         self.heavy = Heavy(self.native, self.config)
+        self.spools = Spools(self.native, self.config, self._spools_changed)
         self.main_thread = MainThread(self.native, self.heap.add_pending_call)
         self.threads = Threads(self.native)
         self._closing = False
@@ -193,8 +195,14 @@ class Agent:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.stop()
+        self.spools.close()
         for session in list(self.sessions):
             session.stream.hang_up()
+
+    def _spools_changed(self) -> None:
+        """Have the listener's thread look when the next lease ends."""
+        if self._listener is not None:
+            self._listener.ring()
 
     # The fork hook's two halves.
 
@@ -377,6 +385,7 @@ class Agent:
             "gc_counts": list(gc.get_count()),
             "gc_enabled": gc.isenabled(),
             "sessions": len(self.sessions),
+            "spools": self.spools.waiting() or None,
             "heavy": self.heavy.command,
             "engine": self.heap.unsupported or "ok",
             "labels": " ".join(labelling.LABELLING.hooked) or None,

@@ -10,6 +10,7 @@ from liveheap.commands.detach import DETACH
 from liveheap.commands.histogram import HISTOGRAM
 from liveheap.commands.history import HISTORY
 from liveheap.commands.memory import MEMORY
+from liveheap.commands.resume import RELEASE, RESUME
 from liveheap.commands.snapshot import SNAPSHOT
 from liveheap.commands.status import STATUS
 from liveheap.commands.stop import STOP
@@ -25,6 +26,8 @@ COMMANDS: tuple[Command, ...] = (
     GC,
     TRIM,
     SNAPSHOT,
+    RESUME,
+    RELEASE,
     CONSOLE,
     CONSOLE_COMPLETE,
     DETACH,

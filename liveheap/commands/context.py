@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from liveheap.deltas import Left
 from liveheap.history import Figures
 from liveheap.protocol.auth import Scope
 from liveheap.rails import Rails
 from liveheap.tasks import Task
+
+if TYPE_CHECKING:
+    from liveheap.commands.spooled import Spooled
 
 T = TypeVar("T")
 H = TypeVar("H", bound="Held")
@@ -309,8 +312,22 @@ class Context(Protocol):
         """Have `look` called now and then while the client takes nothing."""
         ...
 
-    def keep_spool(self) -> AbstractContextManager[None]:
-        """Keep a spool within the block; `busy` if too many are kept."""
+    def keep_spool(
+        self, lease_s: float
+    ) -> AbstractContextManager[Callable[[Spooled], bool]]:
+        """Lend a place for a snapshot; `busy` if there are too many.
+
+        What the block gets puts the snapshot there, and says whether it may outlive
+        the block: for `lease_s`, if the client is gone or has all of it.
+        """
+        ...
+
+    def resumed_spool(self, spool_id: str) -> AbstractContextManager[Spooled]:
+        """Lend a snapshot that another session left; `no-such-snapshot` if none is."""
+        ...
+
+    def release_spool(self, spool_id: str) -> bool:
+        """Drop a snapshot that waits; False if there is none of that id."""
         ...
 
     @property

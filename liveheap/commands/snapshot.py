@@ -1,14 +1,8 @@
 """`snapshot`: the heap's graph, as a stream.
 
 The child writes raw records into its spool and ends; nothing here keeps it waiting.
-Ranges of 1 MiB are read back, hashed and compressed off the GIL, each as one zstd
-frame, and handed out at the client's pace. A range goes out as soon as it is whole, so
-a large heap is half sent when its walk is done. The hash is over raw bytes: a reader
-may verify what it decoded, whatever the frames were.
-
-A walk that ends early is a failure, not a shorter snapshot: what was sent of it has no
-trailer, so no file comes of it. A graph of which an arbitrary part is missing answers
-questions wrongly, and the reason is what the person needs.
+How the spool is sent stands in spooled.py. Where the client asks for a lease, the spool
+outlives its session for that long, and `resume` sends it on; its header tells the id.
 
 What leaves is what stands in the program's text, and sizes. Attribute names are names
 also where a program made them of data at run time (`setattr(object, text, value)`).
@@ -31,25 +25,16 @@ from typing import Any
 from liveheap import memory
 from liveheap.commands.base import Command, Param, Piece, Step
 from liveheap.commands.collect import collect, permit
-from liveheap.commands.context import Context, Outcome, Walk
+from liveheap.commands.context import Context
+from liveheap.commands.spooled import Spooled
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Blob
-from liveheap.rails import Rails
+from liveheap.rails import LONGEST_LEASE_S
 from liveheap.tasks import Task
 
-RANGE = 1 << 20
 MOST_TASKS = 1024
-CODEC_ZSTD = 1
-LOOK_EVERY_S = 0.005
-SHOW_EVERY_S = 0.05
 COUNT_FILES_S = 0.25
-HINTS = {
-    "timeout": "give it longer: --timeout-s 300",
-    "spool": "set LIVEHEAP_SPOOL to a directory with room, then restart the worker",
-    "memory": "wait until memory is free, or ask what needs little: liveheap histogram",
-    "child": "try again; the kernel's log may say more: dmesg",
-}
 HEADER_FACTS = (
     "python",
     "implementation",
@@ -70,6 +55,7 @@ def run(
     timeout_s: float,
     gc: bool,
     texts: bool,
+    lease_s: float,
 ) -> Generator[Step | Piece, None, Blob]:
     """Take a snapshot of the heap's graph into a file.
 
@@ -90,7 +76,7 @@ def run(
     header = describe(ctx)
     if texts:
         header["texts"] = True
-    with ctx.keep_spool():
+    with ctx.keep_spool(lease_s) as keep:
         before = ctx.labels()
         walk = ctx.heap.snapshot(
             spool_directory=ctx.spool_directory,
@@ -101,22 +87,13 @@ def run(
             own_threads=ctx.own_threads,
             texts=texts,
         )
-        try:
-            throughout = list(before & ctx.labels())[:MOST_TASKS]
-            running = [label(ctx, task) for task in throughout]
-            yield Step("header", detail={"header": header})
-            sent, digest = yield from stream(ctx, walk)
-            outcome = walk.outcome()
-        finally:
-            walk.close()
-    if not outcome.complete or not sent:
-        raise explain(
-            outcome.reason or "the walk wrote nothing", most_s=ctx.rails.max_walk
-        )
-    trailer = conclude(outcome, sent, digest, walk.pause_ns, ctx.facts()["rss"])
-    return Blob(
-        header, {**trailer, "tasks": running, "task_figures": task_figures(ctx)}
-    )
+        spooled = Spooled(walk, header, ctx.heap.sha256())
+        is_leased = keep(spooled)
+        throughout = list(before & ctx.labels())[:MOST_TASKS]
+        spooled.running = [label(ctx, task) for task in throughout]
+        known = {"snapshot": spooled.id} if is_leased else {}
+        yield Step("header", detail={"header": header, **known})
+        return (yield from spooled.send(ctx))
 
 
 def describe(ctx: Context) -> dict[str, object]:
@@ -151,90 +128,6 @@ def label(ctx: Context, task: Task) -> dict[str, object]:
     }
 
 
-def task_figures(ctx: Context) -> dict[str, dict[str, int]]:
-    """Return what tasks left so far, by name; without the first run of each."""
-    done = ctx.done()
-    return {
-        name: {
-            "runs": done.get(name, 0),
-            "measured": left.alone - 1,
-            "blocks": left.blocks_sum,
-        }
-        for name, left in ctx.left_behind().items()
-        if left.alone > 1
-    }
-
-
-def stream(ctx: Context, walk: Walk) -> Generator[Step | Piece, None, tuple[int, str]]:
-    """Hand out the spool, range by range, until the walk is over and all is sent."""
-    pack, digest, sent, over = ctx.compressor(), ctx.heap.sha256(), 0, False
-    shown = 0.0
-
-    def look() -> None:
-        if walk.wait(0):
-            ctx.heap_is_free()
-
-    ctx.while_stalled(look)
-    while True:
-        progress = walk.progress()
-        written = walk.outcome().raw_length if over else progress.raw_bytes
-        is_whole = written - sent >= RANGE or (progress.written and written > sent)
-        if not over and walk.wait(0 if is_whole else LOOK_EVERY_S):
-            over = True
-            ctx.heap_is_free()
-        elif is_whole or (over and written > sent):
-            raw = walk.read(sent, min(RANGE, written - sent))
-            if not raw:
-                raise CommandError("failed", f"the spool ends at {sent} of {written}")
-            digest.update(raw)
-            yield Piece(sent, len(raw), CODEC_ZSTD, pack(raw))
-            sent += len(raw)
-        elif over:
-            return sent, digest.hexdigest()
-        elif time.monotonic() >= shown + SHOW_EVERY_S:
-            shown = time.monotonic()
-            yield Step(
-                "walk",
-                done=progress.nodes,
-                detail={"raw_bytes": progress.raw_bytes, "part": progress.phase},
-            )
-
-
-def explain(reason: str, *, most_s: float) -> CommandError:
-    """Say why there is no snapshot, and what to try; its owner bounds a walk's life."""
-    hint = next(
-        (hint for word, hint in HINTS.items() if word in reason), HINTS["child"]
-    )
-    code = "timeout" if reason.startswith("timeout") else "failed"
-    if code == "timeout" and most_s < Rails().max_walk:
-        hint += f"; the worker's owner allows {most_s:g} s (LIVEHEAP_MAX_WALK)"
-    return CommandError(code, reason, hint=hint)
-
-
-def conclude(
-    outcome: Outcome, sent: int, digest: str, pause_ns: int, rss: int
-) -> dict[str, object]:
-    """The file's trailer: FORMAT.md, section 1."""
-    return {
-        "complete": outcome.complete,
-        "reason": outcome.reason,
-        "flags": list(outcome.flags),
-        "nodes": outcome.nodes,
-        "edges": outcome.edges,
-        "bytes": outcome.bytes,
-        "raw_length": sent,
-        "raw_sha256": digest,
-        "pause_ns": pause_ns,
-        "walk_ns": outcome.walk_ns,
-        "pymalloc_used": outcome.pool_used,
-        "pymalloc_free": outcome.pool_free,
-        "malloc_used": outcome.malloc_used,
-        "malloc_free": outcome.malloc_free,
-        "malloc_mapped": outcome.malloc_mapped,
-        "rss_after": rss,
-    }
-
-
 SNAPSHOT = Command(
     name="snapshot",
     scope=Scope.GRAPH,
@@ -262,6 +155,15 @@ SNAPSHOT = Command(
         ),
         Param("gc", bool, False, "collect garbage first, on the main thread"),
         Param("texts", bool, False, "hash what str and bytes contain: see strings"),
+        Param(
+            "lease_s",
+            float,
+            0.0,
+            "keep the spool for so long without a reader, for `resume`",
+            "S",
+            minimum=0,
+            maximum=LONGEST_LEASE_S,
+        ),
     ),
     run=run,
 )

@@ -37,6 +37,7 @@ FIELDS = (
     ("gc_counts", "list"),
     ("gc_enabled", "bool"),
     ("sessions", "count"),
+    ("spools", "count"),
     ("heavy", "text"),
     ("engine", "text"),
     ("version", "text"),

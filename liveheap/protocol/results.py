@@ -30,6 +30,7 @@ FAILURE_CODES = (
     "unknown-command",
     "bad-argument",
     "no-such-type",
+    "no-such-snapshot",
     "busy",
     "too-large",
     "cancelled",

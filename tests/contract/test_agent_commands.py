@@ -25,6 +25,7 @@ EVERY = pytest.mark.parametrize(
 )
 
 
+CALM = ("cancelled", "refused", "no-such-snapshot")
 FORCED = {"detach": {"force": True}}
 
 
@@ -40,6 +41,8 @@ def client(agent: Agent, request: pytest.FixtureRequest) -> Iterator[MinimalClie
 @EVERY
 def test_a_command_answers(command: Command, client: MinimalClient):
     args = FORCED.get(command.name, {})
+    if command.name == "resume":  # what there is to resume: test_agent_spools.py
+        return
     assert isinstance(client.request(command.name, **args), (Record, Table, Blob))
 
 
@@ -109,6 +112,7 @@ def test_a_bug_in_a_command_ends_the_request_and_nothing_else(
     monkeypatch.setattr("liveheap.agent.mainthread.MainThread.run", explode)
     monkeypatch.setattr("liveheap.agent.context.AgentContext.leave", explode)
     monkeypatch.setattr("liveheap.agent.context.AgentContext.switch_off", explode)
+    monkeypatch.setattr("liveheap.agent.spools.Spools._find", explode)
     with pytest.raises(CommandError) as failed:
         client.request(command.name)
     assert failed.value.code == "internal"
@@ -138,9 +142,7 @@ def test_a_command_cancelled_at_once_ends_with_one_answer(
     request = client.ask(command.name)
     client.cancel(request)
     last = list(client.answers(request))[-1]
-    assert isinstance(last, Result) or (
-        isinstance(last, Failure) and last.code in ("cancelled", "refused")
-    )
+    assert isinstance(last, Result) or (isinstance(last, Failure) and last.code in CALM)
     assert isinstance(client.request("status"), Record)
 
 

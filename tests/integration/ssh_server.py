@@ -7,7 +7,7 @@ PATH for its sessions (SetEnv), as a login on a server would find them.
 
 The client side is one ssh_config; tests hand it to liveheap as LIVEHEAP_SSH="ssh -F
 FILE", so that `liveheap status box` goes through the user's ssh like any other host.
-`box` is the server; `gated` is the same behind a relay that stops in mid-transfer.
+`box` is the server; `gated` is the same behind a relay that can stop in mid-transfer.
 """
 
 import contextlib
@@ -62,6 +62,10 @@ class SshServer:
     def gate_opened(self) -> Path:
         """The FIFO on which the gate says that it let its share through."""
         return self.directory / "gate"
+
+    def let_through(self, *shares: int) -> None:
+        """Have the gate stop its next connections after so many bytes each."""
+        self.gate_opened.with_name("gate.shares").write_text(" ".join(map(str, shares)))
 
     def environ(self, base: dict[str, str], **more: str) -> dict[str, str]:
         """Return a desk's environment: it knows ssh, and no local worker."""

@@ -292,8 +292,8 @@ def test_a_worker_that_drops_its_rights_moves_to_its_new_user(privileged, strang
     privileged.do(f"os.setgid({stranger}); os.setuid({stranger})")
     with connect(socket_of(stranger, privileged.pid)) as client:
         for command in COMMANDS:
-            goes = command.name in ("detach", "stop")
-            if not goes and command.scope <= Scope.GRAPH:
+            stays = command.is_verb and command.name not in ("detach", "stop")
+            if stays and command.scope <= Scope.GRAPH:
                 client.request(command.name)
     assert privileged.worker.stderr == ""
     listed = [

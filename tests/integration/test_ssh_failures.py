@@ -26,6 +26,8 @@ def worker(spawn_worker: Callable[..., Worker]) -> Worker:
 def worker_serves_on(worker: Worker) -> Iterator[None]:
     """Whatever a test did to the link: the worker answers, and has no child left."""
     yield
+    if worker.process.poll() is not None:
+        return
     here = {**worker.environ, "LIVEHEAP_TARGET": ""}
     liveheap("status", worker.pid, env=here)
     eventually(lambda: not children(worker.pid), what="the snapshot's child is gone")
@@ -125,25 +127,45 @@ def test_noise_without_an_end_is_shown_and_given_up(
     assert "xxxx" in done.stderr
 
 
-def test_link_that_drops_in_mid_transfer_leaves_no_file_of_that_name(
+def test_link_that_drops_in_mid_transfer_is_dialled_again(
     server: SshServer, desk: dict[str, str], tmp_path: Path
 ) -> None:
     file = tmp_path / "worker.liveheap"
+    server.let_through(1_000_000)
     client = starting("snapshot", "gated", "-o", file, env=desk)
 
     assert server.gate_opened.read_text() == "open\n"
     server.cut()
     _, said = client.communicate(timeout=60)
 
+    assert client.returncode == 0, said
+    assert "going on" in said
+    assert "x20" in liveheap("backrefs", "Letter", file, env=desk).stdout
+
+
+def test_worker_that_ends_while_the_link_is_down_leaves_no_file(
+    worker: Worker, server: SshServer, desk: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "worker.liveheap"
+    server.let_through(1_000_000)
+    client = starting("snapshot", "gated", "-o", file, env=desk)
+
+    assert server.gate_opened.read_text() == "open\n"
+    worker.kill()
+    server.cut()
+    _, said = client.communicate(timeout=60)
+
     assert client.returncode == CANNOT_CONNECT, said
+    assert "no worker" in said
     assert "Traceback" not in said
-    assert not file.exists()
+    assert list(tmp_path.glob("worker.liveheap*")) == []
 
 
 def test_client_that_is_interrupted_in_mid_transfer_ends_with_130(
     server: SshServer, desk: dict[str, str], tmp_path: Path
 ) -> None:
     file = tmp_path / "worker.liveheap"
+    server.let_through(200_000)
     client = starting("snapshot", "gated", "-o", file, env=desk)
 
     assert server.gate_opened.read_text() == "open\n"

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Blob
 from liveheap_client.caller import Caller
 from liveheap_client.commands.fetch import SUFFIX, OnFetched, fetch
 from liveheap_client.errors import (
     ConnectError,
+    HostRefused,
     TransportError,
     UsageError,
     WorkerGone,
@@ -137,10 +137,11 @@ def _fetch_stubbornly(
 
     def attempt() -> Blob:
         return fetch(
-            caller.session(Scope.GRAPH),
+            caller,
             path,
             args=args,
             on_progress=watch.on_fetch,
+            on_trouble=watch.on_trouble,
             elsewhere="--keep DIR, or TMPDIR=DIR before the command",
         )
 
@@ -148,7 +149,8 @@ def _fetch_stubbornly(
         try:
             return attempt()
         except TransportError as exc:
-            if isinstance(exc, ConnectError | WorkerGone) or not caller.has_answered:
+            lasts = isinstance(exc, ConnectError | HostRefused | WorkerGone)
+            if lasts or not caller.has_answered:
                 raise
             watch.on_trouble(f"{exc}; trying again in {delay_s:g} s")
             caller.hang_up()

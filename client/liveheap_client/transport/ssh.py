@@ -24,7 +24,13 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from liveheap_client.errors import ConnectError, NoLiveheap, SSHError, UsageError
+from liveheap_client.errors import (
+    ConnectError,
+    HostRefused,
+    NoLiveheap,
+    SSHError,
+    UsageError,
+)
 from liveheap_client.transport.command import NOT_FOUND, Explain, last_lines
 from liveheap_client.transport.sending import too_old
 
@@ -37,6 +43,11 @@ _NOT_EXECUTABLE = 126
 
 _NAME_IT = "name it: --remote-command /path/to/venv/bin/liveheap"
 
+_LASTING_WORDS = (
+    "Host key verification failed",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED",
+    "Permission denied",
+)
 _KNOWN_WORDS: tuple[tuple[str, str], ...] = (
     (
         "Host key verification failed",
@@ -97,17 +108,19 @@ def explain(host: str, *, sent: bool = False) -> Explain:
         if code == _SSH_FAILED:
             hint = next((hint for words, hint in _KNOWN_WORDS if words in talk), None)
             said = lines or ["ssh said nothing; the link may have been dropped"]
-            return SSHError("\n".join([f"ssh to {host} failed", *said]), hint=hint)
+            lasts = any(words in talk for words in _LASTING_WORDS)
+            kind = HostRefused if lasts else SSHError
+            return kind("\n".join([f"ssh to {host} failed", *said]), hint=hint)
         if sent and (old := too_old(f"python3 on {host}", talk)):
             return old
         if code == NOT_FOUND and sent:
             told = f"neither `liveheap` nor `python3` is on the PATH of {host}"
-            return SSHError("\n".join([told, *lines]), hint=_NAME_IT)
+            return HostRefused("\n".join([told, *lines]), hint=_NAME_IT)
         if code == NOT_FOUND:
             told = f"no `liveheap` on the PATH of {host}"
             return NoLiveheap("\n".join([told, *lines]), hint=_NAME_IT)
         if code == _NOT_EXECUTABLE:
-            return SSHError(
+            return HostRefused(
                 "\n".join([f"liveheap on {host} cannot be executed", *lines]),
                 hint="name another one: --remote-command /path/to/venv/bin/liveheap",
             )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from liveheap.errors import CorruptSnapshot, SnapshotError, TruncatedSnapshot
-from liveheap.protocol.auth import Scope
 from liveheap_client.commands.fetch import SUFFIX, fetch
 from liveheap_client.desk import Desk
 from liveheap_client.progress import bar
@@ -20,7 +19,7 @@ from liveheap_client.verbs.places import (
     begins_as_snapshot,
     is_snapshot,
 )
-from liveheap_client.verbs.snapshot import summary, teller
+from liveheap_client.verbs.snapshot import summary, teller, troubles
 
 MOST_NAMES_LEARNED = 20_000
 
@@ -87,10 +86,11 @@ def graph_of(
         path = directory / "newest.liveheap"
         with bar(desk.terminal) as progress:
             blob = fetch(
-                caller.session(Scope.GRAPH),
+                caller,
                 path,
                 args=args,
                 on_progress=teller(progress),
+                on_trouble=troubles(desk, progress),
                 elsewhere="TMPDIR=DIR before the command",
             )
         if desk.terminal.talk_is_watched:

@@ -13,6 +13,7 @@ from liveheap.protocol.results import Blob
 from liveheap_client.commands.fetch import (
     Fetched,
     OnFetched,
+    OnTrouble,
     default_path,
     fetch,
     refuse_overwrite,
@@ -24,7 +25,8 @@ from liveheap_client.render.units import human_bytes, human_count, human_seconds
 from liveheap_client.verbs.ask import help_text, option
 from liveheap_client.verbs.base import Verb, json_option, target_argument
 
-SNAPSHOT_OPTIONS = tuple(map(option, SNAPSHOT.params))
+# The lease is between fetch and the agent.
+SNAPSHOT_OPTIONS = tuple(option(p) for p in SNAPSHOT.params if p.name != "lease_s")
 # Rounds are compared by paths: hashes would only make them larger.
 ROUND_OPTIONS = tuple(o for o in SNAPSHOT_OPTIONS if o.name != "texts")
 
@@ -45,11 +47,16 @@ def perform(
     if not args.get("texts"):
         args.pop("texts", None)  # an older agent does not know the word
     with desk.caller(target) as caller, bar(desk.terminal) as progress:
-        session = caller.session(Scope.GRAPH)
         if path is None:
-            path = default_path(session.ident.pid)
+            path = default_path(caller.session(Scope.GRAPH).ident.pid)
             refuse_overwrite(path)
-        blob = fetch(session, path, args=args, on_progress=teller(progress))
+        blob = fetch(
+            caller,
+            path,
+            args=args,
+            on_progress=teller(progress),
+            on_trouble=troubles(desk, progress),
+        )
     desk.newest = path
     if as_json:
         desk.terminal.show_json(
@@ -80,6 +87,16 @@ def teller(progress: Bar, title: str = "snapshot") -> OnFetched:
             f"{human_bytes(so_far.stored_bytes)} received"
         )
         progress.update(text if so_far.phase == "snapshot" else so_far.phase)
+
+    return tell
+
+
+def troubles(desk: Desk, progress: Bar) -> OnTrouble:
+    """Return what says that a link dropped, and what becomes of it."""
+
+    def tell(what: str) -> None:
+        with progress.aside():
+            desk.terminal.say(what)
 
     return tell
 

@@ -1,7 +1,9 @@
-"""A ProxyCommand: relay stdio to HOST PORT until SHARE bytes came back, then stop.
+"""A ProxyCommand: relay stdio to HOST PORT until so many bytes came back, then stop.
 
-Says so by opening the FIFO for writing, and from then on moves nothing: it waits for
-the far end to vanish. So a test can cut a link at a known place in a transfer.
+Each connection takes its share from the first line of GATE.shares; without a line there
+is no gate. A gate that stops says so by opening the FIFO for writing, and from then on
+moves nothing: it waits for the far end to vanish. So a test can cut a link at known
+places in a transfer.
 """
 
 import os
@@ -10,15 +12,17 @@ import socket
 import sys
 from pathlib import Path
 
-SHARE = 200_000
-
 gate, host, port = sys.argv[1:4]
+shares = Path(f"{gate}.shares")
+first, *others = (shares.exists() and shares.read_text().split()) or [""]
+shares.write_text(" ".join(others))
+share = int(first) if first else None
 far = socket.create_connection((host, int(port)))
 selector = selectors.DefaultSelector()
 selector.register(far, selectors.EVENT_READ, "far")
 selector.register(0, selectors.EVENT_READ, "near")
 come = 0
-while come < SHARE:
+while share is None or come < share:
     for key, _ in selector.select():
         data = far.recv(4096) if key.data == "far" else os.read(0, 4096)
         if not data:
