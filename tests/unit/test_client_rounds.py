@@ -9,8 +9,9 @@ import pytest
 from fake_agent import AGREED, FakeAgent
 from test_client_fetch import snapshot
 
+from liveheap.errors import AuthenticationError, CommandError
 from liveheap.protocol.auth import Scope
-from liveheap.protocol.messages import Message, Request
+from liveheap.protocol.messages import Failure, Message, Request
 from liveheap_client.caller import Caller
 from liveheap_client.commands import rounds as module
 from liveheap_client.commands.rounds import Watch, iter_rounds, seconds
@@ -125,3 +126,79 @@ def test_a_host_that_never_answered_is_not_called_again(tmp_path: Path) -> None:
         take(Caller(refuse), tmp_path, [])
 
     assert calls == [Scope.GRAPH]
+
+
+def busy_for(times: int, **detail: Any) -> Any:
+    """Answer busy so often, and then a snapshot."""
+    left = [times]
+
+    def answer(request: Request) -> Iterator[Message]:
+        if left[0]:
+            left[0] -= 1
+            yield Failure(request.id, "busy", "others are at it", None, detail)
+        else:
+            yield from snapshot(request)
+
+    return answer
+
+
+def test_a_round_waits_for_a_worker_that_is_busy_and_says_so(tmp_path: Path) -> None:
+    troubles: list[str] = []
+    with FakeAgent(snapshot=busy_for(2, retry_after=0.01)) as agent:
+        caller = Caller(lambda _scope: Session(agent.transport, AGREED))
+        names = take(caller, tmp_path, troubles, numbers=range(1, 2))
+
+    assert names == ["round-001.liveheap"]
+    assert len(troubles) == 2
+    assert "others are at it; trying again in 0.1 s" in troubles[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize("told", [None, "soon", -1, float("inf"), 0])
+def test_a_round_rests_in_bounds_whatever_the_worker_says(told: Any) -> None:
+    error = CommandError("busy", "no", detail={"retry_after": told})
+    assert module._rest_s(error) == module.BUSY_REST_S
+    error.detail["retry_after"] = 1e9
+    assert module._rest_s(error) == module.BUSY_FOR_S
+
+
+def test_a_round_waits_for_a_busy_worker_no_longer_than_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_FOR_S", 0.05)
+    with FakeAgent(snapshot=busy_for(1000, retry_after=0.1)) as agent:
+        caller = Caller(lambda _scope: Session(agent.transport, AGREED))
+        with pytest.raises(CommandError, match="others are at it"):
+            take(caller, tmp_path, [])
+
+
+def test_a_worker_without_a_free_session_is_called_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_REST_S", 0.01)
+    troubles: list[str] = []
+    refusals = [AuthenticationError("too many sessions", code="busy")]
+    with FakeAgent(snapshot=snapshot) as agent:
+
+        def call(_scope: Scope) -> Session:
+            if refusals:
+                raise refusals.pop()
+            return Session(agent.transport, AGREED)
+
+        names = take(Caller(call), tmp_path, troubles, numbers=range(1, 2))
+
+    assert names == ["round-001.liveheap"]
+    assert "too many sessions" in troubles[0]
+
+
+def test_a_worker_that_says_no_for_another_reason_is_not_asked_again(
+    tmp_path: Path,
+) -> None:
+    def refuse(request: Request) -> Iterator[Message]:
+        yield Failure(request.id, "refused", "no memory", None, {})
+
+    with FakeAgent(snapshot=refuse) as agent:
+        caller = Caller(lambda _scope: Session(agent.transport, AGREED))
+        with pytest.raises(CommandError, match="no memory"):
+            take(caller, tmp_path, [])
+        assert len(agent.received) == 1

@@ -3,8 +3,14 @@
 A hunt may take hours, so no session is held while it waits: an agent may end idle ones
 and links drop. Every round calls anew if it must, a few times with growing delays, and
 the caller makes sure that the same process answers.
+
+A worker that is busy with another client, or has been asked for much within a minute,
+says when to try again: a round waits for that, for BUSY_FOR_S in all, and says so. To
+fail a hunt of hours for a moment that was not ours would be rude to the person; to ask
+at once again, to the worker.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -12,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from liveheap.errors import AuthenticationError, CommandError
 from liveheap.protocol.results import Blob
 from liveheap_client.caller import Caller
 from liveheap_client.commands.fetch import SUFFIX, OnFetched, fetch
@@ -25,6 +32,8 @@ from liveheap_client.errors import (
 
 LONGEST_KEPT_SESSION_S = 60.0
 RETRY_DELAYS_S = (1.0, 5.0, 15.0, 60.0)
+BUSY_FOR_S = 120.0
+BUSY_REST_S = 2.0
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -114,7 +123,7 @@ def take_round(
     path = round_path(directory, number)
     taken = time.time()
     delays = RETRY_DELAYS_S if stubbornly else ()
-    blob = _fetch_stubbornly(caller, path, args, watch, delays)
+    blob = _fetch_politely(caller, path, args, watch, delays)
     return Round(number, path, taken, blob.header, blob.trailer)
 
 
@@ -124,6 +133,34 @@ def wait_until(moment: float, interval_s: float, watch: Watch) -> None:
     while (left := moment - time.monotonic()) > 0:
         watch.on_wait(interval_s - left, interval_s)
         nobody.wait(min(left, 0.2))
+
+
+def _fetch_politely(
+    caller: Caller,
+    path: Path,
+    args: dict[str, Any],
+    watch: Watch,
+    delays_s: Sequence[float],
+) -> Blob:
+    """Fetch one snapshot, however long others keep the worker busy, up to a bound."""
+    deadline = time.monotonic() + BUSY_FOR_S
+    while True:
+        try:
+            return _fetch_stubbornly(caller, path, args, watch, delays_s)
+        except (CommandError, AuthenticationError) as exc:
+            rest_s = _rest_s(exc)
+            if exc.code != "busy" or time.monotonic() + rest_s > deadline:
+                raise
+            watch.on_trouble(f"{exc}; trying again in {rest_s:g} s")
+        threading.Event().wait(rest_s)
+
+
+def _rest_s(busy: CommandError | AuthenticationError) -> float:
+    """Return how long to wait before asking again: what the worker says, in bounds."""
+    told = busy.detail.get("retry_after") if isinstance(busy, CommandError) else None
+    if isinstance(told, int | float) and 0 < told < math.inf:
+        return min(max(told, 0.1), BUSY_FOR_S)
+    return BUSY_REST_S
 
 
 def _fetch_stubbornly(
