@@ -74,5 +74,8 @@ class Desk:
         if self.directory is not None:
             yield self.directory
             return
-        with tempfile.TemporaryDirectory(prefix="liveheap-") as name:
+        # A thread that asks one of several hosts may still write when Ctrl-C ends us.
+        with tempfile.TemporaryDirectory(
+            prefix="liveheap-", ignore_cleanup_errors=True
+        ) as name:
             yield Path(name)

@@ -1,8 +1,10 @@
-"""`ps`: the workers of a host that have an agent, once or as they change.
+"""`ps`: the workers of one host or more that have an agent, once or as they change.
 
 On a terminal `--watch` draws in place; elsewhere each look is a block of lines, and
-with `--json` one line of JSON. Ctrl-C is how one leaves it, so it is no error. Standard
-library only: this runs on bare servers.
+with `--json` one line of JSON. Ctrl-C is how one leaves it, so it is no error. Several
+hosts are asked side by side and without a prompt; one that fails has a line of its own,
+an entry in the JSON, and its exit code. Standard library only: this runs on bare
+servers.
 """
 
 import argparse
@@ -11,12 +13,14 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
-from liveheap_client import roster, workers
+from liveheap_client import abreast, roster, workers
 from liveheap_client import target as targets
+from liveheap_client.abreast import Answer
 from liveheap_client.arguments import (
     Parser,
     add_connecting,
@@ -24,9 +28,9 @@ from liveheap_client.arguments import (
     parser,
     seconds,
 )
-from liveheap_client.errors import UsageError
+from liveheap_client.errors import OK, UsageError, exit_code
 from liveheap_client.render import processes
-from liveheap_client.render.escape import drawable
+from liveheap_client.render.escape import drawable, visible
 from liveheap_client.target import Kind, Target
 from liveheap_client.terminal import Terminal, writing
 
@@ -34,7 +38,39 @@ WATCH_EVERY_S = 2.0
 _HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"
 _CLEAR, _HIDE, _SHOW = "\x1b[2J", "\x1b[?25l", "\x1b[?25h"
 
-Look = Callable[[], list[dict[str, Any]]]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The workers of all hosts that answered, and the hosts that did not."""
+
+    rows: list[Row]
+    failures: Sequence[Answer[list[Row]]] = ()
+    hosts: int = 1
+
+    def to_json(self) -> list[Row]:
+        """Return the rows, and an entry for each host that failed."""
+        return self.rows + [
+            {
+                "host": answer.host,
+                "error": answer.failure,
+                "hint": answer.error and answer.error.hint,
+            }
+            for answer in self.failures
+        ]
+
+    def told(self) -> list[str]:
+        """Return a line for each host that failed."""
+        return [f"{answer.host}: {answer.failure}" for answer in self.failures]
+
+    def code(self) -> int:
+        """Return the exit code of the first host that failed."""
+        errors = [answer.error for answer in self.failures if answer.error]
+        return exit_code(errors[0]) if errors else OK
+
+
+Look = Callable[[], Seen]
 
 
 def main(words: Sequence[str], *, summary: str) -> int:
@@ -44,20 +80,22 @@ def main(words: Sequence[str], *, summary: str) -> int:
         look = _look(given, held)
         if given.watch is not None:
             return _watch(look, given)
-        found = look()
+        seen = look()
         terminal = Terminal.standard()
         if given.json:
-            terminal.show_json(found)
-        elif found:
-            terminal.show(processes.lines(found, look=terminal.look))
-        else:
+            terminal.show_json(seen.to_json())
+        elif seen.rows:
+            terminal.show(processes.lines(seen.rows, look=terminal.look))
+        elif not seen.failures:
             terminal.say(_nobody())
-    return 0
+        for line in seen.told():
+            terminal.say(line)
+        return seen.code()
 
 
 def _parser(summary: str) -> Parser:
     reader = parser("ps", summary)
-    reader.add_argument("target", nargs="?", metavar="HOST", help="ask this host")
+    reader.add_argument("targets", nargs="*", metavar="HOST", help="ask these hosts")
     reader.add_argument("--json", action="store_true", help="one JSON list")
     reader.add_argument(
         "--watch",
@@ -74,32 +112,85 @@ def _parser(summary: str) -> Parser:
 
 def _look(given: argparse.Namespace, held: ExitStack) -> Look:
     """Return what makes one list; what it needs open is closed with `held`."""
-    target = _target(given)
-    if target is None:
-        roll = held.enter_context(roster.calling(os.environ))
-        return lambda: roster.local(os.environ, roll)
+    asked = _targets(given)
+    roll = held.enter_context(roster.calling(os.environ)) if None in asked else None
+    if asked == [None]:
+        return lambda: Seen(roster.local(os.environ, roll))
     # Imported here: a list of this machine's workers shall not wait for ssh's code.
     from liveheap_client.dial import remote_workers  # noqa: PLC0415
 
     how = options(given, say=Terminal.standard().say)
-    return lambda: roster.in_order(remote_workers(target, how))
+
+    def rows(target: Target | None) -> list[Row]:
+        if target is None:
+            return roster.local(os.environ, roll)
+        return roster.in_order(remote_workers(target, how))
+
+    if len(asked) == 1:
+        return lambda: Seen(rows(asked[0]))
+    how = replace(how, has_terminal=False)  # eight prompts at once serve nobody
+    by_name = {str(target or targets.HERE): target for target in asked}
+    return lambda: _side_by_side(by_name, rows)
 
 
-def _target(given: argparse.Namespace) -> Target | None:
-    """Return the host to ask; None is this one."""
-    if given.target is not None and given.via is not None:
+def _side_by_side(
+    by_name: Mapping[str, Target | None], rows: Callable[[Target | None], list[Row]]
+) -> Seen:
+    """Ask all hosts at once; on a terminal, say how many have answered."""
+    with Waiting(Terminal.standard(), len(by_name)) as waiting:
+        answers = abreast.ask(
+            list(by_name), lambda name: rows(by_name[name]), on_answer=waiting.update
+        )
+    found = [
+        {**row, "host": answer.host} for answer in answers for row in answer.found or ()
+    ]
+    failed = [answer for answer in answers if answer.error is not None]
+    return Seen(found, failed, len(by_name))
+
+
+class Waiting:
+    """One line on a terminal while hosts are asked; nothing elsewhere."""
+
+    def __init__(self, terminal: Terminal, hosts: int) -> None:
+        self._terminal = terminal
+        self._hosts = hosts
+        self._is_watched = terminal.talk_is_watched
+
+    def __enter__(self) -> "Waiting":
+        self.update(0)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._write("")
+
+    def update(self, answered: int) -> None:
+        """Say how many hosts have answered."""
+        self._write(f"{answered} of {self._hosts} hosts have answered")
+
+    def _write(self, text: str) -> None:
+        if self._is_watched:
+            with suppress(OSError):
+                self._terminal.talk.write(f"\r{text}{_TO_END_OF_LINE}")
+                self._terminal.talk.flush()
+
+
+def _targets(given: argparse.Namespace) -> list[Target | None]:
+    """Return the hosts to ask; None is this one."""
+    if given.targets and given.via is not None:
         raise UsageError("HOST and --via exclude each other", hint="liveheap ps --help")
     if given.via is not None:
-        return targets.via(given.via)
-    if given.target is None:
-        return None
-    target = targets.parse(given.target)
+        return [targets.via(given.via)]
+    return [_host(text) for text in dict.fromkeys(given.targets)] or [None]
+
+
+def _host(text: str) -> Target | None:
+    target = targets.parse(text)
     if str(target) == targets.HERE:
         return None
     if target.kind is not Kind.SSH or target.pid or target.name:
         raise UsageError(
             f"ps lists the workers of a host; {target} is none",
-            hint="liveheap ps, liveheap ps HOST, liveheap status TARGET",
+            hint="liveheap ps, liveheap ps HOST ..., liveheap status TARGET",
         )
     return target
 
@@ -124,28 +215,30 @@ def _watch(look: Look, given: argparse.Namespace) -> int:
         return 0
 
 
-def _block(
-    found: list[dict[str, Any]], terminal: Terminal, given: argparse.Namespace
-) -> None:
+def _block(seen: Seen, terminal: Terminal, given: argparse.Namespace) -> None:
     """Print one list below the last one."""
     if given.json:
         with writing():
-            print(json.dumps(found, default=str), file=terminal.out, flush=True)
+            text = json.dumps(seen.to_json(), default=str)
+            print(text, file=terminal.out, flush=True)
         return
-    table = processes.lines(found, look=terminal.look) if found else []
-    terminal.show([_headline(found), *table, ""])
+    table = processes.lines(seen.rows, look=terminal.look) if seen.rows else []
+    failed = map(visible, seen.told())
+    terminal.show([_headline(seen), *table, *failed, ""])
 
 
-def _draw(
-    found: list[dict[str, Any]], terminal: Terminal, given: argparse.Namespace
-) -> None:
+def _draw(seen: Seen, terminal: Terminal, given: argparse.Namespace) -> None:
     """Draw one list over the last one; who does not fit is counted."""
     height = shutil.get_terminal_size().lines
-    table = processes.lines(found, look=terminal.look) if found else [_nobody()]
-    room = max(height - 3, 2)
+    table = [_nobody()] if not seen.failures else []
+    if seen.rows:
+        table = processes.lines(seen.rows, look=terminal.look)
+    failed = [visible(line)[: terminal.look.width] for line in seen.told()]
+    room = max(height - 3 - len(failed), 2)
     if len(table) > room:
         table = [*table[: room - 1], f"... {len(table) - room + 1} more"]
-    said = f"{_headline(found)}, every {given.watch:g} s; Ctrl-C ends"
+    table += failed
+    said = f"{_headline(seen)}, every {given.watch:g} s; Ctrl-C ends"
     drawn = "".join(
         f"{drawable(line, encoding=terminal.out.encoding)}{_TO_END_OF_LINE}\r\n"
         for line in (said[: terminal.look.width], *table)
@@ -168,5 +261,8 @@ def _screen(terminal: Terminal) -> Iterator[None]:
             terminal.out.flush()
 
 
-def _headline(found: Sequence[dict[str, Any]]) -> str:
-    return f"{time.strftime('%H:%M:%S')}  {processes.total(found)}"
+def _headline(seen: Seen) -> str:
+    told = processes.total(seen.rows)
+    if seen.hosts > 1:
+        told += f" on {seen.hosts - len(seen.failures)} of {seen.hosts} hosts"
+    return f"{time.strftime('%H:%M:%S')}  {told}"

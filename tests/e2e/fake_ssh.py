@@ -5,6 +5,7 @@ It takes ssh's command line, checks the shape that every call must have, and doe
 the mode says: run the command on this machine, or fail as ssh fails.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -32,6 +33,8 @@ def main(words: list[str]) -> int:
             print(
                 "\t".join([*options[: options.index("--")], host, command]), file=file
             )
+    if mode == "hosts":
+        return on_one_of_several(host, command)
     if mode in SAYS:
         code, text = SAYS[mode]
         print(text, file=sys.stderr)
@@ -44,6 +47,22 @@ def main(words: list[str]) -> int:
         return 0
     if mode == "drop":
         return drop(command)
+    return run(command)
+
+
+def on_one_of_several(host: str, command: str) -> int:
+    """Run a command on a host of FAKE_SSH_HOSTS: names, and where their agents are."""
+    if hangs := os.environ.get("FAKE_SSH_HANGS"):
+        open(hangs, "w").close()
+        sys.stdin.buffer.read()
+    place = json.loads(os.environ["FAKE_SSH_HOSTS"]).get(host)
+    if place is None:
+        print(
+            f"ssh: Could not resolve hostname {host}: Name or service not known",
+            file=sys.stderr,
+        )
+        return 255
+    os.environ["LIVEHEAP_DIR"] = place
     return run(command)
 
 

@@ -88,6 +88,7 @@ MAY_IMPORT = """
     client.commands  : client.session client.caller client.analysis
     client.inject    : errors registry liveheap client.errors client.patience
     client.inject    : client.inside client.outside client.workers
+    client.abreast   : errors
     client.desk      : client.errors client.terminal client.caller client.dial
     client           :
     client.bridge    : errors protocol client.errors client.transport client.patience

@@ -81,7 +81,7 @@ def newer_client(
     """Let clients speak protocol 2 over this transport; return where they talk."""
     own = functools.partial(ClientHandshake, nonce=CNONCE, **handshake)
     monkeypatch.setattr(reach, "ClientHandshake", own)
-    monkeypatch.setattr(reach.tokens, "find_token", lambda *_args: TOKEN)
+    monkeypatch.setattr(reach.credentials, "find", lambda *_args: TOKEN)
     monkeypatch.setattr(reach.unix, "check", lambda *_args: None)
     monkeypatch.setattr(reach.unix, "connect", lambda *_args, **_more: transport)
     monkeypatch.setattr(dial, "Reach", functools.partial(Reach, max_version=2))

@@ -63,6 +63,7 @@ def _name(row: Row) -> str:
     return str(row.get("name") or row.get("program") or "?")
 
 
+_HOST = _Shown(Column("host", "text"), _fact("host"))
 _SHOWN = (
     _Shown(Column("pid", "id"), _fact("pid")),
     _Shown(Column("program", "text"), _name),
@@ -82,12 +83,13 @@ _SHOWN = (
 def lines(rows: Sequence[Row], *, look: Look) -> list[str]:
     """Return the table, as wide as the screen allows."""
     names = list(_drawn(rows)) if look.human else [_name(row) for row in rows]
+    shown = (_HOST, *_SHOWN) if any("host" in row for row in rows) else _SHOWN
     cells = [
-        [name if each.column.name == "program" else each.cell(row) for each in _SHOWN]
+        [name if each.column.name == "program" else each.cell(row) for each in shown]
         for name, row in zip(names, rows, strict=True)
     ]
     return fitting(
-        [each.column for each in _SHOWN], cells, look=look, goes=_GOES, elastic=_ELASTIC
+        [each.column for each in shown], cells, look=look, goes=_GOES, elastic=_ELASTIC
     )
 
 

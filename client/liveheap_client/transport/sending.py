@@ -1,4 +1,4 @@
-"""How a machine without liveheap is asked: relay.py, sent to its python3.
+"""How a machine without liveheap is asked: standin.py, sent to its python3.
 
 The remote command is short and always the same but for a number. What it runs, and what
 to do with it, comes over stdin, before the stream: so the name of a worker meets no
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from liveheap_client.errors import SSHError
-from liveheap_client.transport import relay
 
 OLDEST = (3, 6)
+_FILES = ("relay.py", "standin.py")
+_OWN_IMPORT = "from liveheap_client.transport.relay import "
 INTERPRETER = ("python3", "-I", "-S", "-c")
 _TOO_OLD = "older than Python 3.6"
 _NO_SUCH_OPTION = "Unknown option: -I"
@@ -26,8 +27,14 @@ _NO_SUCH_OPTION = "Unknown option: -I"
 
 def program(errand: Mapping[str, Any]) -> bytes:
     """Return the program that serves an errand."""
-    call = f"\nserve(json.loads({json.dumps(errand)!r}))\n"
-    return Path(relay.__file__).read_bytes() + call.encode("ascii")
+    first, second = (
+        Path(__file__).with_name(name).read_text("utf-8") for name in _FILES
+    )
+    head, own_import, body = second.partition(_OWN_IMPORT)
+    rest = body.partition("\n")[2]
+    assert own_import
+    call = f"serve(json.loads({json.dumps(errand)!r}))"
+    return "\n".join([first, head, rest, call, ""]).encode()
 
 
 def stage(size: int) -> str:

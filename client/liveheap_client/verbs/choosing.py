@@ -3,16 +3,18 @@
 A pid is a tree: that process, with or without an agent, and all that come from it. A
 name is every worker of that name or program, and all that come from those. A host, or
 HOST/NAME and HOST/PID, means the same there. Nothing means all workers here, if they
-are of one program: whoever has several shall say which.
+are of one program: whoever has several shall say which. Several of these mean all that
+each of them means; a host that does not answer is told and loses no other.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
-from liveheap_client import roster
+from liveheap_client import abreast, roster
 from liveheap_client import target as targets
+from liveheap_client.abreast import Answer
 from liveheap_client.dial import DialOptions, remote_workers
 from liveheap_client.errors import ConnectError, UsageError
 from liveheap_client.target import Kind
@@ -23,17 +25,58 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The rows of some workers, and the target by which each is reached."""
+    """The rows of some workers, and the target by which each is reached.
+
+    `failures`: why hosts named nobody, by host, if several were asked.
+    """
 
     rows: Sequence[Row]
     target_of: Callable[[Row], str]
+    failures: Sequence[Answer["Chosen"]] = ()
+    is_of_several: bool = False
 
 
 def choose(place: str | None, options: DialOptions) -> Chosen:
     """Return the workers that are meant; UsageError says what there is to choose."""
     if place is None:
         return Chosen(_only_program(_here()), _local_target)
-    rows = _here()
+    return _chosen(place, _here(), options)
+
+
+def choose_of_several(
+    places: Sequence[str], options: DialOptions, *, on_answer: Callable[[int], None]
+) -> Chosen:
+    """Ask all places side by side, without a prompt; return what is meant of each.
+
+    Raises the first error if no place names a worker.
+    """
+    for place in places:
+        targets.parse(place)
+    here, options = _here(), replace(options, has_terminal=False)
+    answers = abreast.ask(
+        list(dict.fromkeys(places)),
+        lambda place: _chosen(place, here, options),
+        on_answer=on_answer,
+    )
+    failures = [answer for answer in answers if answer.error is not None]
+    found = [answer.found for answer in answers if answer.found is not None]
+    if not found and failures[0].error is not None:
+        raise failures[0].error
+    rows = {
+        target: {**row, "target": target}
+        for chosen in found
+        for row in chosen.rows
+        for target in [chosen.target_of(row)]
+    }
+    return Chosen(
+        list(rows.values()),
+        lambda row: str(row["target"]),
+        failures,
+        is_of_several=True,
+    )
+
+
+def _chosen(place: str, rows: Sequence[Row], options: DialOptions) -> Chosen:
     if any(place in _names(row) for row in rows):
         return Chosen(_called(place, rows), _local_target)
     target = targets.parse(place)

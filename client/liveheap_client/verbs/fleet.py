@@ -1,10 +1,11 @@
-"""`leaks --all` and `diff --all`: the rounds of many workers, one worker at a time.
+"""`leaks --all` and `diff --all`: the rounds of many workers, one of a host at a time.
 
 Two snapshots at once would need twice the memory that one is admitted with, on a host
 where all workers fork alike. So there is one at a time, and the workers' turns are
 spread over the interval: each stops at moments of its own, and the machine has always
 the same to do. Where the snapshots of all take longer than the interval, rounds come
-later, and all of them do.
+later, and all of them do. Hosts share nothing, so theirs go side by side; but what came
+is read by one at a time, for it is this machine's memory that holds it then.
 
 A worker that ends or says no is told as such and keeps nobody else from being judged;
 where another took its place, that one is asked on.
@@ -14,13 +15,15 @@ fleet of rounds would fill a disk.
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from liveheap.errors import LiveheapError
-from liveheap_client import workers
+from liveheap_client import abreast, workers
+from liveheap_client import target as targets
 from liveheap_client.analysis.sentence import Places
 from liveheap_client.caller import Caller
 from liveheap_client.commands.rounds import (
@@ -33,6 +36,7 @@ from liveheap_client.desk import Desk
 from liveheap_client.errors import ConnectError, TimedOut, UsageError, WorkerGone
 from liveheap_client.progress import Bar, bar
 from liveheap_client.render.units import human_seconds
+from liveheap_client.verbs.choosing import Chosen
 from liveheap_client.verbs.hunt import refuse_kept_round
 from liveheap_client.verbs.load import load, series
 from liveheap_client.verbs.snapshot import teller
@@ -59,9 +63,8 @@ class Member:
     seen: set[str] = field(default_factory=set)
     """The pids of this worker and of those that took its place."""
 
-    @property
-    def name(self) -> str:
-        return str(self.row.get("pid"))
+    name: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Fleet:
     ) -> dict[str, Any]:
         """Take all rounds of all workers; return the comparison as plain data."""
         for member in members:
-            member.caller = self.desk.call(member.target)
+            member.caller = self._caller(member) if member.failure is None else None
         for member in members if keep is not None else ():
             for number in range(1, self.rounds + 1):
                 refuse_kept_round(round_path(_directory(keep, member), number))
@@ -87,8 +90,11 @@ class Fleet:
             bar(self.desk.terminal) as progress,
         ):
             way, due = _Way(directory, keep, args, progress), time.monotonic()
-            for number in range(1, self.rounds + 1):
-                due = self._round(number, due, members, way)
+            try:
+                for number in range(1, self.rounds + 1):
+                    due = self._round(number, due, members, way)
+            finally:
+                way.ended.set()
         return self._compared(members)
 
     def _round(
@@ -99,26 +105,47 @@ class Fleet:
         way: "_Way",
     ) -> float:
         """Ask each worker in its turn; return when the next round begins."""
-        step = self.interval_s / max(len(members), 1)
         started = time.monotonic()
+        hosts: dict[str, list[tuple[int, Member]]] = {}
         for place, member in enumerate(members):
-            if member.gone and not self._adopt(number, member, members):
-                continue
-            if member.failure is not None or member.caller is None:
-                continue
-            title = f"round {number} of {self.rounds}, worker {place + 1} of "
-            title += f"{len(members)}"
-            watch = self._watch(way.progress, title, member)
-            wait_until(due + place * step, self.interval_s, watch)
-            self._take(number, member, member.caller, way, watch)
+            hosts.setdefault(member.host, []).append((place, member))
+
+        def ask(host: str) -> None:
+            for place, member in hosts[host]:
+                if way.ended.is_set() or not self._is_there(number, member, members):
+                    continue
+                title = f"round {number} of {self.rounds}, "
+                title += f"worker {place + 1} of {len(members)}"
+                watch = self._watch(way.progress, title, member)
+                turn = due + place * self.interval_s / len(members)
+                wait_until(turn, self.interval_s, watch)
+                self._take(number, member, way, watch)
+
+        if len(hosts) == 1:
+            ask(*hosts)
+        else:
+            abreast.ask(list(hosts), ask)
         return max(due + self.interval_s, started + self.interval_s)
 
-    def _take(
-        self, number: int, member: Member, caller: Caller, way: "_Way", watch: Watch
-    ) -> None:
+    def _is_there(self, number: int, member: Member, members: Sequence[Member]) -> bool:
+        """Return whether a worker, or who took its place, can be asked."""
+        if member.gone and not self._adopt(number, member, members):
+            return False
+        return member.failure is None and member.caller is not None
+
+    def _caller(self, member: Member) -> Caller:
+        """Return the way to a worker; to one of several hosts, without a prompt."""
+        if not member.host:
+            return self.desk.call(member.target)
+        options = replace(self.desk.options, has_terminal=False)
+        return Caller.to(targets.parse(member.target), options)
+
+    def _take(self, number: int, member: Member, way: "_Way", watch: Watch) -> None:
         """Take one worker's round and read it; what goes wrong is that worker's."""
+        caller = member.caller
+        assert caller is not None
         directory = _directory(way.directory, member)
-        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             taken = take_round(
                 *(caller, directory, number),
@@ -126,7 +153,8 @@ class Fleet:
                 watch=watch,
                 stubbornly=False,
             )
-            member.found.add(load(taken.path))
+            with way.reading:
+                member.found.add(load(taken.path))
             if way.keep is None:
                 taken.path.unlink()
         except (WorkerGone, ConnectError) as gone:
@@ -180,9 +208,13 @@ class Fleet:
                 hint="liveheap ps shows how they are",
             )
         lasts = human_seconds(self.interval_s * self.rounds)
+        hosts = {member.host for member in members if member.row}
+        alone = "one snapshot at a time"
+        if len(hosts) > 1:
+            alone = f"one snapshot at a time on each of {len(hosts)} hosts"
+        count = sum(bool(member.row) for member in members)
         self.desk.terminal.say(
-            f"{len(members)} workers, {self.rounds} rounds, one snapshot at a time: "
-            f"{lasts}"
+            f"{count} workers, {self.rounds} rounds, {alone}: {lasts}"
         )
 
     def _compared(self, members: Sequence[Member]) -> dict[str, Any]:
@@ -236,6 +268,8 @@ class _Way:
     keep: Path | None
     args: dict[str, Any]
     progress: Bar
+    reading: Lock = field(default_factory=Lock)
+    ended: Event = field(default_factory=Event)
 
 
 def _directory(base: Path | None, member: Member) -> Path:
@@ -269,19 +303,27 @@ def _row(
     }
 
 
-def members_of(rows: Sequence[Row], target_of: Callable[[Row], str]) -> list[Member]:
+def members_of(chosen: Chosen) -> list[Member]:
     """Return a fleet of listed workers; who cannot answer fails at once."""
     found = []
-    for row in rows:
+    for row in chosen.rows:
         state = row.get("state")
         mute = {
             "stopped": "it is stopped",
             "silent": "it does not answer",
             "refused": "it does not let us in: liveheap status tells why",
         }
-        member = Member(target_of(row), row, series(), mute.get(str(state)))
-        member.seen.add(member.name)
+        target = chosen.target_of(row)
+        member = Member(target, row, series(), mute.get(str(state)))
+        member.name = target if chosen.is_of_several else str(row.get("pid"))
+        if chosen.is_of_several:
+            member.host = target.rpartition("/")[0] or targets.HERE
+        member.seen.add(str(row.get("pid")))
         found.append(member)
     if not found:
         raise UsageError("no worker is meant", hint="liveheap ps lists them")
+    for answer in chosen.failures:
+        lost = Member(answer.host, {}, series(), answer.failure)
+        lost.name = lost.host = answer.host
+        found.append(lost)
     return found

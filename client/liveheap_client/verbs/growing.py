@@ -14,9 +14,11 @@ import click
 
 from liveheap_client.commands.rounds import seconds
 from liveheap_client.desk import Desk
+from liveheap_client.errors import OK, exit_code
+from liveheap_client.progress import bar
 from liveheap_client.render import kinship as kinship_text
 from liveheap_client.verbs.base import Count, Verb, json_option, places_argument
-from liveheap_client.verbs.choosing import choose
+from liveheap_client.verbs.choosing import choose, choose_of_several
 from liveheap_client.verbs.fleet import Fleet, members_of
 from liveheap_client.verbs.hunt import Hunt, Plan, compare
 from liveheap_client.verbs.snapshot import ROUND_OPTIONS
@@ -64,7 +66,7 @@ def growing_verb(question: Growing) -> Verb:
             click.Option(
                 ["every", "--all"],
                 is_flag=True,
-                help="Ask all workers of a tree (PID), of a NAME or of a HOST.",
+                help="Ask all workers of a tree (PID), of a NAME, of HOSTs.",
             ),
         ),
         shell_params=(places_argument("[FILE...]"),),
@@ -85,7 +87,8 @@ def _perform(
 ) -> int:
     """Take the rounds, or read them; show what they tell."""
     live = {"--interval": interval, "--rounds": rounds, "--keep": keep}
-    plan = Plan(question.name, places, {**live, "--all": every or None}, args)
+    said = {**live, "--all": every or None}
+    plan = Plan(question.name, places, said, args, takes_many=every)
     files = plan.files()
     if every:
         fleet = Fleet(
@@ -115,12 +118,24 @@ def _perform(
 
 def _ask_all(fleet: Fleet, plan: Plan, keep: Path | None, as_json: bool) -> int:
     """Take the rounds of many workers; show what they have in common."""
-    chosen = choose(plan.target, fleet.desk.options)
-    members = members_of(chosen.rows, chosen.target_of)
-    found = fleet.run(members, keep, plan.args)
-    terminal = fleet.desk.terminal
+    terminal, options = fleet.desk.terminal, fleet.desk.options
+    if len(plan.places) > 1:
+        with bar(terminal) as progress:
+            title = f"asking {len(plan.places)} hosts which workers they have"
+            progress.update(title, done=0, total=len(plan.places))
+            chosen = choose_of_several(
+                plan.places,
+                options,
+                on_answer=lambda count: progress.update(
+                    title, done=count, total=len(plan.places)
+                ),
+            )
+    else:
+        chosen = choose(plan.target, options)
+    found = fleet.run(members_of(chosen), keep, plan.args)
     if as_json:
         terminal.show_json(found)
     else:
         terminal.show(kinship_text.lines(found, look=terminal.look))
-    return 0
+    errors = [answer.error for answer in chosen.failures if answer.error]
+    return exit_code(errors[0]) if errors else OK

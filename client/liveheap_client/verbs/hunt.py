@@ -43,6 +43,8 @@ class Plan:
     places: Sequence[str]
     live: Mapping[str, object]
     args: dict[str, Any]
+    takes_many: bool = False
+    """Whether several places may be targets."""
 
     def files(self) -> list[Path]:
         """Return the snapshot files; none if a worker is to be asked.
@@ -55,7 +57,7 @@ class Plan:
             self._refuse_strange_file(files)
             self._refuse_live_options()
             return [Path(file) for file in files]
-        if files or len(self.places) > 1:
+        if files or (len(self.places) > 1 and not self.takes_many):
             other = next(place for place in self.places if place not in files)
             raise UsageError(
                 f"{self.verb} takes one target, or two and more snapshot files; "
