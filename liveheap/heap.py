@@ -20,7 +20,8 @@ import errno
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,7 @@ CHILD_MEMORY = 64 * admission.MB
 HISTOGRAM_SPOOL = 8 * admission.MB
 LOOK_EVERY_S = 0.05
 REST_S = 0.001
+LEAST_COPY_MEMORY = 256 * admission.MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,16 @@ class HistogramResult:
     walk_ns: int
     in_process: bool
     flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeapCopy:
+    """A copy that was just made, the worker's size then, and the copy's limits."""
+
+    child: Child
+    rss: int
+    cap: int
+    lives_s: float
 
 
 class Heap:
@@ -163,6 +175,39 @@ class Heap:
             timeout_s=timeout_s,
             options={"own_threads": [*own_threads], "hold": hold, "hash_key": key},
         )
+
+    def clone(
+        self,
+        program: Callable[[Mapping[int, Any]], object],
+        fd: int,
+        *,
+        max_pause_ms: float = 100,
+        force: bool = False,
+        lives_s: float = 600,
+        may_write: bool = False,
+    ) -> HeapCopy:
+        """Clone the worker into a copy that goes on as `program`, with `fd` alone open.
+
+        Call it with the import lock held. Without `may_write` it writes no files.
+
+        Raises:
+            CommandError: "unsupported", or "refused" with the limit that forbids it.
+        """
+        self._must_work()
+        memory = limits.process_memory(self._root)
+        huge = None
+        if self._predictor.upper_bound_ms(memory) > max_pause_ms:
+            huge = limits.huge_pages(self._root)
+        expected = admission.clone_forecast(
+            memory, pause_ms=self._predictor.predict_ms(memory, huge), root=self._root
+        )
+        if not force:
+            admission.admit(expected, max_pause_ms=max_pause_ms, root=self._root)
+        cap = max(expected.need, LEAST_COPY_MEMORY)
+        with saying_who_forbids("ask for `snapshot`, which needs less"):
+            child = _heap.copy_start(fd, program, lives_s, cap, 0 if may_write else 1)
+        self._predictor.learn(child.pause_ns, memory, huge)
+        return HeapCopy(child, memory.rss, cap, lives_s)
 
     def histogram(
         self,
@@ -379,19 +424,28 @@ def _start(spool: Spool, kind: str, options: dict[str, Any]) -> Child:
     The GIL can be had on either side: who waits for it waits for the clone alone.
     """
     _heap.rest(REST_S)
-    try:
+    with saying_who_forbids(
+        "ask for `histogram`, which can be counted in the worker itself"
+    ):
         child: Child = _heap.snapshot_start(spool.fd, kind, options)
+    _heap.rest(REST_S)
+    return child
+
+
+@contextmanager
+def saying_who_forbids(hint: str) -> Iterator[None]:
+    """Turn the kernel's no to a clone into words."""
+    try:
+        yield
     except OSError as exc:
         limit = _CLONE_ERRORS.get(exc.errno or 0, "the kernel")
         raise CommandError(
             "refused",
             f"no clone of the worker could be made: {os.strerror(exc.errno or 0)} "
             f"({limit})",
-            hint="ask for `histogram`, which can be counted in the worker itself",
+            hint=hint,
             detail={"cause": "clone"},
         ) from exc
-    _heap.rest(REST_S)
-    return child
 
 
 _CLONE_ERRORS = {

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap import tasks
+from liveheap.agent.copies import Copy, Keeper
 from liveheap.commands.context import Heap, Held
 from liveheap.commands.spooled import Spooled
 from liveheap.console import LiveConsole
@@ -122,6 +123,25 @@ class AgentContext:
     def console(self) -> LiveConsole:
         """The session's console."""
         return self.held("console", self._agent.open_console)
+
+    def clone(
+        self, *, max_pause_ms: float, force: bool, lives_s: float, is_free: bool
+    ) -> Copy:
+        """Make the session's copy."""
+        return self.held("clone", self._agent.copies.keeper).make(
+            max_pause_ms=max_pause_ms,
+            force=force,
+            lives_s=lives_s,
+            is_free=is_free,
+            own_threads=frozenset(self.own_threads),
+        )
+
+    def made_clone(self) -> Copy:
+        """The session's copy."""
+        keeper: Keeper | None = self._held.get("clone")
+        if keeper is None or keeper.copy is None:
+            raise CommandError("refused", "this session has made no copy: ask `clone`")
+        return keeper.copy
 
     def on_main(
         self, fn: Callable[[], T], timeout: float | None = None

@@ -27,6 +27,7 @@ from liveheap.agent.audit import Audit
 from liveheap.agent.codecs import Codecs
 from liveheap.agent.config import Config
 from liveheap.agent.context import AgentContext
+from liveheap.agent.copies import Copies
 from liveheap.agent.gate import never
 from liveheap.agent.heavy import Heavy
 from liveheap.agent.identity import Identity, current_directory
@@ -88,6 +89,7 @@ class Agent:
         self.heavy = Heavy(self.native, self.config)
         self.spools = Spools(self.native, self.config, self._spools_changed)
         self.main_thread = MainThread(self.native, self.heap.add_pending_call)
+        self.copies = Copies(self.heap, self.native.sleep)
         self.threads = Threads(self.native)
         self._closing = False
         self._closed = self.native.lock()
@@ -387,6 +389,7 @@ class Agent:
             "sessions": len(self.sessions),
             "spools": self.spools.waiting() or None,
             "heavy": self.heavy.command,
+            **self.copies.facts(),
             "engine": self.heap.unsupported or "ok",
             "labels": " ".join(labelling.LABELLING.hooked) or None,
             "labels_failed": " ".join(labelling.LABELLING.failed) or None,

@@ -4,6 +4,7 @@ To add one: write its file, add its line to `COMMANDS`.
 """
 
 from liveheap.commands.base import Command, Param, Piece, Step
+from liveheap.commands.clone import CLONE, CLONE_ASK, CLONE_COMPLETE
 from liveheap.commands.collect import GC
 from liveheap.commands.console import CONSOLE, CONSOLE_COMPLETE
 from liveheap.commands.detach import DETACH
@@ -30,6 +31,9 @@ COMMANDS: tuple[Command, ...] = (
     RELEASE,
     CONSOLE,
     CONSOLE_COMPLETE,
+    CLONE,
+    CLONE_ASK,
+    CLONE_COMPLETE,
     DETACH,
     STOP,
 )

@@ -125,6 +125,33 @@ class HeapFacts(Protocol):
     def estimated_objects(self) -> int: ...
 
 
+class CopyProcess(Protocol):
+    """The process of a copy, seen from the worker."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def pause_ns(self) -> int: ...
+    def status(self) -> Mapping[str, Any]: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout_s: float, /) -> int | None: ...
+    def kill(self) -> None: ...
+    def forget(self) -> None: ...
+
+
+class HeapCopy(Protocol):
+    """A copy that was just made, the worker's size then, and the copy's limits."""
+
+    @property
+    def child(self) -> CopyProcess: ...
+    @property
+    def rss(self) -> int: ...
+    @property
+    def cap(self) -> int: ...
+    @property
+    def lives_s(self) -> float: ...
+
+
 class Heap(Protocol):
     """The heap of this process."""
 
@@ -146,6 +173,16 @@ class Heap(Protocol):
         own_threads: Sequence[int] = ...,
         texts: bool = ...,
     ) -> Walk: ...
+    def clone(
+        self,
+        program: Callable[[Mapping[int, Any]], object],
+        fd: int,
+        *,
+        max_pause_ms: float = ...,
+        force: bool = ...,
+        lives_s: float = ...,
+        may_write: bool = ...,
+    ) -> HeapCopy: ...
     def histogram(
         self,
         *,
@@ -213,6 +250,22 @@ class Console(Held, Protocol):
 
     def place(self) -> Fields:
         """Say where one is."""
+        ...
+
+
+class Clone(Protocol):
+    """A copy of the worker that answers, for one session."""
+
+    def evaluate(self, code: str, *, whole: bool, max_output: int) -> Evaluation:
+        """Begin to run code in it; CommandError if it is gone."""
+        ...
+
+    def complete(self, text: str) -> Sequence[str]:
+        """Return what the last name in the text may become, computing nothing."""
+        ...
+
+    def facts(self) -> Fields:
+        """Say what it is and what it costs."""
         ...
 
 
@@ -291,6 +344,20 @@ class Context(Protocol):
 
     def console(self) -> Console:
         """Return this session's console in the live worker."""
+        ...
+
+    def clone(
+        self, *, max_pause_ms: float, force: bool, lives_s: float, is_free: bool
+    ) -> Clone:
+        """Make a copy of the worker for this session, in the place of one it had.
+
+        Raises:
+            CommandError: `busy` if another session has one, or why there is none.
+        """
+        ...
+
+    def made_clone(self) -> Clone:
+        """Return this session's copy; CommandError if it has none."""
         ...
 
     def audit(self, what: str, **facts: object) -> None:

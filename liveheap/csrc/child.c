@@ -25,7 +25,7 @@ static const char *const phase_names[] = {"start", "lists", "roots",
 static const char *const code_names[] = {"running", "complete", "no-memory",
                                          "write-failed", "table-full"};
 static const char *const child_exit_names[] = {"orphan", "files-open", "signals-open",
-                                               "no-watchdog"};
+                                               "no-watchdog", "raised"};
 
 /* Nobody but the process that cloned may signal or reap: elsewhere the number may by
  * now be anybody's. */

@@ -908,6 +908,21 @@ heap_thread_native_id(PyThreadState *thread)
 #endif
 }
 
+/* Take all other threads off the interpreter's list.  In a child only: its one thread is
+ * `mine`.  CPython's own code after a fork frees the states on the list together with
+ * the frames that stand in them; off the list they stay, and so does what they hold. */
+static inline void
+heap_keep_one_thread(PyThreadState *mine)
+{
+    mine->prev = NULL;
+    mine->next = NULL;
+#if PY_VERSION_HEX >= 0x030B0000
+    mine->interp->threads.head = mine;
+#else
+    mine->interp->tstate_head = mine;
+#endif
+}
+
 static inline bool
 heap_thread_is_main(PyThreadState *thread)
 {
@@ -1016,6 +1031,22 @@ heap_modules(const PyInterpreterState *interp)
     X((in)->warnings.filters, "warnings.filters")             \
     X((in)->warnings.once_registry, "warnings.once_registry") \
     X((in)->warnings.default_action, "warnings.default_action")
+
+/* What os.register_at_fork was given.  Taken away, a fork calls nothing. */
+struct heap_fork_hooks {
+    PyObject *before, *in_child, *in_parent;
+};
+
+static inline struct heap_fork_hooks
+heap_swap_fork_hooks(PyInterpreterState *interp, struct heap_fork_hooks given)
+{
+    struct heap_fork_hooks found = {interp->before_forkers, interp->after_forkers_child,
+                                    interp->after_forkers_parent};
+    interp->before_forkers = given.before;
+    interp->after_forkers_child = given.in_child;
+    interp->after_forkers_parent = given.in_parent;
+    return found;
+}
 
 /* The dict of interned strings, or NULL where it cannot be seen. */
 static inline PyObject *

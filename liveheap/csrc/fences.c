@@ -16,6 +16,10 @@
 #define SYS_close_range 436
 #endif
 
+#ifndef PR_GET_TID_ADDRESS
+#define PR_GET_TID_ADDRESS 40
+#endif
+
 #define IOPRIO_WHO_PROCESS 1
 #define IOPRIO_CLASS_IDLE (3 << 13)
 #define NICE_STEP 10
@@ -55,6 +59,21 @@ pid_t
 fences_clone(void)
 {
     return (pid_t)syscall(SYS_clone, 0, 0, 0, 0, 0);
+}
+
+/* The kernel writes the child's id where glibc keeps the cloning thread's: it has been
+ * told that place, to clear it when the thread ends. Kernels that do not tell it again
+ * (CONFIG_CHECKPOINT_RESTORE) leave glibc with the worker's id in the child; only
+ * raise() in old versions uses it. */
+pid_t
+fences_clone_program(void)
+{
+    int *place = NULL;
+    if (syscall(SYS_prctl, PR_GET_TID_ADDRESS, &place, 0, 0, 0) < 0 || place == NULL) {
+        return fences_clone();
+    }
+    return (pid_t)syscall(SYS_clone, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID, 0, NULL,
+                          place, 0);
 }
 
 void
@@ -309,6 +328,6 @@ fences_raise(struct fence_plan *plan, uint32_t *missing)
         return CHILD_NO_WATCHDOG;
     }
     *missing |= lower_limits(plan);
-    syscall(SYS_prctl, PR_SET_NAME, "liveheap-walk", 0, 0, 0);
+    syscall(SYS_prctl, PR_SET_NAME, plan->name, 0, 0, 0);
     return CHILD_DONE;
 }

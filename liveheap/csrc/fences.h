@@ -12,14 +12,16 @@
 #include <sys/types.h>
 
 /* What the child exits with. 0 is a walk that ended; its result is in walk_status.
+ * A copy that runs Python (copier.h) ends with 0 as well, or with CHILD_RAISED.
  * Kept away from 1 and 2 (other people's favourites) and from 128 up (shells).
- * The names stand in forker.c's table child_exit_names, in this order. */
+ * The names stand in child.c's table child_exit_names, in this order. */
 enum child_exit {
     CHILD_DONE = 0,
     CHILD_ORPHAN = 40,  /* worker or thread were gone before the first fence */
     CHILD_FILES_OPEN,   /* inherited files could not be closed */
     CHILD_SIGNALS_OPEN, /* signals could not be put to default */
     CHILD_NO_WATCHDOG,  /* no timer: a hung walk would live for ever */
+    CHILD_RAISED,       /* Python code of ours in a copy failed */
     CHILD_EXIT_END
 };
 
@@ -32,9 +34,10 @@ enum fence_missing {
 };
 
 struct fence_plan {
+    const char *name;      /* of the process, for ps and top */
     pid_t thread;          /* that clones; the child dies with it */
     pid_t parent;          /* the worker, noted before the clone */
-    int spool_fd;          /* the one file kept */
+    int spool_fd;          /* the one file kept; a copy's is its socket */
     uint64_t timeout_us;   /* own watchdog: SIGALRM after so long; 0 means none */
     uint64_t cpu_s;        /* RLIMIT_CPU; 0 means none */
     uint64_t memory_bytes; /* RLIMIT_AS over the size at birth; 0 means none */
@@ -52,8 +55,12 @@ _Noreturn void fences_exit(int code);
 void fences_block_signals(uint64_t *old);
 void fences_restore_signals(const uint64_t *old);
 
-/* clone without any flag and without an exit signal. -1 and errno, 0, or the pid. */
+/* clone without an exit signal and, where the child calls nothing of libc's, without any
+ * flag. -1 and errno, 0, or the pid. */
 pid_t fences_clone(void);
+
+/* The same, for a child that goes on as a program: glibc knows its thread's id. */
+pid_t fences_clone_program(void);
 
 /* For tests: stop until SIGCONT; hang until a signal kills. */
 void fences_stop_self(void);

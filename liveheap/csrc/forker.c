@@ -138,6 +138,7 @@ read_options(struct run *run, int spool_fd, const char *kind, PyObject *options)
         return -1;
     }
     run->plan = (struct fence_plan){
+        .name = "liveheap-walk",
         .thread = (pid_t)syscall(SYS_gettid),
         .parent = getpid(),
         .spool_fd = spool_fd,
@@ -149,11 +150,8 @@ read_options(struct run *run, int spool_fd, const char *kind, PyObject *options)
     return 0;
 }
 
-/* Finalizers that run inside a collection may hand the GIL over; then its garbage is
- * on another thread's stack and on no list. Give it a little time, then go on: the
- * walk says so by WALK_GC_IN_PROGRESS. */
-static void
-wait_for_collector(void)
+void
+forker_wait_for_collector(void)
 {
     PyInterpreterState *interpreter = PyInterpreterState_Get();
     uint64_t deadline = clock_ns() + COLLECTOR_PATIENCE_NS;
@@ -206,7 +204,7 @@ snapshot_start(PyObject *module, PyObject *args)
         return NULL;
     }
     run.page = self->page;
-    wait_for_collector();
+    forker_wait_for_collector();
     if (walk_prepare(&run.request, options) < 0) {
         Py_DECREF(self);
         return NULL;

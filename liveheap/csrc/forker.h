@@ -18,6 +18,11 @@
 /* snapshot_start, rest, collapse, bare_clone; for module.c. */
 extern PyMethodDef forker_methods[];
 
+/* Finalizers that run inside a collection may hand the GIL over; then its garbage is
+ * on another thread's stack and on no list. Give it a little time, then go on: the
+ * walk says so by WALK_GC_IN_PROGRESS. Releases the GIL meanwhile. */
+void forker_wait_for_collector(void);
+
 /* Add the type Child to the module. 0, or -1 with an exception set. */
 int forker_add_types(PyObject *module);
 

@@ -31,6 +31,7 @@ static PyMethodDef heap_methods[] = {{NULL, NULL, 0, NULL}};
 #else
 
 #include "allocator.h"
+#include "copier.h"
 #include "digest.h"
 #include "forker.h"
 #include "interruption.h"
@@ -69,6 +70,7 @@ heap_exec(PyObject *module)
         return -1;
     }
     if (PyModule_AddFunctions(module, forker_methods) < 0 ||
+        PyModule_AddFunctions(module, copier_methods) < 0 ||
         PyModule_AddFunctions(module, process_methods) < 0 ||
         PyModule_AddFunctions(module, allocator_methods) < 0) {
         return -1;

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from contract import fake_clone
+from contract.fake_clone import FakeCopy
+
 from liveheap.commands.memory import BYTES, COUNTS, PARTS
 from liveheap.errors import CommandError
 
@@ -164,6 +167,10 @@ class FakeHeap:
     def snapshot(self, **options: Any) -> FakeWalk:
         self._ask("snapshot", options)
         return self.walk
+
+    def clone(self, program: Any, fd: int, **options: Any) -> FakeCopy:
+        self._ask("clone", options)
+        return fake_clone.clone(fd, lives_s=options["lives_s"])
 
     def histogram(self, **options: Any) -> FakeHistogram:
         self._ask("histogram", options)

@@ -27,6 +27,7 @@ EVERY = pytest.mark.parametrize(
 
 CALM = ("cancelled", "refused", "no-such-snapshot")
 FORCED = {"detach": {"force": True}}
+FIRST = {"clone-ask": "clone", "clone-complete": "clone"}
 
 
 @pytest.fixture
@@ -43,6 +44,8 @@ def test_a_command_answers(command: Command, client: MinimalClient):
     args = FORCED.get(command.name, {})
     if command.name == "resume":  # what there is to resume: test_agent_spools.py
         return
+    if command.name in FIRST:
+        client.request(FIRST[command.name])
     assert isinstance(client.request(command.name, **args), (Record, Table, Blob))
 
 
@@ -113,6 +116,7 @@ def test_a_bug_in_a_command_ends_the_request_and_nothing_else(
     monkeypatch.setattr("liveheap.agent.context.AgentContext.leave", explode)
     monkeypatch.setattr("liveheap.agent.context.AgentContext.switch_off", explode)
     monkeypatch.setattr("liveheap.agent.spools.Spools._find", explode)
+    monkeypatch.setattr("liveheap.agent.context.AgentContext.made_clone", explode)
     with pytest.raises(CommandError) as failed:
         client.request(command.name)
     assert failed.value.code == "internal"

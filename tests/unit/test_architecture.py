@@ -46,10 +46,11 @@ MAY_IMPORT = """
     commands         : errors protocol snapshot memory tasks history deltas rails
     hosts            : errors tasks
     console          : errors hosts _heap
-    agent            : console
+    clone            : protocol
+    agent            : console clone
     agent            : errors tokens registry protocol commands hosts process heap
     agent            : tasks forks
-    agent            : history memory deltas rails
+    agent            : history memory deltas limits rails
     liveheap         : *
     boot             : liveheap hosts
 

@@ -38,7 +38,7 @@ FITTING = 1500
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class Drawn:
     """What goes into one box."""
 
     lines: tuple[str, ...]
@@ -47,10 +47,10 @@ class _Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Graph:
+class Graph:
     """What is to be placed: boxes, links, and what stands on each link."""
 
-    drawn: Sequence[_Drawn]
+    drawn: Sequence[Drawn]
     links: Sequence[Link]
     labels: Sequence[str]
 
@@ -67,15 +67,19 @@ def picture(
     tree: Mapping[str, Any], *, most: int = MOST_BOXES, alone: bool = False
 ) -> Markup:
     """Return the SVG of a tree of referrers, given in its JSON form."""
-    graph = _graph(tree, most)
+    title = f"Who refers to {visible(tree['label'])}"
+    return draw(_graph(tree, most), title, alone=alone)
+
+
+def draw(graph: Graph, title: str, *, alone: bool) -> Markup:
+    """Return the SVG of a graph without a cycle."""
     leaving = Counter(link.source for link in graph.links)
     boxes = [_box(one, leaving[place]) for place, one in enumerate(graph.drawn)]
     placed = arrange(boxes, graph.links, Spacing(across=44, along=10))
-    title = f"Who refers to {visible(tree['label'])}"
     return _svg(graph, boxes, placed, title, alone=alone)
 
 
-def _graph(tree: Mapping[str, Any], most: int) -> _Graph:
+def _graph(tree: Mapping[str, Any], most: int) -> Graph:
     """Turn a tree into boxes and links; a root becomes one box wherever it holds."""
     nodes: list[Mapping[str, Any]] = [tree]
     undrawn = [int(tree["more"])]
@@ -107,10 +111,10 @@ def _graph(tree: Mapping[str, Any], most: int) -> _Graph:
         Link(source, target, text_width(label))
         for (source, target, _), label in zip(links, labels, strict=True)
     ]
-    return _Graph(drawn, routes, labels)
+    return Graph(drawn, routes, labels)
 
 
-def _content(node: Mapping[str, Any], count: int, undrawn: int) -> _Drawn:
+def _content(node: Mapping[str, Any], count: int, undrawn: int) -> Drawn:
     label = visible(node["label"])
     lines = [middle_cut(label, LONGEST_LABEL)]
     if count != 1:
@@ -119,17 +123,17 @@ def _content(node: Mapping[str, Any], count: int, undrawn: int) -> _Drawn:
         kinds = "kind" if undrawn == 1 else "kinds"
         lines.append(f"+ {human_count(undrawn)} more {kinds} of referrers")
     kind = "root" if node["root"] else "asked" if node["edge"] is None else "object"
-    return _Drawn(tuple(lines), label, kind)
+    return Drawn(tuple(lines), label, kind)
 
 
-def _box(drawn: _Drawn, leaving: int) -> Box:
+def _box(drawn: Drawn, leaving: int) -> Box:
     """Return the room for the lines of a box, and for the names of what leaves it."""
     width = max(map(text_width, drawn.lines)) + 2 * PADDING
     return Box(width, LINE * max(len(drawn.lines), leaving) + PADDING)
 
 
 def _svg(
-    graph: _Graph, boxes: Sequence[Box], placed: Placed, title: str, *, alone: bool
+    graph: Graph, boxes: Sequence[Box], placed: Placed, title: str, *, alone: bool
 ) -> Markup:
     width, height = placed.width + 2 * MARGIN, placed.height + 2 * MARGIN
     return tag(
@@ -148,7 +152,7 @@ def _svg(
     )
 
 
-def _node(drawn: _Drawn, box: Box, corner: tuple[float, float]) -> Markup:
+def _node(drawn: Drawn, box: Box, corner: tuple[float, float]) -> Markup:
     x, y = corner[0] + MARGIN, corner[1] + MARGIN
     first, *more = drawn.lines
     return tag(

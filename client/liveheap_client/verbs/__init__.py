@@ -3,6 +3,7 @@
 from liveheap_client.verbs import (
     attach,
     backrefs,
+    clone,
     completion,
     console,
     containers,
@@ -33,6 +34,7 @@ VERBS: tuple[Verb, ...] = (
     memory.VERB,
     histogram.VERB,
     console.VERB,
+    clone.VERB,
     detach.VERB,
     snapshot.VERB,
     leaks.VERB,

@@ -1,0 +1,444 @@
+"""Copies of the worker that run Python: started, asked, interrupted, ended.
+
+A copy belongs to one session and dies with it: with its thread (PDEATHSIG), with its
+socket, with the session's end, which kills it, and with the worker. It is niced, the
+first to be killed when memory is short, limited in memory, and kills itself after its
+time. What can go wrong in it becomes an answer here: a text for each way in which a
+copy ends, and a copy that does not let itself be interrupted is killed.
+
+Before the clone the import lock is taken, so that no other thread is in the middle of
+importlib's tables. A copy that does not say soon that it is ready has met a lock which
+another thread held (see csrc/copier.h): it is killed, and another one made.
+"""
+
+from __future__ import annotations
+
+import _imp
+import _socket
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from liveheap import forks, limits
+from liveheap.agent.descriptor import OwnSocket, SocketLost
+from liveheap.clone import wire
+from liveheap.clone.inside import PACKAGES, Program
+from liveheap.clone.tools import absent
+from liveheap.commands.context import Fields, Heap, HeapCopy
+from liveheap.errors import CommandError
+
+ATTEMPTS = 3
+READY_S = 10.0
+LOOK_EVERY_S = 0.05
+SEND_S = 2.0
+COMPLETE_S = 5.0
+IMPORT_LOCK_S = 2.0
+RECEIVE_BYTES = 1 << 16
+FIRST_FREE = 3
+SIGINT, SIGKILL, SIGALRM, SIGXCPU = 2, 9, 14, 24
+CRASHES = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
+
+
+class Copy:
+    """A living copy, or what is left of one."""
+
+    def __init__(self, made: HeapCopy, near: _socket.socket) -> None:
+        self.pid = made.child.pid
+        self.pause_ns = made.child.pause_ns
+        self.rss = made.rss
+        self.cap = made.cap
+        self.lives_s = made.lives_s
+        self.started = time.monotonic()
+        self.packages: Mapping[str, Any] = {}
+        self._child = made.child
+        self._socket = OwnSocket(near)
+        self._inbox = wire.Inbox()
+        self._oom_kills = limits.oom_kills()
+        self._ended: CommandError | None = None
+        self._is_foreign = False
+        near.settimeout(LOOK_EVERY_S)
+        forks.in_child(_forget_copies)
+        _copies.add(self)
+
+    @property
+    def left_s(self) -> float:
+        """How long it may live on."""
+        return max(self.started + self.lives_s - time.monotonic(), 0.0)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it can be asked."""
+        if self._ended is None and self._child.poll() is not None:
+            self._ended = self._explain()
+        return self._ended is None
+
+    def memory(self) -> Mapping[str, int]:
+        """What it costs: bytes that only it has, and those that the worker has, too."""
+        path = f"/proc/{self.pid}/smaps_rollup"
+        fields: dict[str, int] = {}
+        with suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name.startswith(("Private_", "Shared_", "Rss")):
+                    fields[name] = int(value.split()[0]) * 1024
+        own = fields.get("Private_Dirty", 0) + fields.get("Private_Clean", 0)
+        return {"own": own, "shared": max(fields.get("Rss", 0) - own, 0)}
+
+    def wait_until_ready(self) -> bool:
+        """Wait for its first word; False if it does not come."""
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            message = self.receive()
+            if message is not None and message[0] == wire.READY:
+                self.packages = message[1] if isinstance(message[1], dict) else {}
+                return True
+        return False
+
+    def evaluate(self, code: str, *, whole: bool, max_output: int) -> CopyEvaluation:
+        """Begin to run code."""
+        asked = {"code": code, "whole": whole, "max_output": max_output}
+        self._send(wire.pack(wire.ASK, asked))
+        return CopyEvaluation(self, max_output)
+
+    def complete(self, text: str) -> list[str]:
+        """Return what the last name of a text may become."""
+        self._send(wire.pack(wire.COMPLETE, text))
+        deadline = time.monotonic() + COMPLETE_S
+        while time.monotonic() < deadline:
+            message = self.receive()
+            if message is not None and message[0] == wire.DONE:
+                found = message[1] if isinstance(message[1], list) else []
+                return [name for name in found if isinstance(name, str)]
+        self.kill("killed: it did not answer")
+        raise self._is_lost()
+
+    def facts(self) -> Fields:
+        """Say what it is and what it costs."""
+        memory = self.memory()
+        told: list[tuple[str, str, Any]] = [
+            ("pid", "count", self.pid),
+            ("pause", "seconds", round(self.pause_ns / 1e9, 6)),
+            ("rss", "bytes", self.rss),
+            ("own", "bytes", memory["own"]),
+            ("shared", "bytes", memory["shared"]),
+            ("cap", "bytes", self.cap),
+            ("lives", "seconds", round(self.left_s, 1)),
+        ]
+        missing = [name for name in PACKAGES if not self.packages.get(name)]
+        if missing:
+            told.append(("without", "text", absent(missing[0])))
+        return tuple(told)
+
+    def signal(self) -> None:
+        """Have KeyboardInterrupt raised in what it runs."""
+        if self.lives:
+            with suppress(OSError):
+                os.kill(self.pid, SIGINT)
+
+    def kill(self, why: str) -> None:
+        """End it, with whatever it has started."""
+        if self._ended is None:
+            self._ended = CommandError("failed", f"the copy was {why}", hint=AGAIN)
+        self._end()
+
+    def close(self) -> None:
+        """End it and give everything back. May be called twice."""
+        _copies.discard(self)
+        if not self._is_foreign:
+            self.kill("ended")
+        self._socket.close()
+
+    def forget(self) -> None:
+        """In a process forked meanwhile: it is not ours there."""
+        self._is_foreign = True
+        self._child.forget()
+        self._socket.close()
+
+    def _end(self) -> None:
+        if self._child.poll() is None:
+            with suppress(OSError):
+                os.killpg(self.pid, SIGKILL)  # its own group, once it has made one
+            self._child.kill()
+            self._child.wait(10.0)
+
+    def _send(self, data: bytes) -> None:
+        if not self.lives and self._ended is not None:
+            raise self._ended
+        try:
+            self._socket.socket.settimeout(SEND_S)
+            self._socket.socket.sendall(data)
+            self._socket.socket.settimeout(LOOK_EVERY_S)
+        except OSError as exc:
+            raise self._is_lost() from exc
+
+    def receive(self) -> tuple[str, Any] | None:
+        """Return a message; None if none comes within a moment."""
+        try:
+            message = self._inbox.take()
+            if message is not None:
+                return message
+            data = self._socket.socket.recv(RECEIVE_BYTES)
+            if not data:
+                raise self._is_lost()
+            self._inbox.put(data)
+            return self._inbox.take()
+        except (TimeoutError, BlockingIOError):
+            if self.left_s == 0:
+                raise self._is_lost() from None
+            return None
+        except wire.Garbled as exc:
+            self.kill(f"killed: it sent {exc}")
+            raise self._is_lost() from exc
+        except SocketLost as exc:
+            self.kill("killed: the worker closed its socket")
+            raise self._is_lost() from exc
+        except OSError as exc:
+            raise self._is_lost() from exc
+
+    def _is_lost(self) -> CommandError:
+        """Reap it and say how it ended."""
+        if self._ended is None:
+            if self._child.wait(1.0) is None:
+                self._end()
+            self._ended = self._explain()
+        return self._ended
+
+    def _explain(self) -> CommandError:
+        status = self._child.status()
+        number = status["signal"]
+        if number in (SIGALRM, SIGXCPU) or self.left_s == 0:
+            text = f"its {self.lives_s:.0f} s are over"
+        elif number == SIGKILL and limits.oom_kills() > self._oom_kills:
+            text = "the kernel killed it: memory is short. The worker was spared"
+        elif number in CRASHES:
+            text = f"it crashed ({CRASHES[number]}). The worker did not"
+        elif number:
+            text = f"it was killed from outside (signal {number})"
+        else:
+            text = "it has ended"
+        return CommandError("failed", f"the copy is gone: {text}", hint=AGAIN)
+
+
+class CopyEvaluation:
+    """Code that runs in a copy: see `Evaluation` in `commands/context.py`."""
+
+    def __init__(self, copy: Copy, max_output: int) -> None:
+        self.is_over = False
+        self.doing = ""
+        self._copy = copy
+        self._output = bytearray()
+        self._left = max_output * LONGEST_CHARACTER
+        self._sent = 0
+        self._answer: Mapping[str, Any] = {}
+
+    def wait(self, seconds: float) -> None:
+        """Wait a moment for its next message."""
+        message = None if self.is_over else self._copy.receive()
+        if message is None:
+            return
+        kind, content = message
+        if kind == wire.TEXT and isinstance(content, bytes):
+            self._output += content[: self._left]
+            self._left -= len(content)
+        elif kind == wire.NOTE:
+            self.doing = str(content)[:LONGEST_NOTE]
+        elif kind == wire.DONE:
+            self._answer = content if isinstance(content, dict) else {}
+            self.is_over = True
+
+    def take(self, limit: int) -> bytes:
+        """Return the next bytes of its output, cut between characters."""
+        end = min(limit, len(self._output))
+        while 0 < end < len(self._output) and self._output[end] & 0xC0 == 0x80:
+            end -= 1
+        data = bytes(self._output[:end])
+        del self._output[:end]
+        self._sent += len(data)
+        return data
+
+    def interrupt(self) -> None:
+        """Raise KeyboardInterrupt in it, if that can be done now."""
+        self._copy.signal()
+
+    def why_not_over(self) -> str:
+        """End a copy that does not heed an interrupt; say so."""
+        self._copy.kill("killed: it did not let itself be interrupted")
+        return (
+            "cancelled; it did not let itself be interrupted, so the copy was killed: "
+            f"{AGAIN}"
+        )
+
+    def fields(self) -> Fields:
+        """Say how it ended, and what the copy costs by now."""
+        answer, copy = self._answer, self._copy
+        told: list[tuple[str, str, Any]] = [
+            ("outcome", "text", str(answer.get("outcome", "error"))[:16]),
+            ("bytes", "bytes", self._sent),
+            ("truncated", "bool", bool(answer.get("truncated")) or self._left < 0),
+        ]
+        if answer.get("raised") is not None:
+            told.append(("raised", "text", str(answer["raised"])[:LONGEST_NOTE]))
+        pictures = answer.get("pictures")
+        if isinstance(pictures, list) and pictures:
+            dots = [dot for dot in pictures if isinstance(dot, str)][:MOST_PICTURES]
+            told.append(("pictures", "list", dots))
+        told.append(("own", "bytes", copy.memory()["own"]))
+        told.append(("left", "seconds", round(copy.left_s, 1)))
+        return tuple(told)
+
+
+AGAIN = "begin again for a new copy; the worker serves on"
+MOST_PICTURES = 10
+LONGEST_NOTE = 200
+LONGEST_CHARACTER = 4
+_copies: weakref.WeakSet[Copy] = weakref.WeakSet()
+
+
+def _forget_copies() -> None:
+    for copy in list(_copies):
+        copy.forget()
+
+
+class Copies:
+    """The copies of one worker: one at a time, for each may come to cost its size."""
+
+    def __init__(self, heap: Heap, sleep: Callable[[float], object]) -> None:
+        self._heap = heap
+        self._sleep = sleep
+        self._living: Copy | None = None
+
+    def keeper(self) -> Keeper:
+        """Return what keeps a session's copy."""
+        return Keeper(self)
+
+    @property
+    def living(self) -> Copy | None:
+        """The copy that lives, if there is one."""
+        copy = self._living
+        return copy if copy is not None and copy.lives else None
+
+    def facts(self) -> dict[str, Any]:
+        """What `status` says of it."""
+        copy = self.living
+        if copy is None:
+            return {}
+        return {
+            "clone": copy.pid,
+            "clone_memory": copy.memory()["own"],
+            "clone_left": round(copy.left_s, 1),
+        }
+
+    def make(
+        self,
+        *,
+        own_threads: frozenset[int],
+        is_free: bool,
+        max_pause_ms: float,
+        force: bool,
+        lives_s: float,
+    ) -> Copy:
+        """Make a copy that answers.
+
+        Raises:
+            CommandError: `busy`, `refused`, or `failed` with the reason.
+        """
+        living = self.living
+        if living is not None:
+            raise CommandError(
+                "busy",
+                f"a copy of this worker lives already, for another session: process "
+                f"{living.pid}",
+                hint=f"it ends with its session, or in {living.left_s:.0f} s",
+                detail={"retry_after": round(living.left_s, 1)},
+            )
+        for _ in range(ATTEMPTS):
+            copy = self._attempt(
+                own_threads,
+                is_free=is_free,
+                max_pause_ms=max_pause_ms,
+                force=force,
+                lives_s=lives_s,
+            )
+            with suppress(CommandError):
+                if copy.wait_until_ready():
+                    self._living = copy
+                    return copy
+            copy.close()
+        raise CommandError(
+            "failed",
+            f"{ATTEMPTS} copies did not come up: each met a lock that a thread of the "
+            "worker held, or was killed",
+            hint="try again; `liveheap snapshot` needs no lock of the worker",
+        )
+
+    def _attempt(
+        self, own_threads: frozenset[int], *, is_free: bool, **limits: Any
+    ) -> Copy:
+        near, far = _socket.socketpair()
+        try:
+            far = above_standard_files(far)
+            program = Program(far, own_threads, is_free=is_free)
+            with import_lock(self._sleep):
+                made = self._heap.clone(
+                    program, far.fileno(), may_write=is_free, **limits
+                )
+            return Copy(made, near)
+        except BaseException:
+            near.close()
+            raise
+        finally:
+            far.close()
+
+
+class Keeper:
+    """Keeps a session's copy, and ends it with the session."""
+
+    def __init__(self, copies: Copies) -> None:
+        self.copy: Copy | None = None
+        self._copies = copies
+
+    def make(self, **options: Any) -> Copy:
+        """Make the copy, in the place of the one there was."""
+        self.close()
+        self.copy = self._copies.make(**options)
+        return self.copy
+
+    def close(self) -> None:
+        """End it."""
+        copy, self.copy = self.copy, None
+        if copy is not None:
+            copy.close()
+
+
+def above_standard_files(sock: _socket.socket) -> _socket.socket:
+    """Return the socket under a number that stdin, stdout and stderr do not have."""
+    low = []
+    while sock.fileno() < FIRST_FREE:
+        low.append(sock)
+        sock = _socket.socket(fileno=_socket.dup(sock.fileno()))
+    for each in low:
+        each.close()
+    return sock
+
+
+@contextmanager
+def import_lock(sleep: Callable[[float], object]) -> Iterator[None]:
+    """Hold the import lock; it is held by others for moments only."""
+    deadline = time.monotonic() + IMPORT_LOCK_S
+    while _imp.lock_held():
+        if time.monotonic() > deadline:
+            raise CommandError(
+                "busy",
+                "a thread of the worker has held the import lock for "
+                f"{IMPORT_LOCK_S:.0f} s",
+                hint="try again in a moment",
+            )
+        sleep(LOOK_EVERY_S / 10)
+    _imp.acquire_lock()
+    try:
+        yield
+    finally:
+        _imp.release_lock()

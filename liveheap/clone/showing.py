@@ -1,0 +1,88 @@
+"""Values as text, without a line of the worker's code: no `__repr__` of a class runs.
+
+In a copy such a method would find the worker's locks held and its connections closed.
+Under scope values texts are cut, and what a name like `password` stands for is hidden.
+"""
+
+from __future__ import annotations
+
+import re
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+LONGEST = 64
+MOST_ITEMS = 10
+DEEPEST = 2
+SECRET = re.compile(
+    r"pass|secret|token|key|auth|cookie|session|cred|private", re.IGNORECASE
+)
+HIDDEN = "<hidden>"
+NUMBERS = (bool, int, float, complex, type(None), type(...))
+MODULE_DICT: Any = vars(ModuleType)["__dict__"]
+TYPE_MODULE: Any = vars(type)["__module__"]
+TYPE_NAME: Any = vars(type)["__qualname__"]
+BRACKETS: Any = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
+
+
+def is_secret(name: object) -> bool:
+    """Whether what has this name is not shown under scope values."""
+    return type(name) is str and SECRET.search(name) is not None
+
+
+def brief(value: Any, depth: int = DEEPEST) -> str:
+    """Return a value as text."""
+    kind = type(value)
+    if kind in NUMBERS:
+        text = repr(value) if kind is not int else whole(value)
+    elif kind in (str, bytes, bytearray):
+        text = repr(value[:LONGEST]) + ("..." if len(value) > LONGEST else "")
+    elif kind in BRACKETS or kind is dict:
+        text = container(value, depth)
+    elif issubclass(kind, type):
+        text = f"<class {full_name(value)}>"
+    elif kind in (FunctionType, BuiltinFunctionType):
+        text = f"<function {value.__name__}>"
+    elif issubclass(kind, ModuleType):
+        name = MODULE_DICT.__get__(value).get("__name__")
+        text = f"<module {name if type(name) is str else '?'}>"
+    else:
+        text = f"<{full_name(kind)} object at {id(value):#x}>"
+    return text
+
+
+def whole(value: int) -> str:
+    """Return a whole number; of a very long one only its length."""
+    bits = value.bit_length()
+    return str(value) if bits < 1000 else f"<int of {bits} bits>"
+
+
+def full_name(kind: type) -> str:
+    """Return a class's name with its module."""
+    module = TYPE_MODULE.__get__(kind)
+    name = TYPE_NAME.__get__(kind)
+    return f"{module}.{name}" if type(module) is str and module != "builtins" else name
+
+
+def container(value: Any, depth: int) -> str:
+    """Return a container of exactly a builtin type: its first items, and how many."""
+    left, right = BRACKETS.get(type(value), "{}")
+    shown: list[str] = []
+    if depth == 0:
+        return f"{left}{len(value)} items{right}" if value else left + right
+    for item in value:
+        if len(shown) == MOST_ITEMS:
+            shown.append(f"... {len(value)} in all")
+            break
+        shown.append(
+            pair(item, value[item], depth)
+            if type(value) is dict
+            else brief(item, depth - 1)
+        )
+    tail = "," if type(value) is tuple and len(value) == 1 else ""
+    return f"{left}{', '.join(shown)}{tail}{right}"
+
+
+def pair(key: Any, value: Any, depth: int) -> str:
+    """Return a dict's item."""
+    text = HIDDEN if is_secret(key) else brief(value, depth - 1)
+    return f"{brief(key, depth - 1)}: {text}"
