@@ -347,24 +347,8 @@ def _failed(facts: FarFacts) -> Iterator[Finding]:
 
 def _nothing_there(facts: FarFacts) -> Finding:
     """Say why the login works and liveheap does not."""
-    places = facts.probe.get("FOUND", ())
-    python = [
-        each for each in facts.probe.get("HERE", ()) if each.startswith("python3")
-    ]
-    name = f"--remote-command {shlex.quote(places[0])}" if places else ""
     if facts.code == _NOT_FOUND:
-        path = next(iter(facts.probe.get("PATH", ())), "unknown")
-        return problem(
-            "liveheap",
-            f"there is no liveheap on the PATH of {facts.host}, which for a command "
-            f"over ssh is {path}"
-            + (f"; there is one at {places[0]}" if places else ""),
-            f"liveheap doctor {facts.host} {name}"
-            if name
-            else f"ssh {facts.host} python3 -m pip install liveheap"
-            if python
-            else f"{facts.host} has no python3 on that PATH either",
-        )
+        return _not_found(facts)
     if facts.code == _NOT_EXECUTABLE:
         return problem(
             "liveheap",
@@ -391,6 +375,36 @@ def _nothing_there(facts: FarFacts) -> Finding:
         f"liveheap on {facts.host} ended with exit code {facts.code}: "
         f"{' / '.join(last_lines(facts.talk)) or facts.noise or 'it said nothing'}",
         f"try it by hand: ssh {facts.host} liveheap doctor",
+    )
+
+
+def _not_found(facts: FarFacts) -> Finding:
+    """Say where the liveheap may be that its PATH does not lead to."""
+    path = next(iter(facts.probe.get("PATH", ())), "unknown")
+    said = (
+        f"there is no liveheap on the PATH of {facts.host}, which for a command over "
+        f"ssh is {path}"
+    )
+    places = facts.probe.get("FOUND", ())
+    if places:
+        name = f"--remote-command {shlex.quote(places[0])}"
+        return problem(
+            "liveheap",
+            f"{said}; there is one at {places[0]}",
+            f"liveheap doctor {facts.host} {name}",
+        )
+    if any(each.startswith("python3 ") for each in facts.probe.get("HERE", ())):
+        return note(
+            "liveheap",
+            f"{said}; workers are asked through its python3, but ps, inject and doctor "
+            "need liveheap there",
+            f"ssh {facts.host} python3 -m pip install liveheap",
+        )
+    return problem(
+        "liveheap",
+        f"{said}; nor is there a python3",
+        f"install it where that PATH leads, or name it: liveheap doctor {facts.host} "
+        "--remote-command /path/to/venv/bin/liveheap",
     )
 
 

@@ -1,15 +1,17 @@
 """The token: both sides have to hold the same one, in a file that nobody else can read.
 
 Where a token may lie, and what is wrong with one, `liveheap.tokens` decides; here it is
-asked what it would take for us, and whether the worker looks elsewhere.
+asked what it would take for us (or a key that was handed out), and whether the worker
+looks elsewhere.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from liveheap import registry, tokens
+from liveheap import registry
 from liveheap.errors import AuthenticationError
+from liveheap_client import credentials
 from liveheap_client.doctor.agent import ANSWERS
 from liveheap_client.doctor.finding import Finding, note, ok, problem
 from liveheap_client.doctor.subject import Subject
@@ -42,7 +44,7 @@ def look(subject: Subject) -> KeyFacts:
     run_dir = Path(agent.socket).parent if agent and agent.socket else None
     fault = hint = None
     try:
-        tokens.find_token(subject.environ, run_dir)
+        credentials.find(subject.environ, run_dir)
     except AuthenticationError as error:
         fault, hint = str(error), error.hint
     return KeyFacts(

@@ -109,8 +109,7 @@ def _machine(facts: MemoryFacts) -> Finding:
 
 
 def _room(facts: MemoryFacts) -> Finding:
-    need = max(int(facts.rss * admission.HEADROOM_SHARE), admission.LEAST_HEADROOM)
-    tightest = facts.tightest
+    need, tightest = _needed(facts), facts.tightest
     if tightest is None:
         return note(CHECK, "no limit on its memory can be read here")
     said = (
@@ -127,9 +126,14 @@ def _room(facts: MemoryFacts) -> Finding:
     )
 
 
+def _needed(facts: MemoryFacts) -> int:
+    """Return what a snapshot is admitted with."""
+    return max(int(facts.rss * admission.HEADROOM_SHARE), admission.LEAST_HEADROOM)
+
+
 def _clone(facts: MemoryFacts) -> Iterator[Finding]:
     need, tightest = int(facts.rss * CLONE_SHARE), facts.tightest
-    if tightest is not None and tightest.room < need:
+    if tightest is not None and _needed(facts) <= tightest.room < need:
         yield note(
             CHECK,
             f"a frozen clone may need {human_bytes(need)}, all that the worker has; "
