@@ -9,9 +9,12 @@ stand as they are; nothing here weakens them. Options of ours, and why:
     ExitOnForwardFailure, ClearAllForwardings
                            the user's own LocalForward lines would clash
     ControlMaster=auto     the next connection costs milliseconds; the socket lies in a
-                           directory only we can enter. Left out if the user's
-                           configuration has a ControlPath of its own, or by --no-mux,
-                           since for 120 s any process of this user can reuse the login
+                           directory only we can enter, with nobody else's files: ssh
+                           would hand its streams to whoever listens there. Left out
+                           if the user's configuration has a ControlPath of its own,
+                           or by --no-mux, since for 120 s any process of this user
+                           can reuse the login
+    RemoteCommand=none     only where the configuration names one: ssh would refuse ours
 
 `LIVEHEAP_SSH` names another binary or adds options, as words: `ssh -F ./config`.
 The remote command is one string which a remote shell reads: every word is quoted.
@@ -81,8 +84,11 @@ def command_line(
         "ExitOnForwardFailure=yes",
         "ClearAllForwardings=yes",
     ]
-    if multiplex:
-        options += _multiplexing(called, host, environ)
+    settings = _settings(called, host)
+    if settings.get("remotecommand", "none") != "none":
+        options.append("RemoteCommand=none")
+    if multiplex and settings.get("controlpath", "none") == "none":
+        options += _multiplexing(environ)
     words = [word for option in options for word in ("-o", option)]
     return [*called, "-T", *words, "--", host, command]
 
@@ -145,11 +151,7 @@ def client_program(environ: Mapping[str, str]) -> list[str]:
     return words
 
 
-def _multiplexing(
-    program: Sequence[str], host: str, environ: Mapping[str, str]
-) -> list[str]:
-    if _user_multiplexes(program, host):
-        return []
+def _multiplexing(environ: Mapping[str, str]) -> list[str]:
     directory = control_directory(environ)
     if directory is None or "%" in str(directory) or " " in str(directory):
         return []
@@ -160,8 +162,8 @@ def _multiplexing(
     ]
 
 
-def _user_multiplexes(program: Sequence[str], host: str) -> bool:
-    """Ask ssh whether the user's configuration has a ControlPath for this host."""
+def _settings(program: Sequence[str], host: str) -> dict[str, str]:
+    """Ask ssh what the user's configuration says for this host."""
     try:
         answer = subprocess.run(
             [*program, "-G", "--", host],
@@ -176,13 +178,12 @@ def _user_multiplexes(program: Sequence[str], host: str) -> bool:
             hint="install the OpenSSH client, or set LIVEHEAP_SSH",
         ) from exc
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    settings = dict(
+        return {}
+    return dict(
         line.split(" ", 1)
         for line in answer.stdout.decode("utf-8", "replace").splitlines()
         if " " in line
     )
-    return settings.get("controlpath", "none") != "none"
 
 
 def control_directory(environ: Mapping[str, str]) -> Path | None:
@@ -204,11 +205,19 @@ def control_directory(environ: Mapping[str, str]) -> Path | None:
 
 
 def _is_private(directory: Path) -> bool:
-    """Make the directory if need be; return whether only we can enter it."""
+    """Make the directory if need be; return whether it, and all in it, is only ours."""
     try:
         directory.mkdir(mode=0o700, parents=directory.parts[1] != "run", exist_ok=True)
         found = os.lstat(directory)
     except OSError:
         return False
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-    return ours and not stat.S_IMODE(found.st_mode) & 0o077
+    if not stat.S_ISDIR(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077:
+        return False
+    return found.st_uid == os.geteuid() and all(map(_is_ours, directory.glob("cm-*")))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return path.lstat().st_uid == os.geteuid()
+    except FileNotFoundError:  # its master has ended this moment
+        return True
