@@ -22,6 +22,7 @@ SUMMARIES = {
     "run": "Run a command with an agent in every Python process it starts.",
     "inject": "Bring an agent into a running worker that has none.",
     "doctor": "Say what hinders liveheap here, on HOST or in PID, and what to type.",
+    "gateway": "Lead to this user's workers from one loopback port.",
     "bridge": "Relay a session over stdin and stdout; ssh runs this on a host.",
     "stop": "Switch an agent off until its worker starts anew; --all: all here.",
     "token": "Say where the token is, print a key to hand out, replace the token.",
@@ -35,6 +36,7 @@ def main(verb: str, words: Sequence[str]) -> int:
         "run": _run,
         "inject": _inject,
         "doctor": _doctor,
+        "gateway": _gateway,
         "bridge": _bridge,
         "stop": _stop,
         "token": _token,
@@ -157,6 +159,36 @@ def _stop(words: Sequence[str]) -> int:
     from liveheap_client import stopping  # noqa: PLC0415 - see above
 
     return stopping.main(words, summary=SUMMARIES["stop"])
+
+
+def _gateway(words: Sequence[str]) -> int:
+    from liveheap.protocol.auth import Scope  # noqa: PLC0415 - see above
+    from liveheap_client.gateway import Gateway, address  # noqa: PLC0415
+
+    reader = parser("gateway", SUMMARIES["gateway"])
+    reader.add_argument(
+        "--listen",
+        required=True,
+        metavar="127.0.0.1:PORT",
+        help="where; no other address than this machine's own",
+    )
+    reader.add_argument(
+        "--allow",
+        default="graph",
+        choices=[scope.label for scope in Scope],
+        help="the highest scope to grant, if the worker does too (default: graph)",
+    )
+    given = reader.parse_args(words)
+    place = address(given.listen)
+    gateway = Gateway(place, dict(os.environ), Scope[given.allow.upper()])
+    try:
+        Terminal.standard().say(f"listening on {gateway.place}; Ctrl-C ends it")
+        gateway.serve()
+    except (KeyboardInterrupt, SystemExit):
+        pass  # the ways to end it
+    finally:
+        gateway.close()
+    return 0
 
 
 def _token(words: Sequence[str]) -> int:

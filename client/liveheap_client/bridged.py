@@ -17,7 +17,7 @@ from liveheap_client.target import Kind, Target
 def agreed(fields: Mapping[str, Any], target: Target, scope: Scope) -> Agreed:
     """Return what the bridge agreed on with the agent, or raise its error."""
     if "error" in fields:
-        raise _error(fields, target)
+        raise error(fields, target)
     try:
         found = Agreed(
             scope=Scope(fields["scope"]),
@@ -47,6 +47,8 @@ def agreed(fields: Mapping[str, Any], target: Target, scope: Scope) -> Agreed:
 
 def check_pid(fields: Mapping[str, Any], target: Target, ident: Ident) -> None:
     """Raise AuthenticationError if another process answers than the one asked for."""
+    if target.port is not None:
+        return  # the pid is that of a worker behind it: behind.py
     if target.pid is not None and fields.get("pid", ident.pid) != target.pid:
         raise AuthenticationError(
             f"asked for process {target.pid}, {ident.pid} answered",
@@ -57,14 +59,15 @@ def check_pid(fields: Mapping[str, Any], target: Target, ident: Ident) -> None:
 def no_list(fields: Mapping[str, Any], target: Target) -> LiveheapError:
     """Return the error of a bridge that was to list workers and did not."""
     if "error" in fields:
-        return _error(fields, target)
+        return error(fields, target)
     return ConnectError(
         f"{target} did not list its workers",
         hint="let CMD end in: liveheap bridge --list",
     )
 
 
-def _error(fields: Mapping[str, Any], target: Target) -> LiveheapError:
+def error(fields: Mapping[str, Any], target: Target) -> LiveheapError:
+    """Return the error that a bridge, or a gateway, has told of."""
     kinds: dict[str, type[LiveheapError]] = {
         "authentication": AuthenticationError,
         "choose": UsageError,
@@ -85,7 +88,8 @@ def _hint_from_here(fields: Mapping[str, Any], target: Target) -> str | None:
     if target.kind is Kind.VIA and fields["error"] == "choose":
         return "name it to the bridge behind --via: liveheap bridge --pid PID"
     if target.host is not None and fields["error"] == "choose":
-        return f"name one of them as the target: {target.host}/PID"
+        place = str(target).partition("/")[0]
+        return f"name one of them as the target: {place}/PID"
     if hint is None:
         return None
     if target.host is not None and target.kind is not Kind.VIA:

@@ -16,11 +16,17 @@ from typing import Any
 
 from liveheap.errors import AuthenticationError, LiveheapError
 from liveheap.protocol.auth import Agreed, Ident, Scope
-from liveheap_client import asker, bridged, credentials, reach, workers
+from liveheap_client import asker, behind, bridged, credentials, reach, workers
 from liveheap_client import patience as waiting
 from liveheap_client import target as targets
 from liveheap_client.errand import Errand
-from liveheap_client.errors import NoLiveheap, SSHError, TimedOut, TransportError
+from liveheap_client.errors import (
+    ConnectError,
+    NoLiveheap,
+    SSHError,
+    TimedOut,
+    TransportError,
+)
 from liveheap_client.patience import Patience
 from liveheap_client.reach import Expected, Reach
 from liveheap_client.target import HERE, Kind, Target
@@ -77,6 +83,19 @@ def choose(text: str | None, environ: Mapping[str, str]) -> Target:
 
 def dial(target: Target, *, scope: Scope, options: DialOptions) -> Link:
     """Connect to the agent a target names, with a session of that scope."""
+    link = _dial(target, scope, options)
+    try:
+        if not behind.is_gateway(link.agreed):
+            behind.check_agent(link.agreed, target)
+            return link
+        agreed = _gate(link, target, options).enter()
+    except BaseException:
+        link.transport.close()
+        raise
+    return Link(link.transport, agreed, b"", None, link.told)
+
+
+def _dial(target: Target, scope: Scope, options: DialOptions) -> Link:
     if target.kind in (Kind.SSH, Kind.VIA) or _is_far_port(target):
         return _through_bridge(target, scope, options)
     how = _reach(scope, options)
@@ -114,13 +133,33 @@ def _local(target: Target, environ: Mapping[str, str]) -> Worker:
 
 
 def remote_workers(target: Target, options: DialOptions) -> list[dict[str, Any]]:
-    """Return what a bridge lists: the workers of a machine reached through ssh."""
+    """Return what a bridge or a gateway lists: the workers of another machine."""
+    if target.kind is Kind.PORT:
+        return _behind_port(target, options)
     greeted = _greeted(target, Errand(), options)
     greeted.transport.close()
     listed = greeted.fields.get("workers")
     if not isinstance(listed, list):
         raise bridged.no_list(greeted.fields, target)
     return [worker for worker in listed if isinstance(worker, dict)]
+
+
+def _gate(link: Link, target: Target, options: DialOptions) -> behind.Gate:
+    met = link.transport, link.agreed, link.trailing
+    return behind.Gate(*met, target, options.patience)
+
+
+def _behind_port(target: Target, options: DialOptions) -> list[dict[str, Any]]:
+    link = _dial(target, Scope.READ, options)
+    try:
+        if not behind.is_gateway(link.agreed):
+            raise ConnectError(
+                f"{target} is an agent's port, and no gateway's: it lists nobody",
+                hint=f"liveheap status {target}",
+            )
+        return _gate(link, target, options).listed()
+    finally:
+        link.transport.close()
 
 
 def _is_far_port(target: Target) -> bool:

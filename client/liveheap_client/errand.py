@@ -30,7 +30,9 @@ class Errand:
     @classmethod
     def to(cls, target: Target, scope: Scope, *, is_raw: bool = False) -> "Errand":
         """Return what leads to a target."""
-        return cls(scope, is_raw, target.pid, target.name, target.port)
+        if target.port is not None:  # a gateway is asked for the worker, from here
+            return cls(scope, is_raw, port=target.port)
+        return cls(scope, is_raw, target.pid, target.name)
 
     def as_told(self, words: Sequence[str]) -> "Errand":
         """Return this errand with the worker that a person told a bridge already."""

@@ -187,10 +187,10 @@ def _host(text: str) -> Target | None:
     target = targets.parse(text)
     if str(target) == targets.HERE:
         return None
-    if target.kind is not Kind.SSH or target.pid or target.name:
+    if target.kind not in (Kind.SSH, Kind.PORT) or target.pid or target.name:
         raise UsageError(
             f"ps lists the workers of a host; {target} is none",
-            hint="liveheap ps, liveheap ps HOST ..., liveheap status TARGET",
+            hint="liveheap ps, ps HOST ..., ps HOST:PORT; liveheap status TARGET",
         )
     return target
 

@@ -4,7 +4,8 @@
     host  user@host           a machine, reached through ssh
     localhost/NAME            a worker of this machine, without ssh
     host/4711  host/NAME      one worker there
-    host:port  [::1]:port     an agent's loopback port on that machine
+    host:port  [::1]:port     an agent's or a gateway's loopback port on that machine
+    host:port/4711 .../NAME   one worker behind that gateway
     unix:PATH                 a socket here
     --via 'CMD ...'           any command whose stdio is the stream
 
@@ -115,17 +116,18 @@ def _remote(text: str) -> Target:
     user, host, port_text = _split_place(place, text)
     address = f"{user}@{host}" if user else host
     if port_text is not None:
-        if slash:
-            raise UsageError(f"{text!r} has both a port and a worker", hint=_HINT)
-        return Target(Kind.PORT, text, host=address, port=_port(port_text, text))
-    kind, where = (Kind.LOCAL, None) if address == HERE else (Kind.SSH, address)
+        kind, where, port = Kind.PORT, address, _port(port_text, text)
+    elif address == HERE:
+        kind, where, port = Kind.LOCAL, None, None
+    else:
+        kind, where, port = Kind.SSH, address, None
     if not slash:
-        return Target(kind, text, host=where)
+        return Target(kind, text, host=where, port=port)
     if not worker:
         raise UsageError(f"{text!r} ends before the worker", hint=_HINT)
     if worker.isascii() and worker.isdigit():
-        return Target(kind, text, host=where, pid=_pid(worker, text))
-    return Target(kind, text, host=where, name=worker)
+        return Target(kind, text, host=where, port=port, pid=_pid(worker, text))
+    return Target(kind, text, host=where, port=port, name=worker)
 
 
 def _split_place(place: str, text: str) -> tuple[str, str, str | None]:

@@ -19,6 +19,7 @@ VERSION = 1
 MIN_VERSION = 1
 MAGIC = b"\x93LHEAP\r\n"
 MAX_IDENT = 512
+GATEWAY = "gateway-"  # so begins the instance in the ident of one that leads to workers
 HANDSHAKE_DEADLINE_S = 5.0
 FAILURE_DELAY_S = 0.1
 MAX_UNAUTHENTICATED = 4

@@ -71,10 +71,12 @@ MAY_IMPORT = """
     client.roster    : protocol client.workers client.rollcall
     client.errand    : protocol client.target
     client.bridged   : errors protocol client.errors client.target
+    client.behind    : errors protocol client.errors client.target client.transport
+    client.behind    : client.patience client.bridged
     client.dial      : errors protocol client.errors client.target client.transport
     client.dial      : client.patience client.workers client.reach client.asker
     client.dial      : client.credentials
-    client.dial      : client.errand client.bridged
+    client.dial      : client.errand client.bridged client.behind
     client.session   : errors protocol client.errors client.target client.transport
     client.session   : client.patience client.dial
     client.caller    : protocol client.errors client.target client.dial client.session
@@ -94,6 +96,9 @@ MAY_IMPORT = """
     client           :
     client.bridge    : errors protocol client.errors client.transport client.patience
     client.bridge    : client.workers client.reach client.roster client.asker
+    client.gateway   : errors tokens registry protocol agent client.errors
+    client.gateway   : client.transport client.workers client.reach client.roster
+    client.gateway   : client.bridge
     client.launch    : client.errors
     client.streams   :
     client.arguments : client.errors client.dial client.patience

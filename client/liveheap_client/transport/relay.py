@@ -60,9 +60,17 @@ class Way:
 
 
 def relay(
-    connected: socket.socket, trailing: bytes, *, stdin: int = 0, stdout: int = 1
+    connected: socket.socket,
+    trailing: bytes,
+    *,
+    stdin: int = 0,
+    stdout: int = 1,
+    idle_s: "float | None" = None,
 ) -> None:
-    """Move bytes both ways until the agent's stream ends or the client is gone."""
+    """Move bytes both ways until the agent's stream ends or the client is gone.
+
+    With `idle_s` also until nothing has moved for so long.
+    """
     agent = connected.fileno()
     out, back = Way(stdin, agent), Way(agent, stdout, trailing)
     for descriptor in (stdin, stdout, agent):
@@ -76,7 +84,7 @@ def relay(
             wanted = {stdout: 0}
             out.events(wanted)
             back.events(wanted)
-            ready = _wait(wanted, half_closed)
+            ready = _wait(wanted, LINGER_S if half_closed else idle_s)
             if not ready or ready.get(stdout, 0) & select.POLLERR:
                 return
             out.move(ready)
@@ -87,9 +95,9 @@ def relay(
         connected.close()
 
 
-def _wait(wanted: "dict[int, int]", half_closed: bool) -> "dict[int, int]":
-    """Return what is ready; after a half close, nothing once the agent is silent."""
+def _wait(wanted: "dict[int, int]", seconds: "float | None") -> "dict[int, int]":
+    """Return what is ready; nothing if all are silent for so long."""
     poll = select.poll()
     for descriptor, events in wanted.items():
         poll.register(descriptor, events)
-    return dict(poll.poll(LINGER_S * 1000 if half_closed else None))
+    return dict(poll.poll(None if seconds is None else seconds * 1000))

@@ -82,12 +82,12 @@ def _chosen(place: str, rows: Sequence[Row], options: DialOptions) -> Chosen:
     target = targets.parse(place)
     if target.kind is Kind.LOCAL:
         return Chosen(_meant(place, rows, target.pid, target.name), _local_target)
-    if target.kind is not Kind.SSH:
+    if target.kind not in (Kind.SSH, Kind.PORT):
         raise UsageError(
             f"--all means the workers of a host; {place} is none",
             hint="--all PID, --all NAME, --all HOST, --all HOST/NAME",
         )
-    host = str(target.host)
+    host = place.partition("/")[0]
     far = targets.parse(host)
     listed = _checked(roster.in_order(remote_workers(far, options)))
     found = _meant(place, listed, target.pid, target.name)
