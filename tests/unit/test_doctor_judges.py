@@ -205,7 +205,7 @@ CASES: list[Case] = [
     (keys.judge, KeyFacts(True, proved=True, has_agent=True), OK, "hold the same"),
     (keys.judge, KeyFacts(True), OK, "one that you can read"),
     (keys.judge, KeyFacts(False, fault="mode 0644"), PROBLEM, "mode 0644"),
-    (keys.judge, KeyFacts(False, fault="none", has_directory=False), NOTE, "makes one"),
+    (keys.judge, KeyFacts(False, fault="none", is_missing=True), NOTE, "makes one"),
     (
         keys.judge,
         KeyFacts(True, refused=True, has_agent=True),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from liveheap import registry
+from liveheap import tokens
 from liveheap.errors import AuthenticationError
 from liveheap_client import credentials
 from liveheap_client.doctor.agent import ANSWERS
@@ -35,7 +35,8 @@ class KeyFacts:
     proved: bool = False
     """Whether both sides have proved that they hold the same one."""
     has_agent: bool = False
-    has_directory: bool = True
+    is_missing: bool = False
+    """Whether there is no file at all, rather than one that is unfit."""
 
 
 def look(subject: Subject) -> KeyFacts:
@@ -56,8 +57,15 @@ def look(subject: Subject) -> KeyFacts:
         refused=agent is not None and agent.outcome in ("not-genuine", "key"),
         proved=agent is not None and agent.outcome == ANSWERS,
         has_agent=agent is not None and agent.is_there,
-        has_directory=bool(registry.own_directories(subject.environ)),
+        is_missing=_is_missing(subject.environ),
     )
+
+
+def _is_missing(environ: Mapping[str, str]) -> bool:
+    try:
+        return not tokens.files(environ)
+    except AuthenticationError:  # one that was chosen, and is not there
+        return False
 
 
 def _places(environ: Mapping[str, str]) -> dict[str, str]:
@@ -67,7 +75,7 @@ def _places(environ: Mapping[str, str]) -> dict[str, str]:
 def judge(facts: KeyFacts) -> Iterator[Finding]:
     """Say whether there is one, and whether it is the worker's."""
     if facts.fault is not None:
-        if not facts.has_agent and not facts.has_directory and not facts.ours:
+        if facts.is_missing and not facts.has_agent and not facts.ours:
             yield note(CHECK, f"{facts.fault}: the first agent makes one")
         else:
             yield problem(CHECK, facts.fault, facts.hint or "liveheap token --help")
