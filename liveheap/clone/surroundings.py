@@ -7,6 +7,9 @@ blocking calls, which would enter a hub whose loop is the worker's; import locks
 threads held which do not exist here; `sys.stdout` and logging, whose locks may be held
 likewise.
 
+Nothing that is put aside is let go of: a worker's file that is freed here would close
+itself, and wait for the lock of a thread of the worker that was reading from it.
+
 Imports in a copy: a lock of a module that another thread was importing at the moment of
 the fork would be waited for for ever, so all of them are forgotten, and such a module,
 if it is one that we need, is loaded anew.
@@ -24,6 +27,7 @@ from contextlib import suppress
 from typing import Any
 
 OURS = frozenset({"guppy", "objgraph"})
+KEPT: list[Any] = []
 GREEN = {
     "_thread": ("allocate_lock", "start_new_thread", "get_ident"),
     "time": ("sleep",),
@@ -60,12 +64,14 @@ def unpatch() -> None:
         module = sys.modules.get(name)
         for attribute, value in saved.items() if module is not None else ():
             with suppress(Exception):
+                KEPT.append(getattr(module, attribute))
                 setattr(module, attribute, value)
     patcher = sys.modules.get("eventlet.patcher")
     for name, attributes in GREEN.items() if patcher is not None else ():
         with suppress(Exception):
             original = patcher.original(name)  # type: ignore[union-attr]
             for attribute in attributes:
+                KEPT.append(getattr(sys.modules[name], attribute))
                 setattr(sys.modules[name], attribute, getattr(original, attribute))
 
 
@@ -77,9 +83,10 @@ def forget_imports() -> None:
         "_frozen_importlib"
     )
     for name in ("_module_locks", "_blocking_on"):
-        table = getattr(bootstrap, name, None)
+        table: Any = getattr(bootstrap, name, None)
         with suppress(Exception):
-            table.clear()  # type: ignore[union-attr]
+            KEPT.append(dict(table))
+            table.clear()
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__dict__", {}).get("__spec__")
         if spec is None or not getattr(spec, "_initializing", False):
@@ -88,7 +95,7 @@ def forget_imports() -> None:
             spec._initializing = False
         root = name.partition(".")[0]
         if root in OURS or root in sys.stdlib_module_names:
-            del sys.modules[name]
+            KEPT.append(sys.modules.pop(name))
 
 
 def import_lock_release() -> None:
@@ -122,6 +129,8 @@ class NoInput:
 
 def replace_streams(output: Any) -> None:
     """Write to the client, read nothing. The worker's streams are never touched."""
+    KEPT.extend((sys.stdin, sys.stdout, sys.stderr))
+    KEPT.extend((sys.__stdin__, sys.__stdout__, sys.__stderr__, sys.unraisablehook))
     sys.stdout = sys.stderr = output
     sys.__stdout__ = sys.__stderr__ = output  # type: ignore[misc]
     sys.stdin = sys.__stdin__ = NoInput()  # type: ignore[assignment, misc]
@@ -137,6 +146,7 @@ def silence_logging() -> None:
     with suppress(Exception):
         logger.isEnabledFor = lambda _self, _level: False
         logger.handle = logger.callHandlers = lambda _self, _record: None
+        KEPT.append(logging.__dict__["_lock"])
         logging.__dict__["_lock"] = _thread.RLock()
         logging.__dict__["raiseExceptions"] = False
 
