@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from liveheap.agent.native import Native
+from liveheap.errors import CommandError
 from liveheap.hosts import asyncio_loop, gevent
 
 T = TypeVar("T")
@@ -39,10 +40,17 @@ class MainThread:
         self._native = native
         self._add_pending_call = add_pending_call
 
-    def run(self, fn: Callable[[], T], timeout: float | None = None) -> tuple[str, T]:
+    def run(
+        self,
+        fn: Callable[[], T],
+        timeout: float | None = None,
+        *,
+        else_here: bool = True,
+    ) -> tuple[str, T]:
         """Run `fn` exactly once; return who did it and what came out.
 
         Raises:
+            CommandError: `failed`, if nobody came and it shall not be done here.
             BaseException: whatever `fn` raised.
         """
         turn = Turn(fn, self._native)
@@ -50,7 +58,7 @@ class MainThread:
         if timeout is None:
             timeout = WITH_LOOP_S if has_loop else WITHOUT_LOOP_S
         if not turn.done.acquire(True, timeout):
-            turn.take("agent")
+            turn.take("agent", refuse=None if else_here else nobody_came)
             turn.done.acquire()
         if turn.error is not None:
             raise turn.error
@@ -84,16 +92,25 @@ class Turn:
         self.value: Any = None
         self.error: BaseException | None = None
 
-    def take(self, via: str) -> None:
-        """Run it unless somebody else has."""
+    def take(self, via: str, refuse: Callable[[], Any] | None = None) -> None:
+        """Run it, or what takes its place, unless somebody else has."""
         if os.getpid() != self._pid or not self._once.acquire(False):
             return
         try:
-            self.via, self.value = via, self._fn()
+            self.via, self.value = via, (refuse or self._fn)()
         except BaseException as exc:
             self.error = exc
         finally:
             self.done.release()
+
+
+def nobody_came() -> None:
+    """Stand in for what only the main thread may do."""
+    raise CommandError(
+        "failed",
+        "the worker's main thread did not come: it computes, or sits in a call of C",
+        hint="try again",
+    )
 
 
 def waker(main_ident: int) -> tuple[Callable[[Callable[[], None]], Any], str] | None:

@@ -70,7 +70,13 @@ class Output:
 class Evaluation:
     """Code on its way."""
 
-    def __init__(self, limit: int, lock: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        lock: Callable[[], Any],
+        release: Callable[[Evaluation], None],
+    ) -> None:
+        self._release = release
         self._bell = lock()
         self._bell.acquire()
         self._once = lock()
@@ -101,7 +107,8 @@ class Evaluation:
                 self.output.write(f"{type(exc).__name__}\n")
 
     def end(self) -> None:
-        """Say that nothing more will come."""
+        """Say that nothing more will come. For who has claimed it."""
+        self._release(self)
         self.is_over = True
         self.ring()
 
@@ -122,7 +129,7 @@ class Evaluation:
             self._bell.acquire(True, seconds)
         late = self.awaited_until is not None and time.monotonic() > self.awaited_until
         if late and not self.begun and self.claim():
-            self.is_over = True
+            self.end()
             raise CommandError(
                 "failed",
                 "the worker's main thread did not come: it sits in a call of C, or "

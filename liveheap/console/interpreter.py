@@ -21,6 +21,8 @@ from typing import Any
 from liveheap.console.router import NO_INPUT, NoInput
 
 FILENAME = "<console>"
+OURS = {__file__, sys.modules[NoInput.__module__].__file__}
+MOST_BEHIND = 100
 FUTURES_ONLY = ~(0x200 | 0x4000)  # codeop's DONT_IMPLY_DEDENT, ALLOW_INCOMPLETE_INPUT
 
 
@@ -103,15 +105,12 @@ class Interpreter:
         return compiled
 
     def _tell(self, exc: BaseException) -> None:
-        """Write the traceback, from the first frame that is not ours."""
+        """Write the traceback, without our own frames."""
         traceback = sys.modules["traceback"]
-        trace = exc.__traceback__.tb_next if exc.__traceback__ is not None else None
-        is_ours = isinstance(exc, SyntaxError) and _runs_no_code(trace)
         try:
-            lines = traceback.format_exception(
-                type(exc), exc, None if is_ours else trace
-            )
-            self.write("".join(lines))
+            told = traceback.TracebackException.from_exception(exc)
+            _leave_us_out(told)
+            self.write("".join(told.format()))
         except Exception as other:
             names = type(exc).__name__, type(other).__name__
             self.write("{} (its text cannot be shown: {})\n".format(*names))
@@ -123,13 +122,13 @@ class Interpreter:
         return 1
 
 
-def _runs_no_code(trace: Any) -> bool:
-    """Whether a traceback has no frame of evaluated code."""
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == FILENAME:
-            return False
-        trace = trace.tb_next
-    return True
+def _leave_us_out(told: Any) -> None:
+    """Take the frames of this package out of a traceback, and of those behind it."""
+    seen: list[Any] = []
+    while told is not None and len(seen) < MOST_BEHIND and told not in seen:
+        seen.append(told)
+        told.stack[:] = [each for each in told.stack if each.filename not in OURS]
+        told = told.__cause__ or told.__context__
 
 
 def made_from(base: type[Any]) -> type[Any]:

@@ -7,24 +7,28 @@ or it has no further console.
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from liveheap.console import completion, loading
 from liveheap.console.evaluation import Evaluation
 from liveheap.console.interpreter import Interpreter, made_from
+from liveheap.console.loading import RunOnMain
 from liveheap.console.router import ROUTER, Place
 from liveheap.errors import CommandError
 from liveheap.hosts import gevent
 
 MAIN = "%main"
+HUB = "hub"
+STACK_BYTES = 16 << 20
 MAIN_COMES_WITHIN_S = 2.0
-LOADS_WITHIN_S = 5.0
+STARTS_WITHIN_S = 5.0
 ENDS_WITHIN_S = 2.0
 INTERRUPT_EVERY_S = 0.1
 MOST_LEFT_BEHIND = 4
@@ -42,8 +46,7 @@ class Surroundings:
     start_thread: Callable[[Callable[[], object]], None]
     post: Callable[[Callable[[str], None]], object]
     """Have something called on the main thread, perhaps twice, perhaps never."""
-    run_on_main: Callable[[Callable[[], Any]], tuple[str, Any]]
-    """Run something once, on the main thread if it can be had."""
+    run_on_main: RunOnMain
 
 
 class LiveConsole:
@@ -57,7 +60,7 @@ class LiveConsole:
                 hint="they end when the calls of C return in which they sit",
             )
         self._around = around
-        base, self._base = self._load()
+        base, self._base = loading.loaded(around.ident, around.run_on_main)
         self._namespace: dict[str, Any] = {"__name__": "__console__", "__doc__": None}
         self._running: Evaluation | None = None
         self._job: Callable[[], None] | None = None
@@ -65,11 +68,15 @@ class LiveConsole:
         self._wake.acquire()
         self._closing = False
         self._thread: int | None = None
+        self._ready = around.lock()
+        self._ready.acquire()
         self._interpreter: Interpreter = made_from(base)(self._namespace, self._write)
         try:
-            around.start_thread(self._live)
+            with deep_stacks():
+                around.start_thread(self._live)
         except RuntimeError as exc:
             raise CommandError("failed", f"no thread can be had: {exc}") from exc
+        self._ready.acquire(True, STARTS_WITHIN_S)
 
     def evaluate(self, code: str, *, whole: bool, max_output: int) -> Evaluation:
         """Begin to run code."""
@@ -79,16 +86,16 @@ class LiveConsole:
                 f"what was evaluated before still runs: {self._running.why_not_over()}",
                 hint="wait, or open another console",
             )
-        evaluation = self._running = Evaluation(max_output, self._around.lock)
         around = self._around
+        evaluation = Evaluation(max_output, around.lock, ROUTER.detach)
+        self._running = evaluation
         ROUTER.attach(evaluation, lock=around.lock, ident=around.ident)
         word, _, rest = code.lstrip().partition(" ")
         if word.rstrip("\n") == MAIN:
-            evaluation.via = "main"
             evaluation.awaited_until = time.monotonic() + MAIN_COMES_WITHIN_S
             self._post(evaluation, rest.strip(), whole=whole)
         else:
-            self._job = lambda: self._run(evaluation, code, whole=whole)
+            self._job = lambda: self._run(evaluation, "console", code, whole=whole)
             self._wake.release()
         return evaluation
 
@@ -123,17 +130,12 @@ class LiveConsole:
         with suppress(RuntimeError):
             self._wake.release()
         if running is None or running.is_over:
-            self._around.run_on_main(self._drop)
-
-    def _load(self) -> tuple[type[Any], str]:
-        around = self._around
-        _, found = around.run_on_main(lambda: loading.load(around.ident))
-        loaded: tuple[type[Any], str] = found
-        return loaded
+            self._around.run_on_main(self._drop, else_here=True)
 
     def _live(self) -> None:
         """The life of the console's thread."""
         self._thread, pid = self._around.native_id(), os.getpid()
+        self._ready.release()
         while True:
             self._wake.acquire()
             job, self._job = self._job, None
@@ -147,49 +149,33 @@ class LiveConsole:
         self._drop()
         leave_no_trace(self._around.ident())
 
-    def _run(self, evaluation: Evaluation, code: str, *, whole: bool) -> None:
-        """Evaluate in the calling thread."""
+    def _run(self, evaluation: Evaluation, via: str, code: str, *, whole: bool) -> None:
+        """Evaluate in the calling thread or, by way of the hub, greenlet."""
         if not evaluation.claim():
             return
-        ident = self._around.ident()
-        ROUTER.threads[ident] = self._place(evaluation)
+        evaluation.via = via
+        places, key = ROUTER.threads, self._around.ident()
+        if via == HUB:
+            evaluation.kill = gevent.interrupter_here()
+            places, key = ROUTER.greenlets, id(sys.modules["greenlet"].getcurrent())
+        places[key] = Place(evaluation.output.write, self._interpreter.show)
         try:
             evaluation.run(lambda: self._interpreter.evaluate(code, whole=whole))
         finally:
-            ROUTER.threads.pop(ident, None)
-            self._end(evaluation)
-
-    def _end(self, evaluation: Evaluation) -> None:
-        ROUTER.detach(evaluation)
-        evaluation.end()
+            places.pop(key, None)
+            evaluation.end()
 
     def _post(self, evaluation: Evaluation, code: str, *, whole: bool) -> None:
         """Have it evaluated on the main thread, by a greenlet where there is a hub."""
 
         def come(via: str) -> None:
-            spawn = gevent.spawner_here()
-            evaluation.via = via
-            if spawn is None:
-                self._run(evaluation, code, whole=whole)
-            else:
-                evaluation.via = "hub"
-                evaluation.kill = spawn(in_greenlet)
+            if not gevent.spawn_here(lambda: run(HUB)):
+                run(via)
 
-        def in_greenlet() -> None:
-            if not evaluation.claim():
-                return
-            greenlet = id(sys.modules["greenlet"].getcurrent())
-            ROUTER.greenlets[greenlet] = self._place(evaluation)
-            try:
-                evaluation.run(lambda: self._interpreter.evaluate(code, whole=whole))
-            finally:
-                ROUTER.greenlets.pop(greenlet, None)
-                self._end(evaluation)
+        def run(via: str) -> None:
+            self._run(evaluation, via, code, whole=whole)
 
         self._around.post(come)
-
-    def _place(self, evaluation: Evaluation) -> Place:
-        return Place(evaluation.output.write, self._interpreter.show)
 
     def _write(self, text: str) -> None:
         running = self._running
@@ -207,13 +193,26 @@ def count_left_behind() -> int:
     return len(LEFT_BEHIND)
 
 
+@contextmanager
+def deep_stacks() -> Iterator[None]:
+    """Let a thread that is started meanwhile recurse as deep as the interpreter allows,
+    where the worker has chosen small stacks for its own."""
+    before = _thread.stack_size()
+    if 0 < before < STACK_BYTES:
+        _thread.stack_size(STACK_BYTES)
+    try:
+        yield
+    finally:
+        if 0 < before < STACK_BYTES:
+            _thread.stack_size(before)
+
+
 def leave_no_trace(ident: int) -> None:
     """Take back what code has made for the thread that ends: a hub, a dummy thread."""
     with suppress(Exception):
         gevent.destroy_hub_here()
-    threading = sys.modules.get("threading")
-    dummy = getattr(threading, "_DummyThread", None)
-    active = getattr(threading, "_active", {})
+    threading: Any = sys.modules.get("threading")
     with suppress(Exception):
-        if dummy is not None and type(active.get(ident)) is dummy:
-            active.pop(ident, None)
+        for key in (ident, threading.get_ident()):
+            if type(threading._active.get(key)) is threading._DummyThread:
+                threading._active.pop(key)

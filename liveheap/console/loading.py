@@ -17,9 +17,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 UNINVITED = ("eventlet", "gevent")
+
+
+class RunOnMain(Protocol):
+    """Runs something once on the main thread, or, if it does not come, here."""
+
+    def __call__(
+        self, fn: Callable[[], Any], *, else_here: bool
+    ) -> tuple[str, Any]: ...
 
 
 class Fence:
@@ -53,6 +61,35 @@ def without_side_effects(ident: Callable[[], int]) -> Iterator[None]:
         if ctypes.util.find_library is find_nothing_here:
             ctypes.util.find_library = find
         sys.meta_path.remove(fence)
+
+
+def loaded(ident: Callable[[], int], run_on_main: RunOnMain) -> tuple[type[Any], str]:
+    """Return the console class and what it is called, loaded at most once.
+
+    Raises:
+        CommandError: under gevent, where only the main thread can load it, that did not
+            come.
+    """
+    if not Loaded.found:
+        _, found = run_on_main(lambda: load(ident), else_here=not is_green())
+        Loaded.found = (found,)
+    return Loaded.found[0]
+
+
+class Loaded:
+    """What was found, if it was looked for."""
+
+    found: tuple[()] | tuple[tuple[type[Any], str]] = ()
+
+
+def is_green() -> bool:
+    """Whether threads of this process have been made greenlets."""
+    gevent: Any = sys.modules.get("gevent.monkey")
+    eventlet: Any = sys.modules.get("eventlet.patcher")
+    return bool(
+        (gevent is not None and gevent.is_module_patched("threading"))
+        or (eventlet is not None and eventlet.is_monkey_patched("thread"))
+    )
 
 
 def load(ident: Callable[[], int]) -> tuple[type[Any], str]:

@@ -66,26 +66,30 @@ def usable(hub: Any, main_ident: int) -> bool:
     return hub.loop is not None and hub.thread_ident == main_ident
 
 
-def spawner_here() -> Callable[[Callable[[], None]], Callable[[], object]] | None:
-    """Return a function that runs something in a greenlet of the calling thread's hub,
-    and returns one that interrupts it from any thread; None if no hub runs here."""
+def spawn_here(fn: Callable[[], None]) -> bool:
+    """Run something in a greenlet of the calling thread's hub; false if it has none."""
     hub = _hub_here()
-    package = sys.modules.get("gevent")
-    spawn = getattr(package, "spawn", None)
-    if spawn is None or hub is None or hub.loop is None:
-        return None
-    ending = getattr(package, "GreenletExit", Exception)
-    interrupt = type("KeyboardInterrupt", (KeyboardInterrupt, ending), {})
+    spawn = getattr(sys.modules.get("gevent"), "spawn", None)
+    if spawn is None or getattr(hub, "loop", None) is None:
+        return False
+    spawn(fn)
+    return True
 
-    def start(fn: Callable[[], None]) -> Callable[[], object]:
-        greenlet = spawn(fn)
 
-        def kill() -> None:
-            greenlet.kill(interrupt, block=False)
+def interrupter_here() -> Callable[[], object]:
+    """Return what interrupts the calling greenlet from any thread, once it waits.
 
-        return lambda: hub.loop.run_callback_threadsafe(kill)
+    The exception is of both kinds: one that nobody catches ends a greenlet in silence,
+    where KeyboardInterrupt alone would be raised in the main greenlet.
+    """
+    gevent, hub = sys.modules["gevent"], _hub_here()
+    kinds = (KeyboardInterrupt, gevent.GreenletExit)
+    interrupt, greenlet = type("KeyboardInterrupt", kinds, {}), gevent.getcurrent()
 
-    return start
+    def kill() -> None:
+        greenlet.kill(interrupt, block=False)
+
+    return lambda: hub.loop.run_callback_threadsafe(kill)
 
 
 def destroy_hub_here() -> None:
