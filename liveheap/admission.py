@@ -44,6 +44,7 @@ HEADROOM_SHARE = 0.05
 CLONE_SHARE = 1.1
 SPOOL_BYTES_PER_OBJECT = 13 * 1.2
 SPOOL_BYTES_PER_HASH = 11
+SPOOL_BYTES_PER_PREVIEW = 50
 MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"})
 
 
@@ -100,9 +101,10 @@ class PausePredictor:
             self.ms_per_gb += (measured - self.ms_per_gb) / 2
 
 
-def spool_need(n_objects: int, *, texts: bool = False) -> int:
+def spool_need(n_objects: int, *, texts: bool = False, values: bool = False) -> int:
     """Bytes of spool to plan for a graph of so many objects, all of them texts."""
     each = SPOOL_BYTES_PER_OBJECT + (SPOOL_BYTES_PER_HASH if texts else 0)
+    each += SPOOL_BYTES_PER_PREVIEW if values else 0
     return int(n_objects * each) + MB
 
 

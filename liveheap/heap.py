@@ -150,13 +150,15 @@ class Heap:
         timeout_s: float = 60,
         own_threads: Sequence[int] = (),
         texts: bool = False,
+        values: bool = False,
         hold: str | None = None,
     ) -> HeapWalk:
         """Clone the worker and let the clone write its graph into a spool.
 
         With `texts` it hashes the contents of str and bytes, with a key for this walk
-        alone. `force` overrides what is foretold, but not `owners_pause_ms`. `hold` is
-        for tests: see _heap.snapshot_start.
+        alone; with `values` it tells their beginnings, which takes scope values. `force`
+        overrides what is foretold, but not `owners_pause_ms`. `hold` is for tests: see
+        _heap.snapshot_start.
 
         Raises:
             CommandError: "unsupported", or "refused" with the limit that forbids it.
@@ -167,13 +169,18 @@ class Heap:
         return self._walk(
             "graph",
             memory,
-            spool_bytes=admission.spool_need(n_objects, texts=texts),
+            spool_bytes=admission.spool_need(n_objects, texts=texts, values=values),
             spool_directory=spool_directory,
             max_pause_ms=max_pause_ms,
             owners_pause_ms=owners_pause_ms,
             force=force,
             timeout_s=timeout_s,
-            options={"own_threads": [*own_threads], "hold": hold, "hash_key": key},
+            options={
+                "own_threads": [*own_threads],
+                "hold": hold,
+                "hash_key": key,
+                "values": values,
+            },
         )
 
     def clone(

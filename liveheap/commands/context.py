@@ -172,6 +172,7 @@ class Heap(Protocol):
         timeout_s: float = ...,
         own_threads: Sequence[int] = ...,
         texts: bool = ...,
+        values: bool = ...,
     ) -> Walk: ...
     def clone(
         self,

@@ -13,6 +13,10 @@ ran in between. It goes into the trailer, which is written last.
 With `texts` a keyed hash of the contents of every str and bytes leaves, too. The key is
 made in this process for one walk, stands in no file, and is forgotten: hashes say which
 contents of one file are equal, and cannot be looked up in a table of known secrets.
+
+With `values` contents leave, which takes a session of that scope: other keys of dicts
+and the beginnings of texts, and numbers. Which never do is decided in the child, by the
+names that lead to them (csrc/graph_writer_values.c), and the file's header says so.
 """
 
 from __future__ import annotations
@@ -55,13 +59,16 @@ def run(
     timeout_s: float,
     gc: bool,
     texts: bool,
+    values: bool,
     lease_s: float,
 ) -> Generator[Step | Piece, None, Blob]:
     """Take a snapshot of the heap's graph into a file.
 
     The worker stops for as long as one fork takes, some milliseconds; a child walks
     the frozen copy. Refused if the stop would exceed --max-pause-ms or memory is
-    short, unless --force is given. No values are read: names and sizes only.
+    short, unless --force is given. Names and sizes only leave the worker; with --values
+    also keys and the beginnings of contents, if the worker was started with
+    LIVEHEAP_ALLOW=values.
     """
     if force and not ctx.rails.force:
         raise CommandError(
@@ -76,6 +83,8 @@ def run(
     header = describe(ctx)
     if texts:
         header["texts"] = True
+    if values:
+        header["scope"] = Scope.VALUES.label
     with ctx.keep_spool(lease_s) as keep:
         before = ctx.labels()
         walk = ctx.heap.snapshot(
@@ -86,6 +95,7 @@ def run(
             timeout_s=min(timeout_s, ctx.rails.max_walk),
             own_threads=ctx.own_threads,
             texts=texts,
+            values=values,
         )
         spooled = Spooled(walk, header, ctx.heap.sha256())
         is_leased = keep(spooled)
@@ -107,7 +117,7 @@ def describe(ctx: Context) -> dict[str, object]:
         **{name: facts[name] for name in HEADER_FACTS},
         "created": time.time(),
         "monotonic": time.monotonic(),
-        "scope": "graph",
+        "scope": Scope.GRAPH.label,
         "word": 8,
         "memory": memory.footprint(open_files),
     }
@@ -155,6 +165,13 @@ SNAPSHOT = Command(
         ),
         Param("gc", bool, False, "collect garbage first, on the main thread"),
         Param("texts", bool, False, "hash what str and bytes contain: see strings"),
+        Param(
+            "values",
+            bool,
+            False,
+            "tell keys and the beginnings of contents, but of names like password",
+            scope=Scope.VALUES,
+        ),
         Param(
             "lease_s",
             float,

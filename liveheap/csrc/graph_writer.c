@@ -185,6 +185,23 @@ on_node_hashing(struct walk *walk, const struct node *node)
 }
 
 static void
+on_type_valued(struct walk *walk, struct type_entry *entry)
+{
+    on_type(walk, entry);
+    writer_values_type(walk, entry);
+}
+
+static void
+on_node_valued(struct walk *walk, const struct node *node)
+{
+    on_node(walk, node);
+    if (walk->request->has_hash_key) {
+        writer_hash(walk, node);
+    }
+    writer_note_values(walk, node);
+}
+
+static void
 on_root(struct walk *walk, const struct root *root)
 {
     size_t n = walk->refs.n;
@@ -231,6 +248,18 @@ on_end(struct walk *walk)
     }
 }
 
+static void
+on_end_valued(struct walk *walk)
+{
+    writer_strings(walk);
+    if (!walk_failed(walk)) {
+        writer_values(walk);
+    }
+    if (!walk_failed(walk)) {
+        writer_end(walk);
+    }
+}
+
 const struct visitor graph_writer = {
     .wants_names = true,
     .on_type = on_type,
@@ -249,4 +278,14 @@ const struct visitor graph_writer_hashing = {
     .on_root = on_root,
     .on_warning = writer_warning,
     .on_end = on_end,
+};
+
+const struct visitor graph_writer_valued = {
+    .wants_names = true,
+    .on_type = on_type_valued,
+    .on_code = writer_code,
+    .on_node = on_node_valued,
+    .on_root = on_root,
+    .on_warning = writer_warning,
+    .on_end = on_end_valued,
 };

@@ -16,12 +16,14 @@ enum meta_kind {
     META_STRING = 3,
     META_CODE = 4,
     META_WARNING = 5,
-    META_COUNT = 6, /* histograms only */
-    META_HASH = 7,  /* only where a key was given */
+    META_COUNT = 6,   /* histograms only */
+    META_HASH = 7,    /* only where a key was given */
+    META_PREVIEW = 8, /* only under scope values */
 };
 
 extern const struct visitor graph_writer;
 extern const struct visitor graph_writer_hashing; /* with HASH records */
+extern const struct visitor graph_writer_valued;  /* with PREVIEW, HASH if asked for */
 extern const struct visitor histogram_writer;
 
 uint8_t *writer_begin_meta(struct walk *walk, enum meta_kind kind, size_t room);
@@ -41,6 +43,15 @@ void writer_strings(struct walk *walk);
 
 /* A HASH record, if the node that was just written is a str or bytes. */
 void writer_hash(struct walk *walk, const struct node *node);
+
+/* graph_writer_values.c: writer_values_open() returns 0, or -1 if there is no memory;
+ * the close is due either way, and if there was no open.  Each type and each node that
+ * was just written is to be noted; PREVIEW records come after the STRINGs. */
+int writer_values_open(struct walk *walk);
+void writer_values_close(struct walk *walk);
+void writer_values_type(struct walk *walk, const struct type_entry *entry);
+void writer_note_values(struct walk *walk, const struct node *node);
+void writer_values(struct walk *walk);
 
 void writer_end(struct walk *walk);
 

@@ -321,7 +321,8 @@ walk_open(struct walk *walk)
     walk->type_index = memory_map(memory, walk->type_index_capacity * sizeof(uint32_t));
     walk->claims = memory_map(memory, CLAIM_ROOM * sizeof(struct claim));
     if (walk->types == NULL || walk->type_index == NULL || walk->claims == NULL ||
-        names_init(&walk->names, memory) < 0) {
+        names_init(&walk->names, memory) < 0 ||
+        (walk->request->wants_values && writer_values_open(walk) < 0)) {
         return -1;
     }
     return bitmap_init(&walk->seen);
@@ -341,6 +342,7 @@ walk_close(struct walk *walk)
                  walk->type_index_capacity * sizeof(uint32_t));
     memory_unmap(memory, walk->claims, CLAIM_ROOM * sizeof(struct claim));
     names_free(&walk->names);
+    writer_values_close(walk);
     bitmap_free(&walk->seen);
 }
 
@@ -449,7 +451,9 @@ walk_run_graph(const struct walk_request *request, struct sink *sink,
                struct walk_status *status)
 {
     run(request, sink, status,
-        request->has_hash_key ? &graph_writer_hashing : &graph_writer);
+        request->wants_values   ? &graph_writer_valued
+        : request->has_hash_key ? &graph_writer_hashing
+                                : &graph_writer);
 }
 
 void

@@ -98,6 +98,8 @@ struct walk_request {
     bool has_hash_key; /* contents of str and bytes are to be hashed */
     uint8_t hash_key[SIPHASH_KEY];
 
+    bool wants_values; /* contents are to be told: scope values */
+
     PyTypeObject *ndarray; /* of modules that are loaded, else NULL */
     PyTypeObject *greenlet;
     PyTypeObject *deque;
@@ -114,6 +116,7 @@ struct walk_request {
  *     opaque_type   int, the address of a type whose C code must not be called
  *     expose        bool, sets WALK_EXPOSE
  *     hash_key      bytes, 16 of them: hash the contents of str and bytes with it
+ *     values        bool: tell contents, which takes scope values
  * Other keys are ignored, so that the forker may keep its own in the same dict.
  * Needs the GIL.  Returns 0, or -1 with an exception. */
 int walk_prepare(struct walk_request *request, PyObject *options);

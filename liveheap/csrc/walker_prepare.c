@@ -109,6 +109,12 @@ read_options(struct walk_request *request, PyObject *options)
     if (key != NULL && key != Py_None && read_hash_key(request, key) < 0) {
         return -1;
     }
+    PyObject *values = PyDict_GetItemString(options, "values");
+    int wanted = values == NULL ? 0 : PyObject_IsTrue(values);
+    if (wanted < 0) {
+        return -1;
+    }
+    request->wants_values = wanted > 0;
     PyObject *expose = PyDict_GetItemString(options, "expose");
     int truth = expose == NULL ? 0 : PyObject_IsTrue(expose);
     if (truth > 0) {

@@ -84,6 +84,17 @@ struct ring {
     unsigned n;
 };
 
+/* What scope values needs to know: see graph_writer_values.c. */
+struct values {
+    struct vector contents;    /* objects whose contents may be told */
+    struct vector silent;      /* what a name has led to that forbids it */
+    struct vector inside;      /* of the attributes of such */
+    struct bitmap found;       /* listed: all of these */
+    struct vector fields;      /* positions of such names, type after type */
+    struct vector first_field; /* by type id - 1: where in `fields` its own begin */
+    uintptr_t previous;        /* for the writer's deltas, divided by 8 */
+};
+
 #define TYPES_RECENT ((size_t)256)
 
 struct walk {
@@ -130,6 +141,8 @@ struct walk {
     uint32_t n_roots;
     uint32_t n_texts;
     uintptr_t previous_string;
+
+    struct values values; /* open only if the request wants them */
 };
 
 /* In `work`: this dict holds the attributes of an instance. */

@@ -14,6 +14,8 @@ MAGIC = b"\x93LHSNAP\n"
 MAJOR = 1
 MINOR = 0
 MAJOR_WITH_HASHES = 2
+MAJOR_WITH_PREVIEWS = 3
+MAJORS = (MAJOR, MAJOR_WITH_HASHES, MAJOR_WITH_PREVIEWS)
 
 FILE_HEAD = struct.Struct("<8sHH")
 BLOCK_HEAD = struct.Struct("<BBHIII")
@@ -90,6 +92,17 @@ class Meta(IntEnum):
     WARNING = 5
     COUNT = 6
     HASH = 7
+    PREVIEW = 8
+
+
+class Content(IntEnum):
+    """What HASH and PREVIEW are of; the first two are common to both."""
+
+    STR = 1
+    BYTES = 2
+    BYTEARRAY = 3
+    INT = 4
+    FLOAT = 5
 
 
 class TypeFlag(IntFlag):

@@ -235,12 +235,12 @@ def _check_head(head: bytes, name: str) -> None:
     if len(head) < layout.FILE_HEAD.size:
         raise TruncatedSnapshot(f"{name} ends within its first {len(head)} bytes")
     _, major, minor = layout.FILE_HEAD.unpack(head)
-    if not layout.MAJOR <= major <= layout.MAJOR_WITH_HASHES:
+    if major not in layout.MAJORS:
         raise UnsupportedVersion(
             f"{name} has format {major}.{minor}; this liveheap reads {layout.MAJOR}.x "
-            f"and {layout.MAJOR_WITH_HASHES}.x",
+            f"to {layout.MAJORS[-1]}.x",
             hint="pip install --upgrade liveheap"
-            if major > layout.MAJOR_WITH_HASHES
+            if major > layout.MAJORS[-1]
             else "read it with the liveheap that wrote it",
         )
 

@@ -56,6 +56,8 @@ class SnapshotWriter:
         """Write the file's version, which the header decides, and the header block."""
         self._expect(layout.BlockKind.HEADER)
         major = layout.MAJOR_WITH_HASHES if header.get("texts") else layout.MAJOR
+        if header.get("scope") == "values":
+            major = layout.MAJOR_WITH_PREVIEWS
         self._stream.write(layout.FILE_HEAD.pack(layout.MAGIC, major, layout.MINOR))
         self._document(layout.BlockKind.HEADER, header)
         self._stage = layout.BlockKind.RECORDS

@@ -222,6 +222,7 @@ class Graph:
     texts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     hashes: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    previews: dict[int, tuple[int, int, str]] = field(default_factory=dict)
     counts: dict[int, tuple[int, int]] = field(default_factory=dict)
     end: tuple[int, int, int] = (0, 0, 0)
     addresses: array[int] = field(default_factory=lambda: array("Q"))
@@ -310,6 +311,7 @@ class _Decoder:
         self.graph = Graph()
         self.previous_node = 0
         self.previous_string = 0
+        self.previous_preview = 0
         self.previous = 0  # target of the reference before, in this record
 
     def varint(self) -> int:
@@ -482,6 +484,11 @@ class _Decoder:
                 raise StreamError("two hashes of one object")
             said = (self.varint(), self.varint(), self.fixed(8))
             graph.hashes[graph.addresses[-1]] = said
+        elif kind == 8:
+            self.previous_preview += self.signed()
+            told = (self.varint(), self.varint(), self.bytes().decode())
+            if graph.previews.setdefault(self.previous_preview << 3, told) is not told:
+                raise StreamError("two previews of one object")
         else:
             raise StreamError(f"unknown meta record {kind}")
         return False

@@ -51,6 +51,7 @@ class File:
     strings: dict[int, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     hashes: dict[int, tuple[str, int, bytes]] = field(default_factory=dict)
+    previews: dict[int, tuple[str, int, str]] = field(default_factory=dict)
     end: tuple[int, int, int] | None = None
     n_refs: int = 0
 
@@ -64,7 +65,7 @@ def parse(data: bytes) -> File:
     """Read a whole file from memory."""
     assert data[:8] == bytes.fromhex("93 4C 48 53 4E 41 50 0A")
     major = struct.unpack_from("<H", data, 8)[0]
-    assert major in (1, 2)
+    assert major in (1, 2, 3)
     at, header, trailer, stream = 12, None, None, b""
     while at < len(data):
         assert trailer is None, "bytes follow the trailer"
@@ -91,7 +92,8 @@ def parse(data: bytes) -> File:
         assert trailer["raw_sha256"] == hashlib.sha256(stream).hexdigest()
     file = File(header, trailer)
     _Stream(stream, file).read()
-    assert major == 2 or not file.hashes
+    assert major in (2, 3) or not file.hashes
+    assert (major == 3 and header["scope"] == "values") or not file.previews
     return file
 
 
@@ -103,6 +105,7 @@ class _Stream:
         self.texts = [""]
         self.previous_node = 0
         self.previous_string = 0
+        self.previous_preview = 0
         self.previous_target = 0
 
     def varint(self) -> int:
@@ -260,5 +263,11 @@ class _Stream:
             self.at += 8
             hashed = self.data[self.at - 8 : self.at]
             self.file.hashes[self.previous_node * 8] = (what, length, hashed)
+        elif kind == 8:
+            self.previous_preview += self.zz()
+            what = ["", "str", "bytes", "bytearray", "int", "float"][self.varint()]
+            assert self.previous_preview * 8 not in self.file.previews
+            told = (what, self.varint(), self.bytes())
+            self.file.previews[self.previous_preview * 8] = told
         else:
             raise AssertionError(f"META of kind {kind}")

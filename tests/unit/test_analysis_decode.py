@@ -262,7 +262,7 @@ def test_varints_have_at_most_64_bits():
     ("record", "match"),
     [
         (meta(6), "META of kind 6"),
-        (meta(8), "META of kind 8"),
+        (meta(9), "META of kind 9"),
         (meta(TEXT, 2**40), "a text of"),
         (INT + meta(TYPE, 2, 1, 0, 0, 0, 0, 0, 1, 9, 1), "a field of kind 9"),
         (INT + varint(1 << 3 | COMPOUND) + zigzag(10_000) + b"\1\1\4\0", "form 4"),

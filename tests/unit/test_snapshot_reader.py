@@ -16,6 +16,7 @@ from liveheap.errors import (
     UnsupportedVersion,
 )
 from liveheap.snapshot.reader import Snapshot
+from liveheap.snapshot.writer import SnapshotWriter
 
 HEAD = struct.pack("<8sHH", b"\x93LHSNAP\n", 1, 0)
 
@@ -89,7 +90,7 @@ def test_an_incomplete_walk_is_truncated_for_the_workers_reason(write):
 
 
 @pytest.mark.parametrize(
-    ("major", "advice"), [(0, "that wrote it"), (3, "pip install")]
+    ("major", "advice"), [(0, "that wrote it"), (4, "pip install")]
 )
 def test_another_major_version_is_refused_with_advice(write, major: int, advice: str):
     data = bytearray(snapshot_bytes(stream()))
@@ -103,6 +104,18 @@ def test_a_file_with_hashes_has_a_major_version_of_its_own(write):
     data = snapshot_bytes(stream(), header={"texts": True})
     assert data[8:10] == b"\2\0"
     assert read(write(data)) == stream()
+
+
+def test_a_file_with_contents_has_another_which_older_readers_refuse(write, tmp_path):
+    header = {"pid": 1, "scope": "values", "texts": True}
+    data = snapshot_bytes(stream(), header=header)
+    assert data[8:10] == b"\3\0"
+    assert read(write(data)) == stream()
+    with SnapshotWriter(tmp_path / "written.liveheap") as writer:
+        writer.header(header)
+    part = tmp_path / "written.liveheap.part"
+    assert part.read_bytes()[8:10] == b"\3\0"
+    assert part.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_higher_minor_version_may_add_keys_and_blocks(write):

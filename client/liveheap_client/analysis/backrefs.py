@@ -24,7 +24,12 @@ from liveheap.snapshot.format import Tag
 from liveheap_client.analysis.graph import HeapGraph, NodeFlag
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.plan import NO_EDGE
-from liveheap_client.analysis.steps import edge_text, edges_to, object_text
+from liveheap_client.analysis.steps import (
+    edge_text,
+    edges_to,
+    object_text,
+    single_edge_text,
+)
 from liveheap_client.analysis.typenames import objects_of_type
 
 MOST_NODES = 2_000
@@ -80,10 +85,11 @@ class BackrefNode:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Referrers that hold in the same way, and one edge of theirs as an example."""
+    """Referrers that hold in the same way, and one edge of their `n_edges`."""
 
     nodes: NDArray[np.intp]
     example: int
+    n_edges: int
     on_paths: int
 
 
@@ -170,6 +176,7 @@ class _Tree:
             _Group(
                 np.unique(sources[order[bounds[i] : bounds[i + 1]]]),
                 int(edges[first[i]]),
+                int(bounds[i + 1] - bounds[i]),
                 int(on_paths[i]),
             )
             for i in range(len(first))
@@ -226,11 +233,12 @@ class _Tree:
             nodes = np.unique(np.concatenate([nodes[~dicts], owners]))
         first = int(nodes[0])
         root = graph.root_of(first)
+        called = single_edge_text if group.n_edges == 1 else edge_text
         child = BackrefNode(
             label=object_text(graph, first),
             type=graph.type_name(int(graph.type[first])),
             count=len(nodes),
-            edge=edge_text(graph, group.example),
+            edge=called(graph, group.example),
             root=root is not None or bool(graph.flags[first] & NodeFlag.MODULE),
         )
         fresh = nodes[~self._met[nodes]]

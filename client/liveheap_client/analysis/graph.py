@@ -36,6 +36,7 @@ from liveheap_client import _graph
 from liveheap_client.analysis.ahead import ahead
 from liveheap_client.analysis.columncache import ColumnCache
 from liveheap_client.analysis.dominators import Dominators
+from liveheap_client.analysis.previews import Previews
 from liveheap_client.analysis.records import Code, Frame, Module, Root, TypeInfo
 from liveheap_client.analysis.tasks import Tasks
 
@@ -162,6 +163,11 @@ class HeapGraph:
         self.target = column(raw, "target", np.int32)
         self.edge_kind = column(raw, "edge_kind", np.uint8)
         self.edge_name = column(raw, "edge_name", np.uint32)
+        self.previews = Previews.of(raw)
+        if len(self.previews) and self.header.get("scope") != "values":
+            raise CorruptSnapshot(
+                "the file has contents, which its header does not say: scope values"
+            )
         self._names: dict[int, str] = {}
         self._unkept: ColumnCache | None = None
 

@@ -19,7 +19,7 @@ from liveheap_client.analysis.filters import Filter
 from liveheap_client.analysis.graph import OWNS, HeapGraph, Node
 from liveheap_client.analysis.paths import PathNodes
 from liveheap_client.analysis.retaining import known_referrers
-from liveheap_client.analysis.steps import edge_text, object_text, sources
+from liveheap_client.analysis.steps import single_edge_text, single_object_text, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def inspect(graph: HeapGraph, node: int, kept: Filter, *, limit: int) -> Inspect
     return Inspection(
         address=Node(graph, node).address,
         type=graph.type_name(int(graph.type[node])),
-        what=object_text(graph, node),
+        what=single_object_text(graph, node),
         size=int(graph.size[node]),
         retained=int(graph.dominators.retained[node]),
         refcount=refcount or None,
@@ -133,8 +133,8 @@ def _references(
         end = int(tree.idom[node]) if tree.is_part(node) else node
         found.append(
             Reference(
-                edge_text(graph, edge),
-                object_text(graph, end),
+                single_edge_text(graph, edge),
+                single_object_text(graph, end),
                 None if graph.record[end] == Tag.ROOT else Node(graph, end).address,
                 int(tree.retained[end]),
                 bool(graph.edge_kind[edge] & OWNS),

@@ -27,6 +27,7 @@ from liveheap_client.analysis.labels import (
     label_text,
 )
 from liveheap_client.analysis.plan import NO_EDGE, Plan
+from liveheap_client.analysis.steps import key_text
 
 MAX_DEPTH: Final = 40
 MAX_NODES: Final = 200_000
@@ -279,7 +280,9 @@ class PathNodes:
             text = f"{text} of {_function_name(graph, source, self.parent_edge)}"
         frame = graph.frames.get(node)
         place = "" if frame is None else f" {frame.text()}"
-        return f"{text} -> {kind}{place}"
+        content = graph.previews.text(node)
+        text = key_text(graph, edge) or text
+        return f"{text} -> {kind}{place}{content and ' '}{content}"
 
 
 def _function_name(

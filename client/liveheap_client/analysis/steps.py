@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from liveheap_client.analysis.graph import HeapGraph, NodeFlag
+from liveheap_client.analysis.graph import OWNS, EdgeKind, HeapGraph, NodeFlag
 from liveheap_client.analysis.labels import (
     Label,
     c_field_text,
@@ -19,8 +19,28 @@ from liveheap_client.analysis.labels import (
 )
 
 
+def single_edge_text(graph: HeapGraph, edge: int) -> str:
+    """Return what one reference is called, by its very key if that is known."""
+    return key_text(graph, edge) or edge_text(graph, edge)
+
+
+def key_text(graph: HeapGraph, edge: int) -> str:
+    """Return the key of a dict's value, `['user:4711']`; empty if it is not known.
+
+    Keys that are data are in a file of scope values alone.
+    """
+    if (
+        not len(graph.previews)
+        or edge_label(graph, edge) is not Label.ITEM
+        or int(graph.edge_kind[edge]) & ~OWNS != EdgeKind.VALUE
+    ):
+        return ""
+    key = graph.previews.text(int(graph.target[edge - 1]))
+    return key and f"[{key}]"
+
+
 def edge_text(graph: HeapGraph, edge: int) -> str:
-    """Return what a reference is called: `.rows`, `[*]`, `local "rows"`."""
+    """Return what references like this are called: `.rows`, `[*]`, `local "rows"`."""
     label = edge_label(graph, edge)
     name = graph.name(int(graph.edge_name[edge]))
     if label in (Label.ROOT, Label.INTERNAL):
@@ -45,6 +65,12 @@ def object_text(graph: HeapGraph, node: int) -> str:
     if frame is None:
         return kind
     return frame.text() if kind == "frame" else f"{kind} {frame.text()}"
+
+
+def single_object_text(graph: HeapGraph, node: int) -> str:
+    """Return what one object is, with its content if that is known."""
+    content = graph.previews.text(node)
+    return f"{object_text(graph, node)}{content and ' '}{content}"
 
 
 def sources(graph: HeapGraph, edges: NDArray[np.uint32]) -> NDArray[np.intp]:

@@ -25,6 +25,7 @@ from liveheap_client.analysis.graph import HeapGraph, column
 from liveheap_client.analysis.paths import PathNodes
 
 MOST_HOLDERS: Final = 5
+MOST_LOOKED_AT: Final = 10_000
 
 _KINDS = {1: "str", 2: "bytes"}
 
@@ -42,7 +43,9 @@ class Duplicate:
     """One content that is there more than once.
 
     `length` is in characters or bytes, `bytes` the size of all copies; `holders` are
-    the paths with the most copies, and `n_holders` how many paths there are.
+    the paths with the most copies, and `n_holders` how many paths there are. `content`
+    is its beginning, if the file is of scope values and no name forbids that; else
+    empty.
     """
 
     type: str
@@ -52,6 +55,7 @@ class Duplicate:
     wasted: int
     holders: tuple[TextHolder, ...]
     n_holders: int
+    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,4 +221,16 @@ def _told(texts: _Texts, paths: PathNodes, group: int) -> Duplicate:
             for i in most
         ),
         n_holders=len(places),
+        content=_content(paths.graph, texts.members(group)),
     )
+
+
+def _content(graph: HeapGraph, copies: NDArray[np.int32]) -> str:
+    """Return what copies of one content hold.
+
+    Of equal texts one may stand where a name forbids to tell it: then none is told.
+    """
+    told = {graph.previews.text(int(node)) for node in copies[:MOST_LOOKED_AT]}
+    if len(copies) > MOST_LOOKED_AT or len(told) != 1:
+        return ""
+    return told.pop()

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from liveheap.commands.snapshot import SNAPSHOT
-from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Blob
 from liveheap_client.commands.fetch import (
     Fetched,
@@ -27,8 +26,9 @@ from liveheap_client.verbs.base import Verb, json_option, target_argument
 
 # The lease is between fetch and the agent.
 SNAPSHOT_OPTIONS = tuple(option(p) for p in SNAPSHOT.params if p.name != "lease_s")
-# Rounds are compared by paths: hashes would only make them larger.
-ROUND_OPTIONS = tuple(o for o in SNAPSHOT_OPTIONS if o.name != "texts")
+# Rounds are compared by paths: hashes and contents would only make them larger.
+EXTRAS = ("texts", "values")
+ROUND_OPTIONS = tuple(o for o in SNAPSHOT_OPTIONS if o.name not in EXTRAS)
 
 
 def perform(
@@ -44,16 +44,19 @@ def perform(
     path = None if output is None else Path(output)
     if path is not None:
         refuse_overwrite(path, replace=force_overwrite)
-    if not args.get("texts"):
-        args.pop("texts", None)  # an older agent does not know the word
+    for word in EXTRAS:
+        if not args.get(word):
+            args.pop(word, None)  # an older agent does not know the word
     with desk.caller(target) as caller, bar(desk.terminal) as progress:
+        scope = SNAPSHOT.scope_of(args)
         if path is None:
-            path = default_path(caller.session(Scope.GRAPH).ident.pid)
+            path = default_path(caller.session(scope).ident.pid)
             refuse_overwrite(path)
         blob = fetch(
             caller,
             path,
             args=args,
+            scope=scope,
             on_progress=teller(progress),
             on_trouble=troubles(desk, progress),
         )

@@ -41,7 +41,8 @@ path that holds the copies; then by content: `holder` is the path with the most 
 of it, `elsewhere` the copies that other paths hold.
 
 The contents stay in the worker: equal ones are told by a hash whose key was made for
-that snapshot. A file has hashes if it was taken with `liveheap snapshot --texts`.
+that snapshot. A file has hashes if it was taken with `liveheap snapshot --texts`, and
+the beginnings of contents if with `--texts --values`.
 
 {LIVE_HELP}
 """
@@ -70,7 +71,7 @@ def perform(
         held = tuple((p.path, p.copies, p.contents, p.wasted) for p in found.paths)
         show(desk, Table(PATHS, held), as_json=False)
         desk.terminal.show([""])
-        show(desk, Table(CONTENTS, tuple(map(_row, found.rows))), as_json=False)
+        show(desk, _contents(found, told=len(graph.previews) > 0), as_json=False)
     paths = found.n_paths - len(found.paths)
     contents = found.contents - len(found.rows)
     if paths or contents:
@@ -88,6 +89,16 @@ def _total(found: "Duplicates") -> str:
         f"{human_bytes(found.wasted)} wasted: {copies} objects with {contents} contents"
         f", of {human_count(found.texts)} texts of {human_bytes(found.bytes)}"
     )
+
+
+def _contents(found: "Duplicates", *, told: bool) -> Table:
+    """Return the contents, with what they are where the file tells."""
+    rows = tuple(map(_row, found.rows))
+    if not told:
+        return Table(CONTENTS, rows)
+    contents = (each.content for each in found.rows)
+    known = tuple((*row, text) for row, text in zip(rows, contents, strict=True))
+    return Table((*CONTENTS, Column("content", "text")), known)
 
 
 def _row(each: "Duplicate") -> tuple[str, str, int, int, int, int]:

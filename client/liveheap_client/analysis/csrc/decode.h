@@ -49,6 +49,7 @@ struct decoder {
 
     uint64_t previous_node;
     uint64_t previous_string;
+    uint64_t previous_preview;
     uint64_t n_nodes;
     uint64_t n_edges;
     struct vec_u32 texts; /* names by text id */

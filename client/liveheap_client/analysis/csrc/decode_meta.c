@@ -22,9 +22,8 @@ decode_name(struct decoder *decoder, struct cursor *cursor, uint32_t *name)
     return text_name(decoder, id, name);
 }
 
-/* Read a length and that many bytes, and set *name to their number. */
-static int
-take_text(struct decoder *decoder, struct cursor *cursor, uint32_t *name)
+int
+decode_text(struct decoder *decoder, struct cursor *cursor, uint32_t *name)
 {
     uint64_t length;
     TAKE(&length);
@@ -151,7 +150,7 @@ decode_meta(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
     case META_CODE:
         return read_code(decoder, cursor);
     case META_TEXT:
-        rc = take_text(decoder, cursor, &name);
+        rc = decode_text(decoder, cursor, &name);
         if (rc != 0) {
             return rc;
         }
@@ -161,7 +160,7 @@ decode_meta(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
         struct string_info string;
         uint64_t delta;
         TAKE(&delta);
-        rc = take_text(decoder, cursor, &string.name);
+        rc = decode_text(decoder, cursor, &string.name);
         if (rc != 0) {
             return rc;
         }
@@ -179,6 +178,8 @@ decode_meta(struct decoder *decoder, struct cursor *cursor, uint64_t kind)
         return 0;
     case META_HASH:
         return decode_hash(decoder, cursor);
+    case META_PREVIEW:
+        return decode_preview(decoder, cursor);
     default:
         return heapgraph_corrupt(graph, "META of kind %llu", (unsigned long long)kind);
     }

@@ -2,7 +2,7 @@
  *
  * decode.c feeds pieces and keeps what is unfinished, decode_nodes.c reads the records
  * of nodes up to their references, decode_refs.c the references, decode_meta.c META
- * and, of it, decode_hash.c HASH.
+ * and, of it, decode_content.c HASH and PREVIEW.
  *
  * A function that reads a unit returns 0, NEED_MORE if the piece ends within the unit
  * (it then has changed nothing but the cursor), or a graph_error.
@@ -91,8 +91,12 @@ int decode_name(struct decoder *decoder, struct cursor *cursor, uint32_t *name);
 /* Read a META record of this kind, up to its list if it has one. */
 int decode_meta(struct decoder *decoder, struct cursor *cursor, uint64_t kind);
 
-/* Read a HASH record behind its head. */
+/* Read a length and that many bytes, and set *name to their number. */
+int decode_text(struct decoder *decoder, struct cursor *cursor, uint32_t *name);
+
+/* Read a HASH or PREVIEW record behind its head. */
 int decode_hash(struct decoder *decoder, struct cursor *cursor);
+int decode_preview(struct decoder *decoder, struct cursor *cursor);
 
 /* Read one field of a TYPE, one local of a CODE; or go on to the next record. */
 int decode_field(struct decoder *decoder, struct cursor *cursor);

@@ -29,6 +29,10 @@ static const struct column_place GRAPH_PLACES[] = {
     GRAPH_PLACE(content_kind, 1, "B"),
     GRAPH_PLACE(content_length, 8, "Q"),
     GRAPH_PLACE(content_hash, 8, "Q"),
+    GRAPH_PLACE(preview_node, 4, "i"),
+    GRAPH_PLACE(preview_kind, 1, "B"),
+    GRAPH_PLACE(preview_length, 8, "Q"),
+    GRAPH_PLACE(preview_name, 4, "I"),
     {NULL, 0, 0, NULL},
 };
 

@@ -31,6 +31,11 @@ heapgraph_clear(struct heapgraph *graph)
     free(graph->content_kind.at);
     free(graph->content_length.at);
     free(graph->content_hash.at);
+    free(graph->previews.at);
+    free(graph->preview_node.at);
+    free(graph->preview_kind.at);
+    free(graph->preview_length.at);
+    free(graph->preview_name.at);
     free(graph->code_of_node.at);
     free(graph->type_of_node.at);
     textpool_clear(&graph->names);

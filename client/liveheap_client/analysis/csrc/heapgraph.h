@@ -51,9 +51,16 @@ enum meta {
     META_CODE,
     META_WARNING,
     META_HASH = 7,
+    META_PREVIEW = 8,
 };
 
-enum content_kind { CONTENT_STR = 1, CONTENT_BYTES = 2 };
+enum content_kind {
+    CONTENT_STR = 1,
+    CONTENT_BYTES = 2,
+    CONTENT_BYTEARRAY = 3, /* from here on in a PREVIEW only */
+    CONTENT_INT = 4,
+    CONTENT_FLOAT = 5,
+};
 
 /* What a reference is. The name of the edge says which one. */
 enum edge_kind {
@@ -153,6 +160,15 @@ struct string_info {
     uint32_t name;
 };
 
+/* The beginning of a content, as text. */
+struct preview_info {
+    uint64_t address; /* until resolve_graph */
+    uint64_t length;  /* of the whole */
+    uint32_t name;
+    int32_t node;
+    uint32_t kind;
+};
+
 /* From a node to what a record says of it. */
 struct node_index {
     int32_t node;
@@ -166,6 +182,7 @@ VEC(vec_frame, struct frame_info)
 VEC(vec_root, struct root_info)
 VEC(vec_module, struct module_info)
 VEC(vec_string, struct string_info)
+VEC(vec_preview, struct preview_info)
 VEC(vec_node_index, struct node_index)
 
 /* All addresses, divided by 8, are below. Until resolve_graph roots are numbered from
@@ -206,6 +223,14 @@ struct heapgraph {
     struct vec_u8 content_kind;
     struct vec_u64 content_length;
     struct vec_u64 content_hash;
+
+    /* one entry a PREVIEW record of a node, in the order of the nodes: first as they
+     * come, then, filled by resolve_graph, as columns */
+    struct vec_preview previews;
+    struct vec_i32 preview_node;
+    struct vec_u8 preview_kind;
+    struct vec_u64 preview_length;
+    struct vec_u32 preview_name;
 
     uint64_t total_bytes;
     uint64_t n_unknown_targets; /* references to no node, dropped */

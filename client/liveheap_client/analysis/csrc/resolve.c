@@ -93,6 +93,46 @@ name_values(struct heapgraph *graph, struct addrmap *map)
     return 0;
 }
 
+static int
+compare_previews(const void *left, const void *right)
+{
+    const struct preview_info *a = left;
+    const struct preview_info *b = right;
+    return a->node < b->node ? -1 : a->node > b->node;
+}
+
+static int
+resolve_previews(struct heapgraph *graph, struct addrmap *map)
+{
+    struct vec_preview *previews = &graph->previews;
+    for (size_t i = 0; i < previews->n; i++) {
+        previews->at[i].node = addrmap_find(map, previews->at[i].address);
+    }
+    if (previews->n > 0) {
+        qsort(previews->at, previews->n, sizeof(*previews->at), compare_previews);
+    }
+    int32_t last = NO_NODE;
+    for (size_t i = 0; i < previews->n; i++) {
+        const struct preview_info *preview = &previews->at[i];
+        if (preview->node < 0 || graph->record.at[preview->node] == RECORD_ROOT) {
+            continue;
+        }
+        if (preview->node == last) {
+            return heapgraph_corrupt(graph, "two previews of one object");
+        }
+        last = preview->node;
+        if (vec_i32_push(&graph->preview_node, preview->node) < 0 ||
+            vec_u8_push(&graph->preview_kind, (uint8_t)preview->kind) < 0 ||
+            vec_u64_push(&graph->preview_length, preview->length) < 0 ||
+            vec_u32_push(&graph->preview_name, preview->name) < 0) {
+            return GRAPH_NO_MEMORY;
+        }
+    }
+    free(previews->at);
+    *previews = (struct vec_preview){0};
+    return 0;
+}
+
 static void
 name_locals(struct heapgraph *graph, const struct frame_info *frame)
 {
@@ -360,6 +400,9 @@ resolve_graph(struct heapgraph *graph)
     }
     if (rc == 0) {
         rc = name_values(graph, &map);
+    }
+    if (rc == 0) {
+        rc = resolve_previews(graph, &map);
     }
     if (rc == 0) {
         rc = resolve_types(graph, &map);

@@ -25,6 +25,10 @@ const struct section SECTIONS[N_SECTIONS] = {
     SECTION(content_kind, uint8_t),
     SECTION(content_length, uint64_t),
     SECTION(content_hash, uint64_t),
+    SECTION(preview_node, int32_t),
+    SECTION(preview_kind, uint8_t),
+    SECTION(preview_length, uint64_t),
+    SECTION(preview_name, uint32_t),
     SECTION(names.bytes, uint8_t),
     SECTION(names.end, uint64_t),
 };
@@ -61,6 +65,7 @@ lengths_fit(const struct heapgraph *graph)
     size_t nodes = graph->address.n;
     size_t edges = graph->target.n;
     size_t contents = graph->content_node.n;
+    size_t previews = graph->preview_node.n;
     return nodes < INT32_MAX && edges < UINT32_MAX - 1 && graph->type.n == nodes &&
            graph->size.n == nodes && graph->refcount.n == nodes &&
            graph->record.n == nodes && graph->row.n == nodes + 1 &&
@@ -68,7 +73,8 @@ lengths_fit(const struct heapgraph *graph)
            graph->edge_name.n == edges && graph->types.n > 0 &&
            graph->types.n < INT32_MAX && graph->codes.n < INT32_MAX &&
            graph->content_kind.n == contents && graph->content_length.n == contents &&
-           graph->content_hash.n == contents;
+           graph->content_hash.n == contents && graph->preview_kind.n == previews &&
+           graph->preview_length.n == previews && graph->preview_name.n == previews;
 }
 
 /* The loops over nodes and edges gather what is wrong without a branch: they are most of
@@ -166,6 +172,19 @@ frames_and_roots_fit(const struct heapgraph *graph)
 }
 
 static int
+nodes_ascend(const struct heapgraph *graph, const struct vec_i32 *nodes)
+{
+    int32_t last = NO_NODE;
+    for (size_t i = 0; i < nodes->n; i++) {
+        if (nodes->at[i] <= last || !is_node(graph, nodes->at[i])) {
+            return 0;
+        }
+        last = nodes->at[i];
+    }
+    return 1;
+}
+
+static int
 rest_fits(const struct heapgraph *graph)
 {
     for (size_t i = 0; i < graph->modules.n; i++) {
@@ -181,15 +200,13 @@ rest_fits(const struct heapgraph *graph)
             return 0;
         }
     }
-    int32_t last = NO_NODE;
-    for (size_t i = 0; i < graph->content_node.n; i++) {
-        int32_t node = graph->content_node.at[i];
-        if (node <= last || !is_node(graph, node)) {
+    for (size_t i = 0; i < graph->preview_name.n; i++) {
+        if (!is_name(graph, graph->preview_name.at[i])) {
             return 0;
         }
-        last = node;
     }
-    return 1;
+    return nodes_ascend(graph, &graph->content_node) &&
+           nodes_ascend(graph, &graph->preview_node);
 }
 
 /* Make the table of names from their texts: only so is each known to be there once. */

@@ -13,7 +13,7 @@
 
 #include "heapgraph.h"
 
-enum { N_SECTIONS = 22 };
+enum { N_SECTIONS = 26 };
 
 struct section {
     size_t offset; /* of the VEC in a heapgraph */

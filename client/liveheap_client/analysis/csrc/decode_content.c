@@ -1,4 +1,5 @@
-/* HASH: what the contents of the str or bytes before it hash to. */
+/* What the contents of objects are: HASH, of the str or bytes before it what they hash
+ * to, and PREVIEW, of some object how its content begins. */
 #include "decode_units.h"
 
 int
@@ -36,5 +37,30 @@ decode_hash(struct decoder *decoder, struct cursor *cursor)
     PUSH(vec_u8, graph->content_kind, (uint8_t)kind);
     PUSH(vec_u64, graph->content_length, length);
     PUSH(vec_u64, graph->content_hash, hash);
+    return 0;
+}
+
+int
+decode_preview(struct decoder *decoder, struct cursor *cursor)
+{
+    struct heapgraph *graph = decoder->graph;
+    struct preview_info preview = {.node = NO_NODE};
+    uint64_t delta;
+    uint64_t kind;
+    TAKE(&delta);
+    TAKE(&kind);
+    TAKE(&preview.length);
+    int rc = decode_text(decoder, cursor, &preview.name);
+    if (rc != 0) {
+        return rc;
+    }
+    if (kind < CONTENT_STR || kind > CONTENT_FLOAT) {
+        return heapgraph_corrupt(graph, "a preview of contents of kind %llu",
+                                 (unsigned long long)kind);
+    }
+    preview.kind = (uint32_t)kind;
+    preview.address = decoder->previous_preview + unzigzag(delta);
+    decoder->previous_preview = preview.address;
+    PUSH(vec_preview, graph->previews, preview);
     return 0;
 }
