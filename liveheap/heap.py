@@ -156,9 +156,9 @@ class Heap:
         """Clone the worker and let the clone write its graph into a spool.
 
         With `texts` it hashes the contents of str and bytes, with a key for this walk
-        alone; with `values` it tells their beginnings, which takes scope values. `force`
-        overrides what is foretold, but not `owners_pause_ms`. `hold` is for tests: see
-        _heap.snapshot_start.
+        alone; with `values` it tells their beginnings, which takes scope values.
+        `force` overrides what is foretold, but not `owners_pause_ms`. `hold` is for
+        tests: see _heap.snapshot_start.
 
         Raises:
             CommandError: "unsupported", or "refused" with the limit that forbids it.
