@@ -1,12 +1,12 @@
 """A worker full of planted secrets: in every kind of place where a value can stand.
 
-Each holds the word SECRET, which the program's text must not hold: what stands in the
+Each holds the word SECRET9, which the program's text must not hold: what stands in the
 source is program text and may leave under scope graph. So the word is put together
 here, and the tests look for it in everything that leaves.
 
 Data that a program turns into a name of its own is a name (SECURITY.md says so). That
-is planted too, by the word NAMED, and so are secrets below names which not even scope
-values lets out, by the word GUARDED.
+is planted too, by the word NAMED9, and so are secrets below names which not even scope
+values lets out, by the word GUARDED9.
 """
 
 import array
@@ -32,9 +32,9 @@ from dataclasses import dataclass, field
 import gevent
 import stage
 
-MARK = "".join(chr(code) for code in (83, 69, 67, 82, 69, 84))
-NAMED = "".join(chr(code) for code in (78, 65, 77, 69, 68))
-GUARDED = "".join(chr(code) for code in (71, 85, 65, 82, 68, 69, 68))
+MARK = "".join(chr(code) for code in (83, 69, 67, 82, 69, 84, 57))
+NAMED = "".join(chr(code) for code in (78, 65, 77, 69, 68, 57))
+GUARDED = "".join(chr(code) for code in (71, 85, 65, 82, 68, 69, 68, 57))
 
 
 def secret(kind: str) -> str:
