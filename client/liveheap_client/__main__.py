@@ -12,12 +12,11 @@ A fault of ours is one line as well; LIVEHEAP_DEBUG=1 shows its traceback.
 
 import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 
 from liveheap.errors import LiveheapError
-from liveheap_client import streams, terminal
+from liveheap_client import streams
 from liveheap_client.errors import (
     BROKEN_PIPE,
     FAILED,
@@ -27,7 +26,6 @@ from liveheap_client.errors import (
     ReaderLeft,
     exit_code,
 )
-from liveheap_client.render import failure
 
 _EXTRA = frozenset({"click", "rich", "prompt_toolkit", "numpy"})
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
@@ -49,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _guarded(words: Sequence[str]) -> int:
     try:
         code = _run(words)
-        with terminal.writing():
+        with streams.writing():
             sys.stdout.flush()
     except (ReaderLeft, BrokenPipeError):
         return BROKEN_PIPE
@@ -128,6 +126,10 @@ def _without_extra(words: Sequence[str], missing: ModuleNotFoundError) -> int:
 
 
 def _complain(error: LiveheapError) -> None:
+    import shutil  # noqa: PLC0415 - a bridge that finds its worker needs neither
+
+    from liveheap_client.render import failure  # noqa: PLC0415
+
     with contextlib.suppress(OSError):
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
         for line in failure.lines(error, width=width):

@@ -7,7 +7,7 @@ as told, and decides nothing by it.
 
 from collections.abc import Mapping
 
-from liveheap.protocol.messages import MAX_TOLD, MAX_TOLD_TEXT
+from liveheap.protocol.exchange import MAX_TOLD, MAX_TOLD_TEXT
 
 _WORDS = {
     "ssh": ("SSH_CONNECTION",),

@@ -15,7 +15,6 @@ from pathlib import Path
 from liveheap_client.arguments import parser, seconds
 from liveheap_client.errors import UsageError
 from liveheap_client.render.escape import visible
-from liveheap_client.terminal import Terminal
 
 SUMMARIES = {
     "ps": "List the workers that have an agent, here or on HOST.",
@@ -72,6 +71,7 @@ def _run(words: Sequence[str]) -> int:
 
 def _inject(words: Sequence[str]) -> int:
     from liveheap_client.inject import command as injecting  # noqa: PLC0415 - see above
+    from liveheap_client.terminal import Terminal  # noqa: PLC0415
 
     reader = parser("inject", SUMMARIES["inject"])
     reader.add_argument("pid", type=int, metavar="PID", help="a process here")

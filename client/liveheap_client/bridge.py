@@ -22,7 +22,7 @@ from typing import Any
 
 from liveheap.errors import AuthenticationError, LiveheapError
 from liveheap.protocol.auth import Agreed
-from liveheap_client import reach, roster, workers
+from liveheap_client import reach, workers
 from liveheap_client.asker import told_of
 from liveheap_client.errors import (
     ConnectError,
@@ -77,6 +77,8 @@ def serve(wanted: Wanted, how: Reach, *, raw: bool = False) -> int:
 
 def list_workers(environ: Mapping[str, str]) -> int:
     """Greet with the list of this machine's workers."""
+    from liveheap_client import roster  # noqa: PLC0415 - a session starts without it
+
     with roster.calling(environ) as roll:
         found = roster.local(environ, roll)
     greet({"bridge": BRIDGE_VERSION, "workers": found})

@@ -31,8 +31,9 @@ from liveheap_client.arguments import (
 from liveheap_client.errors import OK, UsageError, exit_code
 from liveheap_client.render import processes
 from liveheap_client.render.escape import drawable, visible
+from liveheap_client.streams import writing
 from liveheap_client.target import Kind, Target
-from liveheap_client.terminal import Terminal, writing
+from liveheap_client.terminal import Terminal
 
 WATCH_EVERY_S = 2.0
 _HOME, _TO_END_OF_LINE, _TO_END = "\x1b[H", "\x1b[K", "\x1b[J"

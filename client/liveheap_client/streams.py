@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TextIO, cast
 
+from liveheap_client.errors import ClientError, ReaderLeft
+
 _STANDARD = (0, 1, 2)
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
@@ -34,6 +36,17 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Turn what goes wrong with stdout into errors that say so."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderLeft from None
+    except OSError as exc:
+        raise ClientError(f"cannot write to stdout: {exc.strerror or exc}") from exc
 
 
 def settle_stdout() -> None:

@@ -10,13 +10,13 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
-from liveheap_client.errors import ClientError, ReaderLeft
 from liveheap_client.render.escape import drawable, visible_block, visible_text
 from liveheap_client.render.table import Look
+from liveheap_client.streams import writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,3 @@ class Terminal:
             return [line]
         width = shutil.get_terminal_size().columns
         return textwrap.wrap(line, width, break_on_hyphens=False) or [""]
-
-
-@contextlib.contextmanager
-def writing() -> Iterator[None]:
-    """Turn what goes wrong with stdout into errors that say so."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise ReaderLeft from None
-    except OSError as exc:
-        raise ClientError(f"cannot write to stdout: {exc.strerror or exc}") from exc

@@ -20,6 +20,7 @@ from liveheap.errors import (
     ProtocolError,
     RemoteProtocolError,
 )
+from liveheap.protocol.exchange import MAX_TOLD, MAX_TOLD_TEXT
 from liveheap.protocol.results import (
     FAILURE_CODES,
     Shape,
@@ -28,8 +29,6 @@ from liveheap.protocol.results import (
 )
 
 MAX_WORD = 64
-MAX_TOLD = 8
-MAX_TOLD_TEXT = 256
 MAX_RAW_RANGE = 4 * 1024 * 1024
 CODEC_STORED = 0
 CODEC_ZSTD = 1

@@ -85,7 +85,8 @@ MAY_IMPORT = """
     client.render    : protocol client.analysis client.quantities
     client.report    : client.render client.quantities
     client.export    : errors snapshot client.errors client.analysis client.quantities
-    client.terminal  : client.errors client.render
+    client.streams   : client.errors
+    client.terminal  : client.render client.streams
     client.progress  : client.render client.terminal
     client.commands  : errors protocol snapshot commands client.errors
     client.commands  : client.session client.caller client.analysis
@@ -100,7 +101,6 @@ MAY_IMPORT = """
     client.gateway   : client.transport client.workers client.reach client.roster
     client.gateway   : client.bridge
     client.launch    : client.errors
-    client.streams   :
     client.arguments : client.errors client.dial client.patience
     client.doctor    : *
     client.handout   : *

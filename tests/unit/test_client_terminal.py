@@ -13,7 +13,8 @@ from liveheap_client.progress import Bar, bar
 from liveheap_client.render.escape import drawable
 from liveheap_client.render.flags import reservations
 from liveheap_client.render.table import Look
-from liveheap_client.terminal import Terminal, writing
+from liveheap_client.streams import writing
+from liveheap_client.terminal import Terminal
 
 
 class Watched(io.StringIO):

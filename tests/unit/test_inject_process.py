@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from liveheap_client import outside
-from liveheap_client.dial import _hint_from_here
+from liveheap_client.bridged import _hint_from_here
 from liveheap_client.errors import InjectError
 from liveheap_client.inject import process
 from liveheap_client.target import parse

@@ -3,10 +3,16 @@
 A worker of this machine that has no agent may get one first, with a yes. What a session
 started ends with it: an agent that came for this shell leaves with it, unless told to
 stay, or others have come to use it.
+
+The shell itself takes longer to be imported than many a link to be dialled. So a thread
+of its own imports it while ssh connects and Python starts over there.
 """
 
 import os
 import tempfile
+import threading
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -17,13 +23,13 @@ from liveheap.protocol.results import Record
 from liveheap_client import target as targets
 from liveheap_client.caller import Caller
 from liveheap_client.desk import Desk
-from liveheap_client.inject import command
 from liveheap_client.render import tasks
 from liveheap_client.render.units import human
 from liveheap_client.session import Session
 from liveheap_client.target import Kind
 from liveheap_client.verbs.base import Verb, target_argument
 
+_LOOP = "liveheap_client.shell.loop"
 _HELP = """Open a shell on a worker, with the same verbs.
 
 Tab completes, Ctrl-C cancels what runs, Ctrl-D leaves. Lines may also come from a
@@ -51,29 +57,40 @@ def perform(
 ) -> int:
     """Bring an agent in if there is none; open the session, say who is there, and hand
     over to the loop."""
-    # Slow, so not above; and what it needs may be missing, so before anything is asked.
-    from liveheap_client.shell.loop import loop  # noqa: PLC0415
-
     assert desk.shell_commands is not None
+    _be_sure_of("prompt_toolkit")
     came = _bring_in(desk, target, yes=yes, agent=agent, is_to_leave=not stay)
+    threading.Thread(target=import_module, args=(_LOOP,), daemon=True).start()
     with (
         desk.caller(target) as caller,
         tempfile.TemporaryDirectory(prefix="liveheap-") as directory,
     ):
         try:
             shell, title = _shell(desk, caller, Path(directory))
+            from liveheap_client.shell.loop import loop  # noqa: PLC0415 - on its way
+
             return loop(shell, desk.shell_commands(shell), title=title)
         finally:
             if came and not stay:
                 _leave(desk, caller)
 
 
+def _be_sure_of(package: str) -> None:
+    """Raise ModuleNotFoundError if the shell cannot be had, before anybody is asked."""
+    if find_spec(package) is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+
 def _bring_in(
     desk: Desk, target: str | None, *, yes: bool, agent: str | None, is_to_leave: bool
 ) -> bool:
     """Bring an agent into a process that has none; return whether one came."""
-    pid = _without_agent(target)
+    pid = _local_process(target)
     if pid is None:
+        return False
+    from liveheap_client.inject import command  # noqa: PLC0415 - a host needs none of it
+
+    if command.has_agent(pid, os.environ):
         return False
     arrival = command.inject(
         pid,
@@ -89,13 +106,11 @@ def _bring_in(
     return arrival.way != "running"
 
 
-def _without_agent(target: str | None) -> int | None:
-    """Return the process that was named, if it is one of this machine without agent."""
+def _local_process(target: str | None) -> int | None:
+    """Return the process that was named, if it is one of this machine."""
     text = target or os.environ.get("LIVEHEAP_TARGET")
     place = targets.parse(text) if text else None
-    if place is None or place.kind is not Kind.LOCAL or place.pid is None:
-        return None
-    return None if command.has_agent(place.pid, os.environ) else place.pid
+    return place.pid if place is not None and place.kind is Kind.LOCAL else None
 
 
 def _shell(desk: Desk, caller: Caller, directory: Path) -> tuple[Desk, str]:
