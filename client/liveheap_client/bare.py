@@ -164,6 +164,7 @@ def _stop(words: Sequence[str]) -> int:
 def _gateway(words: Sequence[str]) -> int:
     from liveheap.protocol.auth import Scope  # noqa: PLC0415 - see above
     from liveheap_client.gateway import Gateway, address  # noqa: PLC0415
+    from liveheap_client.terminal import Terminal  # noqa: PLC0415
 
     reader = parser("gateway", SUMMARIES["gateway"])
     reader.add_argument(
