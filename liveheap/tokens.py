@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,8 +55,7 @@ def find_token(environ: Mapping[str, str], run_dir: Path | None = None) -> bytes
 
 
 def _find(environ: Mapping[str, str], run_dir: Path | None) -> _Found:
-    first = [run_dir] if run_dir and not _is_writable_by_others(run_dir) else []
-    for path, is_credential in _places(environ, [*first, *own_directories(environ)]):
+    for path, is_credential in _places(environ, _run_dirs(environ, run_dir)):
         is_given = run_dir is not None and path.parent == run_dir
         found = _read(path, is_credential=is_credential, is_given=is_given)
         if found is not None:
@@ -134,8 +133,16 @@ def ensure_token(environ: Mapping[str, str], directory: Path) -> Path:
     return path
 
 
+def _run_dirs(environ: Mapping[str, str], first: Path | None) -> Iterator[Path]:
+    """The run directories, one when it is asked for: to find all of them takes a look
+    into /tmp, and an agent reads its own directory's token for every stranger."""
+    if first is not None and not _is_writable_by_others(first):
+        yield first
+    yield from own_directories(environ)
+
+
 def _places(
-    environ: Mapping[str, str], run_directories: list[Path]
+    environ: Mapping[str, str], run_directories: Iterable[Path]
 ) -> Iterator[tuple[Path, bool]]:
     """The search order; the flag says which file systemd made."""
     chosen = environ.get(CHOSEN)
@@ -149,7 +156,7 @@ def _places(
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     if credentials:
         yield Path(credentials, "liveheap.token"), True
-    for directory in dict.fromkeys(run_directories):
+    for directory in run_directories:
         yield directory / "token", False
     home = environ.get("HOME")
     if home:

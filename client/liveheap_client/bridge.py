@@ -61,8 +61,10 @@ def serve(wanted: Wanted, how: Reach, *, raw: bool = False) -> int:
                 "the bridge's stdin is closed: nothing can be asked over it",
                 hint="docker exec -i, kubectl exec -i; ssh without -n",
             )
-        door = find(wanted, how)
-        link = None if raw else reach.enter(door, how)
+        if raw:
+            door, link = find(wanted, how), None
+        else:
+            link = reach.in_the_end(lambda: find(wanted, how), how)
     except LiveheapError as error:
         greet(failure(error))
         return exit_code(error)

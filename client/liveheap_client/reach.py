@@ -7,20 +7,24 @@ session does for local targets; who holds a key of his own lets a bridge knock, 
 enters himself. Standard library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import sleep
 
 from liveheap import registry
 from liveheap.protocol.auth import VERSION, Agreed, ClientHandshake, Scope
 from liveheap_client import credentials
 from liveheap_client import patience as waiting
 from liveheap_client.credentials import Secret
+from liveheap_client.errors import ConnectionLost
 from liveheap_client.patience import Patience
 from liveheap_client.transport import tcp, unix
 from liveheap_client.transport.base import Transport
 from liveheap_client.transport.sockets import SocketTransport
 from liveheap_client.workers import Worker
+
+RESTS_S = (0.02, 0.1, 0.3, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +67,31 @@ class Door:
 
 def worker(found: Worker, reach: Reach) -> LocalLink:
     """Reach a worker of the registry; its pid and start time are checked."""
-    return enter(knock(found, reach), reach)
+    return in_the_end(lambda: knock(found, reach), reach)
 
 
 def path(name: str, reach: Reach) -> LocalLink:
     """Reach whoever listens on a socket's path and holds our token."""
-    return enter(knock_at(name, reach), reach)
+    return in_the_end(lambda: knock_at(name, reach), reach)
 
 
 def port(host: str, number: int, reach: Reach) -> LocalLink:
     """Reach whoever listens on a loopback port and holds our token."""
-    return enter(knock_at_port(host, number, reach), reach)
+    return in_the_end(lambda: knock_at_port(host, number, reach), reach)
+
+
+def in_the_end(knock: Callable[[], Door], reach: Reach) -> LocalLink:
+    """Reach whoever is behind a door; knock again if we were shown out unheard.
+
+    That is what an agent does while many strangers press in. An agent that has ended
+    has no door any more.
+    """
+    for rest_s in RESTS_S:
+        try:
+            return enter(knock(), reach)
+        except ConnectionLost:
+            sleep(rest_s)
+    return enter(knock(), reach)
 
 
 def knock(found: Worker, reach: Reach) -> Door:

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 from liveheap import registry
 from liveheap.agent.descriptor import OwnSocket, SocketLost
-from liveheap.agent.lobby import Lobby, Visitor
+from liveheap.agent.lobby import Allowance, Lobby, Visitor
 from liveheap.agent.stream import Bell, Stream
 from liveheap.protocol.auth import AgentHandshake
 
 if TYPE_CHECKING:
     from liveheap.agent.service import Agent
 
-BACKLOG = 16
+BACKLOG = 1024
 UCRED = struct.Struct("3i")
 REST_S = 1.0
 SETTLE_S = 5.0
@@ -77,6 +77,11 @@ def open_tcp(address: tuple[str, int]) -> _socket.socket:
     return sock
 
 
+def transport_of(family: int) -> str:
+    """Return what clients of a socket's family come by."""
+    return "unix" if family == _socket.AF_UNIX else "tcp"
+
+
 class Listener:
     """The sockets that clients connect to, and the loop over them."""
 
@@ -90,12 +95,14 @@ class Listener:
         self._bell = Bell()
         self._poll = agent.native.poll()
         self._lobby = Lobby(self._admit)
+        self._allowance = Allowance()
         self._stopping = False
-        self._resting_until: float | None = None
+        self._resting: dict[int, float] = {}
         self._settle_at: float | None = time.monotonic() + SETTLE_S
         self._note_at = time.monotonic() if agent.history is not None else None
         self._poll.register(self._bell.fileno(), select.POLLIN)
-        self._listen(True)
+        for fileno in self._sockets:
+            self._poll.register(fileno, select.POLLIN)
 
     def addresses(self) -> list[Any]:
         """Return what the sockets are bound to."""
@@ -159,16 +166,19 @@ class Listener:
         if self._note() and not ready:
             return  # whatever else is due is so still, and the next poll does not wait
         self._check_place()
+        began = time.thread_time()
         for fileno, _ in ready:
             if fileno == self._bell.fileno():
                 self._bell.quiet()
-            elif fileno in self._sockets:
-                self._accept(self._sockets[fileno])
             elif fileno in self._lobby.visitors and not self._lobby.advance(fileno):
                 self._forget(fileno)
+        for fileno, _ in ready:  # after those who are in, and may be about to go
+            if fileno in self._sockets:
+                self._receive_one(fileno)
         for fileno in self._lobby.sweep():
             self._forget(fileno)
         self._keep_house()
+        self._allowance.spend(time.thread_time() - began)
 
     def _note(self) -> bool:
         """Note the worker's figures if it is time: all that an agent at rest does."""
@@ -190,10 +200,10 @@ class Listener:
     def _timeout_ms(self) -> int | None:
         dates = (
             self._lobby.next_deadline(),
-            self._resting_until,
             self._settle_at,
             self._note_at,
             self._agent.spools.next_deadline(),
+            *self._resting.values(),
         )
         known = [date for date in dates if date is not None]
         if not known:
@@ -203,8 +213,9 @@ class Listener:
     def _keep_house(self) -> None:
         """Do what is due: listen again after a rest, settle, count strangers."""
         now = time.monotonic()
-        if self._resting_until is not None and now >= self._resting_until:
-            self._listen(True)
+        for fileno in [fd for fd, until in self._resting.items() if until <= now]:
+            del self._resting[fileno]
+            self._poll.register(fileno, select.POLLIN)
         if self._settle_at is not None and now >= self._settle_at:
             self._settle_at = None
             self._agent.settle()
@@ -213,21 +224,30 @@ class Listener:
             self._agent.count_strangers(self._lobby.failures)
             self._lobby.failures = 0
 
-    def _listen(self, on: bool) -> None:
-        """Poll the listening sockets, or leave them alone for REST_S."""
-        self._resting_until = None if on else time.monotonic() + REST_S
-        for fileno in self._sockets:
-            if on:
-                self._poll.register(fileno, select.POLLIN)
-            else:
-                self._poll.unregister(fileno)
+    def _rest(self, fileno: int, until: float) -> None:
+        """Leave a listening socket alone for a while: who connects waits there."""
+        self._resting[fileno] = until
+        self._poll.unregister(fileno)
 
-    def _accept(self, listening: OwnSocket) -> None:
+    def _receive_one(self, fileno: int) -> None:
+        """Take one client, unless strangers have had their share for now."""
+        listening = self._sockets[fileno]
+        transport = transport_of(listening.socket.family)
+        may_at = max(self._lobby.opens_at(transport), self._allowance.returns_at())
+        if may_at > time.monotonic():
+            self._rest(fileno, may_at)
+            return
+        shown_out = self._lobby.make_room(transport)
+        if shown_out is not None:
+            self._forget(shown_out)
+        self._accept(fileno, listening)
+
+    def _accept(self, fileno: int, listening: OwnSocket) -> None:
         """Take one client; a fork meanwhile finds its descriptor by our name."""
         self._accepting = True
         try:
-            fileno, _ = listening.socket._accept()  # type: ignore[attr-defined]
-            sock = _socket.socket(fileno=fileno)
+            taken, _ = listening.socket._accept()  # type: ignore[attr-defined]
+            sock = _socket.socket(fileno=taken)
             try:
                 self._receive(sock, listening.socket.family)
             except BaseException:
@@ -238,14 +258,14 @@ class Listener:
         except SocketLost:
             raise
         except OSError:
-            self._listen(False)
+            self._rest(fileno, time.monotonic() + REST_S)
         finally:
             self._accepting = False
 
     def _receive(self, sock: _socket.socket, family: int) -> None:
         """Let a client into the lobby, or close it at once."""
         peer = self._identify(sock, family)
-        if peer is None or self._lobby.is_full_for(peer["transport"]):
+        if peer is None:
             self._lobby.failures += 1
             sock.close()
             return
@@ -266,7 +286,7 @@ class Listener:
     ) -> Mapping[str, object] | None:
         """Return who is there; None for a uid that has no business here."""
         if family != _socket.AF_UNIX:
-            return {"transport": "tcp"}
+            return {"transport": transport_of(family)}
         pid, uid, _ = UCRED.unpack(
             sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, UCRED.size)
         )

@@ -6,6 +6,15 @@ of each transport: every user of the machine can reach a port, and must not keep
 owner out of the socket.
 Each has HANDSHAKE_DEADLINE_S for the whole exchange, however it spaces its bytes. A
 wrong proof is answered after FAILURE_DELAY_S, which is a date in the same poll.
+
+Who sits there and says nothing must not keep out who has something to say. An honest
+client is through in milliseconds; so once the lobby is full, the one who came first
+goes for each who comes, but not before it has had GRACE_S. Nobody is accepted to be
+closed at once: who has to wait waits in the kernel's queue, first come, first served,
+and costs the worker nothing there.
+
+Nor may many strangers who come and go cost more than a few: all that is done for them
+together gets SHARE of one processor, on top of what was saved up in quiet times.
 """
 
 from __future__ import annotations
@@ -25,6 +34,9 @@ from liveheap.protocol.auth import (
 )
 
 NOT_GENUINE = "not-genuine"
+GRACE_S = 0.25
+SHARE = 0.05
+SAVED_UP_S = 0.1
 
 
 class Visitor:
@@ -41,7 +53,8 @@ class Visitor:
         self.handshake = handshake
         self.peer = peer
         self.is_stale = is_stale
-        self.deadline = time.monotonic() + HANDSHAKE_DEADLINE_S
+        self.came = time.monotonic()
+        self.deadline = self.came + HANDSHAKE_DEADLINE_S
         self.last_words: bytes | None = None
         self.unsent = b""
 
@@ -91,11 +104,24 @@ class Lobby:
         self.failures = 0
         self._admit = admit
 
-    def is_full_for(self, transport: object) -> bool:
-        """Whether the next one by this transport has to be sent away."""
+    def opens_at(self, transport: object) -> float:
+        """Return when the next one by this transport may come in."""
+        same = self._all_by(transport)
+        return same[0].came + GRACE_S if len(same) >= MAX_UNAUTHENTICATED else 0.0
+
+    def make_room(self, transport: object) -> int | None:
+        """Show out who came first, if it is full; return that one's descriptor."""
+        same = self._all_by(transport)
+        if len(same) < MAX_UNAUTHENTICATED:
+            return None
+        fileno = same[0].stream.fileno()
+        self._show_out(fileno)
+        return fileno
+
+    def _all_by(self, transport: object) -> list[Visitor]:
+        """Return those who came by a transport, in the order in which they came."""
         visitors = self.visitors.values()
-        same = [each for each in visitors if each.peer["transport"] == transport]
-        return len(same) >= MAX_UNAUTHENTICATED
+        return [each for each in visitors if each.peer["transport"] == transport]
 
     def enter(self, visitor: Visitor) -> None:
         """Let a visitor in."""
@@ -110,9 +136,7 @@ class Lobby:
                 self._admit(visitor)
                 return False
         except (PeerGone, LiveheapError):
-            self.failures += 1
-            del self.visitors[fileno]
-            visitor.leave()
+            self._show_out(fileno)
             return False
         return visitor.last_words is None
 
@@ -125,12 +149,34 @@ class Lobby:
         now = time.monotonic()
         over = [fd for fd, each in self.visitors.items() if each.deadline <= now]
         for fileno in over:
-            self.failures += 1
-            self.visitors.pop(fileno).leave()
+            self._show_out(fileno)
         return over
+
+    def _show_out(self, fileno: int) -> None:
+        self.failures += 1
+        self.visitors.pop(fileno).leave()
 
     def close(self) -> None:
         """Close all, without a word: also in a forked child, where it ends nothing."""
         for visitor in self.visitors.values():
             visitor.stream.close()
         self.visitors.clear()
+
+
+class Allowance:
+    """What strangers may cost: a share of a processor, and what was saved up."""
+
+    def __init__(self) -> None:
+        self._saved_s = SAVED_UP_S
+        self._since = time.monotonic()
+
+    def spend(self, seconds: float) -> None:
+        """Note processor time that went into strangers."""
+        now = time.monotonic()
+        earned = (now - self._since) * SHARE
+        self._saved_s = min(self._saved_s + earned, SAVED_UP_S) - seconds
+        self._since = now
+
+    def returns_at(self) -> float:
+        """Return when there is something to spend again."""
+        return self._since - self._saved_s / SHARE if self._saved_s < 0 else 0.0

@@ -251,7 +251,6 @@ class Agent:
         self.audit.write("switched off", by="file")
         self._leave()
 
-    @property
     def is_full(self) -> bool:
         """Whether a further session would be one too many."""
         return len(self.sessions) >= self.config.max_sessions
@@ -277,7 +276,7 @@ class Agent:
     ) -> None:
         """Start the thread of a new session, or hang up if that cannot be."""
         session = Session(stream, agreed, self, peer, is_stale)
-        if self.is_full or self._closing:
+        if self.is_full() or self._closing:
             stream.hang_up()
             stream.close()
             return

@@ -248,7 +248,7 @@ class AgentHandshake(Handshake):
         min_version: int = MIN_VERSION,
         nonce: bytes | None = None,
         session_id: bytes | None = None,
-        busy: bool = False,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(Step.HELLO, M1.size)
         self._token_reader = token_reader
@@ -281,7 +281,7 @@ class AgentHandshake(Handshake):
             self._refuse(Status.NO_SUCH_SCOPE, f"the client asked for scope {scope}")
         if key_id != 0:
             self._refuse(Status.NO_SUCH_KEY, f"the client named key {key_id}")
-        if self._busy:
+        if self._busy():
             self._refuse(Status.BUSY, "too many sessions")
         if expiry and expiry <= self._now():
             self._refuse(Status.EXPIRED, f"the client's key expired at {expiry}")

@@ -22,7 +22,7 @@ MAX_IDENT = 512
 GATEWAY = "gateway-"  # so begins the instance in the ident of one that leads to workers
 HANDSHAKE_DEADLINE_S = 5.0
 FAILURE_DELAY_S = 0.1
-MAX_UNAUTHENTICATED = 4
+MAX_UNAUTHENTICATED = 16
 MAX_TOLD, MAX_TOLD_TEXT = 8, 256  # of who asks, once the handshake is done
 
 M1 = struct.Struct("<8sBBHI32s")  # magic, version, scope, key id, expiry, cnonce

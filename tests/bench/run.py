@@ -22,6 +22,7 @@ import dominator_rows
 import engine_rows
 import growth_rows
 import host_rows
+import hostile_rows
 import label_rows
 import memory_rows
 import residence_rows
@@ -97,7 +98,7 @@ def measured(plan: Plan) -> Iterator[Row]:
     parts = [aged_rows, leaks_rows, fresh_rows]
     if plan.sizeless:
         parts += [memory_and_rest_rows, where_memory_goes_rows]
-        parts += [task_rows, whole_host_rows, completeness.rows]
+        parts += [task_rows, whole_host_rows, besieged_rows, completeness.rows]
     for part in parts:
         yield from guarded(part.__name__, part(plan))
 
@@ -145,6 +146,11 @@ def memory_and_rest_rows(plan: Plan) -> Iterator[Row]:
 
 def whole_host_rows(_plan: Plan) -> Iterator[Row]:
     yield from host_rows.host_rows()
+
+
+def besieged_rows(plan: Plan) -> Iterator[Row]:
+    is_whole = plan.objects >= USUAL_OBJECTS
+    yield from hostile_rows.hostile_rows(rounds=hostile_rows.ROUNDS if is_whole else 1)
 
 
 def task_rows(plan: Plan) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import socket
@@ -144,7 +145,8 @@ def test_a_command_cancelled_at_once_ends_with_one_answer(
     command: Command, client: MinimalClient
 ):
     request = client.ask(command.name)
-    client.cancel(request)
+    with contextlib.suppress(BrokenPipeError):  # an agent that has left by now
+        client.cancel(request)
     last = list(client.answers(request))[-1]
     assert isinstance(last, Result) or (isinstance(last, Failure) and last.code in CALM)
     assert isinstance(client.request("status"), Record)

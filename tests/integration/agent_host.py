@@ -87,6 +87,8 @@ class Host:
         """How many sessions there are, the asker's too; None if no more are taken."""
         try:
             return int(self.status()["sessions"])
+        except BlockingIOError:  # its queue is full
+            return None
         except AuthenticationError as exc:
             if exc.code not in ("busy", "closed"):  # closed: its lobby is full
                 raise

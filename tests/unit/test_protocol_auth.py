@@ -376,7 +376,9 @@ def test_an_agent_whose_token_has_another_length_says_status_3(length):
 
 
 def test_a_busy_agent_says_status_4_without_reading_the_token():
-    agent = AgentHandshake(lambda: pytest.fail("read"), IDENT, Scope.GRAPH, busy=True)
+    agent = AgentHandshake(
+        lambda: pytest.fail("read"), IDENT, Scope.GRAPH, busy=lambda: True
+    )
     assert refused(agent, client_side().data_to_send()).code == "busy"
     assert agent.data_to_send() == _refusal(Status.BUSY)
 
