@@ -78,6 +78,7 @@ class Gateway:
         self._poll = select.poll()
         self._bell = Bell()
         self._lobby = Lobby(self._admit)
+        self._resting_until: float | None = None
         try:
             self._listening = open_tcp(place)
         except OSError as exc:
@@ -105,9 +106,10 @@ class Gateway:
     def serve(self) -> None:
         """Let clients in, for ever: an exception is the end."""
         while True:
-            deadline = self._lobby.next_deadline()
-            left = None if deadline is None else max(deadline - time.monotonic(), 0)
-            ready = self._poll.poll(None if left is None else left * 1000 + 1)
+            ready = self._poll.poll(self._timeout_ms())
+            if self._resting_until and self._resting_until <= time.monotonic():
+                self._resting_until = None
+                self._poll.register(self._listening.fileno(), select.POLLIN)
             for fileno, _ in ready:
                 if fileno == self._bell.fileno():
                     self._bell.quiet()
@@ -117,6 +119,11 @@ class Gateway:
                     self._forget(fileno)
             for fileno in self._lobby.sweep():
                 self._forget(fileno)
+
+    def _timeout_ms(self) -> float | None:
+        dates = (self._lobby.next_deadline(), self._resting_until)
+        known = [date for date in dates if date is not None]
+        return max(min(known) - time.monotonic(), 0) * 1000 + 1 if known else None
 
     def close(self) -> None:
         """Close the port, hang up on all, and wait for their threads, within reason."""
@@ -131,6 +138,14 @@ class Gateway:
         self._bell.close()
 
     def _accept(self) -> None:
+        opens_at = self._lobby.opens_at(TCP["transport"])
+        if opens_at > time.monotonic():
+            self._resting_until = opens_at
+            self._poll.unregister(self._listening.fileno())
+            return
+        shown_out = self._lobby.make_room(TCP["transport"])
+        if shown_out is not None:
+            self._forget(shown_out)
         try:
             fileno, _ = self._listening._accept()  # type: ignore[attr-defined]
         except (BlockingIOError, ConnectionError):
@@ -139,14 +154,11 @@ class Gateway:
             time.sleep(REST_S)
             return
         accepted = socket.socket(fileno=fileno)
-        if self._lobby.is_full_for(TCP["transport"]):
-            accepted.close()
-            return
         handshake = AgentHandshake(
             lambda: tokens.find_token(self.environ),
             self._ident,
             self._ceiling,
-            busy=len(self._guests) >= MAX_GUESTS,
+            busy=lambda: len(self._guests) >= MAX_GUESTS,
         )
         stream = Stream(accepted, idle_s=ASK_WITHIN_S)
         self._lobby.enter(Visitor(stream, handshake, TCP, lambda: False))
