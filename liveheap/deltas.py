@@ -96,6 +96,7 @@ class Deltas:
         self._begun = 0
         self._rest_until = 0.0
         self._life = object()
+        self._beside = Start(0, 0, 0.0, BESIDE, self._life)
 
     def by_name(self) -> dict[str, Left]:
         """Return what is known, by the tasks' names."""
@@ -112,7 +113,7 @@ class Deltas:
         if not token.depth:  # a part of a task is no task beside it
             self._begun += 1
         if self._holders() > 1:
-            token.note = Start(0, 0, 0.0, BESIDE, self._life)
+            token.note = self._beside
             return
         now = self._clock()
         if now < self._rest_until:

@@ -196,9 +196,9 @@ class Registry:
             token = token.outer
         return None
 
-    def innermost_here(self) -> Token | None:
-        """Return the innermost task that runs here."""
-        token = self._innermost.get(self.here()) if self.is_on else None
+    def innermost(self, holder: int) -> Token | None:
+        """Return the innermost task that runs on a holder, by its key; see `here`."""
+        token = self._innermost.get(holder) if self.is_on else None
         while token is not None and token.over:
             token = token.outer
         return token

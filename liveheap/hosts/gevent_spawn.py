@@ -14,7 +14,6 @@ without harm: a snapshot finds no stack of theirs.
 from __future__ import annotations
 
 import weakref
-from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -41,14 +40,16 @@ class Heirs:
 
     def note(self, child: Any) -> None:
         """Receive a spawn, in the spawner. Raises nothing of its own."""
-        with suppress(*tasks.OUR_ERRORS):
-            task = self._task_here()
+        try:
+            task = self._task_of(tasks.REGISTRY.here())
             if task is None or len(self._by_key) >= MAX_HEIRS:
                 return
             heir = Heir(child, self._forget)
             heir.key = id(child)
             heir.task = tasks.inherited(task, heir.key)
             self._by_key[heir.key] = heir
+        except tasks.OUR_ERRORS:
+            pass
 
     def labels(self) -> tuple[tasks.Task, ...]:
         """Return whose task each child belongs to."""
@@ -58,11 +59,11 @@ class Heirs:
         """Let go of all: at the end, and in a forked child."""
         self._by_key = {}
 
-    def _task_here(self) -> tasks.Task | None:
-        token = tasks.REGISTRY.innermost_here()
+    def _task_of(self, holder: int) -> tasks.Task | None:
+        token = tasks.REGISTRY.innermost(holder)
         if token is not None:
             return tasks.as_task(token)
-        heir = self._by_key.get(tasks.REGISTRY.here())
+        heir = self._by_key.get(holder)
         return None if heir is None else heir.task
 
     def _forget(self, heir: Heir) -> None:

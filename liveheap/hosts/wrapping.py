@@ -123,9 +123,11 @@ def hear_set(owner: type, name: str, tell: Callable[..., object]) -> Undo:
 
 
 def replace(
-    owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]
+    owner: type | ModuleType,
+    name: str,
+    make: Callable[[Callable[..., Any]], Callable[..., Any]],
 ) -> Undo:
-    """Put `make(original)` into a class; the undo spares what others did since."""
+    """Put `make(original)` into a class or module; the undo spares what others did."""
     original = getattr(owner, name)
     inherited = name not in owner.__dict__
     wrapper = functools.update_wrapper(make(original), original)

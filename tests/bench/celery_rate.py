@@ -1,23 +1,29 @@
-"""A Celery worker with gevent whose agent comes and goes: prints seconds, as JSON.
+"""A Celery worker with gevent whose agent comes and goes: prints pairs, as JSON.
 
-    python celery_rate.py REDIS_SOCKET BATCHES SIZE
+    python celery_rate.py REDIS_SOCKET PAIRS SIZE
 
-The queue holds tasks that do nothing. After each SIZE of them the agent is started or
-stopped, and what passed from there to the next change is one entry: whether there was
-an agent, seconds, seconds of CPU. So neighbours in the list are pairs, one with the
-agent and one without, in the same process a moment apart.
+The queue holds tasks that do nothing. They are taken in batches of SIZE, two of which
+are a pair: one with the agent and one without it, in turns the one and the other
+first; and every third pair has no agent in either, which shows what the machine does
+to a pair. An entry is whether there was an agent, seconds, and seconds of CPU of this
+process, of which a busy machine takes nothing.
+
+Between two batches the agent comes and goes in any case, and comes to rest; and the
+collector runs. So both begin alike.
 """
 
 from gevent import monkey
 
 monkey.patch_all()
 
+import gc  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 import uuid  # noqa: E402
+from typing import NoReturn  # noqa: E402
 
 import redis  # noqa: E402
 from celery import Celery  # noqa: E402
@@ -25,22 +31,26 @@ from celery import Celery  # noqa: E402
 import liveheap  # noqa: E402
 
 CONCURRENCY = 50
+COMES_TO_REST_S = 0.03
 QUEUE = "celery"
 TASK_ID = "00000000-0000-0000-0000-000000000000"
 
-socket, batches, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+socket, pairs, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 url = f"redis+socket://{socket}"
 app = Celery("rate", broker=url, task_ignore_result=True)
 app.conf.worker_prefetch_multiplier = 8
 
+Batch = tuple[bool, float, float]
+WITHOUT_AND_WITH = ((False, True), (True, False), (False, False))
+PLAN = [state for pair in range(pairs + 1) for state in WITHOUT_AND_WITH[pair % 3]]
+
 
 class Count:
-    """How many tasks were done, and when the agent last came or went."""
+    """How many tasks were done, and what the batches took."""
 
     done = 0
     since = (0.0, 0.0)
-    with_agent = False
-    found: list[tuple[bool, float, float]] = []  # noqa: RUF012 -- of the one there is
+    found: list[Batch] = []  # noqa: RUF012 -- of the one there is
 
 
 def now() -> tuple[float, float]:
@@ -52,14 +62,31 @@ def nothing() -> None:
     Count.done += 1
     if Count.done % size:
         return
-    (wall, cpu), (wall_before, cpu_before) = now(), Count.since
-    Count.found.append((Count.with_agent, wall - wall_before, cpu - cpu_before))
-    if len(Count.found) > batches:
-        os.write(1, json.dumps(Count.found[1:]).encode())  # Celery takes sys.stdout
-        os._exit(0)
-    Count.with_agent = not Count.with_agent
-    (liveheap.start if Count.with_agent else liveheap.stop)()
+    batch, (wall, cpu) = Count.done // size - 1, now()
+    if batch:  # what comes first pays for beginnings
+        wall_before, cpu_before = Count.since
+        Count.found.append((PLAN[batch - 1], wall - wall_before, cpu - cpu_before))
+    if batch == len(PLAN):
+        tell()
+    bring_and_take(with_agent=PLAN[batch])
+    gc.collect()
     Count.since = now()
+
+
+def bring_and_take(*, with_agent: bool) -> None:
+    """Have the agent come and go; in the end it is here, or it is not."""
+    liveheap.stop()
+    liveheap.start()
+    if not with_agent:
+        liveheap.stop()
+    monkey.get_original("time", "sleep")(COMES_TO_REST_S)
+
+
+def tell() -> NoReturn:
+    """Print the pairs, but for the first one, and end."""
+    told = Count.found[2:]
+    os.write(1, json.dumps(list(zip(told[::2], told[1::2], strict=True))).encode())
+    os._exit(0)  # Celery takes sys.stdout
 
 
 def fill() -> None:
@@ -67,7 +94,7 @@ def fill() -> None:
     nothing.apply_async(task_id=TASK_ID)
     connection = redis.Redis(unix_socket_path=socket)
     message = connection.rpop(QUEUE).decode()
-    left = (batches + 2) * size
+    left = (len(PLAN) + 2) * size
     while left > 0:
         piece = [message.replace(TASK_ID, str(uuid.uuid4())) for _ in range(1000)]
         connection.lpush(QUEUE, *piece)

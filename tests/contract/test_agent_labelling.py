@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from liveheap import tasks
 from liveheap.hosts import celery
 from liveheap.hosts.labelling import HOOKS, Labelling
 from liveheap.hosts.wrapping import Undo, classes_with, hear, hear_set, label, replace
@@ -99,29 +100,72 @@ def test_hooks_are_put_in_once_however_often_an_agent_starts(shop):
     assert shop.calls == ["hook shop.signals"]
 
 
-def test_celery_is_not_waited_for_where_its_signals_are_being_changed():
-    class Signal:
-        def __init__(self) -> None:
-            self.lock = threading.Lock()
-            self.receivers: list[object] = []
+class Signal:
+    """What we know of Celery's."""
 
-        def connect(self, receiver: object, **_: object) -> None:
-            with self.lock:
-                self.receivers.append(receiver)
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.receivers: list[Any] = []
+        self.sent: list[dict[str, object]] = []
 
-        def disconnect(self, **_: object) -> None:
-            with self.lock:
-                self.receivers.clear()
+    def connect(self, receiver: object, **_: object) -> None:
+        with self.lock:
+            self.receivers.append((None, receiver))
 
-    signals: Any = SimpleNamespace(task_prerun=Signal(), task_postrun=Signal())
+    def disconnect(self, **_: object) -> None:
+        with self.lock:
+            self.receivers.clear()
+
+    def send(self, **named: object) -> None:
+        self.sent.append(named)
+        for _, receiver in self.receivers:
+            receiver(signal=self, **named)
+
+
+@pytest.fixture
+def signals() -> Any:
+    return SimpleNamespace(task_prerun=Signal(), task_postrun=Signal())
+
+
+def test_celery_is_not_waited_for_where_its_signals_are_being_changed(signals):
     with signals.task_postrun.lock, pytest.raises(RuntimeError):
         celery.hook(signals)
     assert signals.task_prerun.receivers == []
     undo = celery.hook(signals)
-    assert signals.task_prerun.receivers == [celery.begin]
-    assert signals.task_postrun.receivers == [celery.end]
+    assert signals.task_prerun.receivers == [(None, celery.begin)]
+    assert signals.task_postrun.receivers == [(None, celery.end)]
     undo()
     assert signals.task_prerun.receivers == signals.task_postrun.receivers == []
+
+
+def test_celerys_signals_are_not_dispatched_for_us_alone(signals, monkeypatch):
+    prerun, postrun = signals.task_prerun, signals.task_postrun
+    trace = ModuleType("trace")
+    before = {"send_prerun": prerun.send, "send_postrun": postrun.send}
+    vars(trace).update(before)
+    task, heard = SimpleNamespace(name="shop.pack"), []
+    monkeypatch.setattr(tasks, "begin", lambda *args: heard.append(args))
+    monkeypatch.setattr(tasks, "end_here", lambda *args: heard.append(args))
+    undo = [celery.hook(signals), celery.hook_tracer(trace)]
+
+    def run() -> None:
+        trace.send_prerun(sender=task, task_id="4711", args=(1,))
+        trace.send_postrun(sender=task, task_id="4711", retval=2)
+
+    ours: list[object] = [("celery", "shop.pack", "4711"), ("celery", "4711")]
+    run()
+    assert heard == ours
+    assert not prerun.sent
+    prerun.connect(lambda **named: heard.append(named["args"]))
+    run()
+    assert heard == [*ours, ours[0], (1,), ours[1]]
+    assert prerun.sent == [{"sender": task, "task_id": "4711", "args": (1,)}]
+    undo[0]()
+    run()
+    assert len(heard) == 5
+    assert postrun.sent == [{"sender": task, "task_id": "4711", "retval": 2}]
+    undo[1]()
+    assert {name: getattr(trace, name) for name in before} == before
 
 
 def test_a_module_that_is_being_imported_is_left_alone(shop):
