@@ -53,9 +53,9 @@ class Copied:
         assert answer["outcome"] == "ok", text
         return text.rstrip("\n")
 
-    def begun(self, code: str) -> int:
+    def begun(self, code: str, *, first: str = "") -> int:
         """Begin something that says `on` and goes on; return when it has said so."""
-        request = self.begin(f"print('on', flush=True)\n{code}")
+        request = self.begin(f"{first}\nprint('on', flush=True)\n{code}")
         for message in self.client.answers(request):
             if isinstance(message, Chunk):
                 return request
