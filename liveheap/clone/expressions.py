@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MemberDescriptorType, ModuleType
 from typing import Any, TypeVar
 
@@ -28,8 +28,8 @@ from liveheap.clone import showing
 
 V = TypeVar("V")
 
+FILE = "<clone>"
 ONLY_AST = 0x400
-LONGEST = 16 * 1024
 MOST_ARGUMENTS = 10_000
 
 
@@ -84,8 +84,13 @@ class Refused(Exception):
     """It is not among what may be asked."""
 
 
-class Incomplete(Exception):
-    """The text goes on."""
+def parse(text: str, *, whole: bool) -> Any:
+    """Return the tree of a text; None if it goes on."""
+    from codeop import compile_command  # noqa: PLC0415 -- in the copy only
+
+    if not whole and compile_command(text, FILE, "single") is None:
+        return None
+    return compile(text, FILE, "exec", ONLY_AST)
 
 
 class Evaluator:
@@ -97,20 +102,16 @@ class Evaluator:
         self.ours: set[int] = {id(self.names)}
         """Addresses of what exists only because we look."""
 
-    def run(self, text: str) -> Any:
-        """Return the value of the last statement; None if it keeps something.
+    def run(self, tree: Any) -> Iterator[Any]:
+        """Yield the value of each statement that has one.
 
         Raises:
-            SyntaxError: it is no Python.
             Refused: it may not be asked.
         """
-        if len(text) > LONGEST:
-            raise Refused(f"longer than {LONGEST} characters")
-        tree: Any = compile(text.strip(), "<clone>", "exec", ONLY_AST)
-        value = None
         for statement in tree.body:
             value = self._statement(statement)
-        return value
+            if value is not None:
+                yield value
 
     def _statement(self, node: Any) -> Any:
         kind = type(node).__name__

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from liveheap.clone.expressions import ONLY_AST
+from liveheap.clone.expressions import FILE, parse
 from liveheap.clone.tools import NAMES, Missing, Tools
 
-FILE = "<clone>"
 LONGEST_REPR = 64 * 1024
 
 
@@ -34,7 +33,7 @@ class Interpreter:
         import _ast  # noqa: PLC0415 -- built in
 
         try:
-            tree = self._parse(code, whole)
+            tree = parse(code, whole=whole)
             if tree is None:
                 return "incomplete"
             self._bring(tree)
@@ -56,14 +55,6 @@ class Interpreter:
             self._complain(output)
             return "error"
         return "ok"
-
-    def _parse(self, code: str, whole: bool) -> Any:
-        """Return the tree; None if the text goes on."""
-        from codeop import compile_command  # noqa: PLC0415 -- in the copy only
-
-        if not whole and compile_command(code, FILE, "single") is None:
-            return None
-        return compile(code, FILE, "exec", ONLY_AST)
 
     def _bring(self, tree: Any) -> None:
         """Make what the code names and does not have yet."""

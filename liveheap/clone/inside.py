@@ -173,23 +173,16 @@ class Program:
         if self._free is not None:
             return self._free.run(code, self._output, whole=whole)
         try:
-            value = self._evaluator.run(code)
-            if value is not None:
+            tree = expressions.parse(code.strip(), whole=whole)
+            if tree is None:
+                return INCOMPLETE
+            for value in self._evaluator.run(tree):
                 shown = repr if expressions.is_heapy(value) else showing.brief
                 self._output.write(f"{shown(value)}\n")
-        except (expressions.Refused, Missing) as exc:
-            self._output.write(f"not here: {exc}\n")
-            return ERROR
         except KeyboardInterrupt:
             raise
-        except SyntaxError as exc:
-            self._output.write(f"SyntaxError: {exc.msg}\n")
-            return ERROR
-        except MemoryError:
-            self._output.write("MemoryError: the copy may not grow any further\n")
-            return ERROR
         except BaseException as exc:
-            self._output.write(f"{type(exc).__name__}: {exc}\n")
+            self._output.write(f"{in_words(exc)}\n")
             return ERROR
         return OK
 
@@ -203,6 +196,17 @@ class Program:
         except BaseException:
             found = []
         self._channel.send(wire.DONE, found[: completing.MOST])
+
+
+def in_words(exc: BaseException) -> str:
+    """Say what hindered an expression."""
+    if isinstance(exc, (expressions.Refused, Missing)):
+        return f"not here: {exc}"
+    if isinstance(exc, SyntaxError):
+        return f"SyntaxError: {exc.msg}"
+    if isinstance(exc, MemoryError):
+        return "MemoryError: the copy may not grow any further"
+    return f"{type(exc).__name__}: {exc}"
 
 
 def version(package: str) -> str:

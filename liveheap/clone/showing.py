@@ -29,6 +29,22 @@ def is_secret(name: object) -> bool:
     return type(name) is str and SECRET.search(name) is not None
 
 
+def label(value: Any) -> str:
+    """Return what stands below a type's name in a picture."""
+    kind = type(value)
+    if kind in BRACKETS or kind is dict:
+        return f"{len(value)} items"
+    if kind in (FunctionType, BuiltinFunctionType):
+        return str(value.__name__)[:LONGEST]
+    if issubclass(kind, ModuleType):
+        return brief(value)[len("<module ") : -1]
+    if issubclass(kind, type):
+        return full_name(value)
+    if kind in NUMBERS or kind in (str, bytes, bytearray):
+        return brief(value)
+    return f"at {id(value):#x}"
+
+
 def brief(value: Any, depth: int = DEEPEST) -> str:
     """Return a value as text."""
     kind = type(value)

@@ -62,7 +62,7 @@ class Tools:
         except ImportError as exc:
             raise Missing(absent("objgraph")) from exc
         objgraph.IS_INTERACTIVE = False
-        objgraph._short_repr = showing.brief
+        objgraph._short_repr = showing.label
         show = objgraph._show_graph
 
         def draw(

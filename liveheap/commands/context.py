@@ -217,6 +217,11 @@ class Evaluation(Protocol):
         """Whether nothing runs or will be written any more."""
         ...
 
+    @property
+    def doing(self) -> str:
+        """What it is busy with, if it says so: for who waits."""
+        ...
+
     def wait(self, seconds: float) -> None:
         """Return when there is something to take, it is over, or the time is."""
         ...

@@ -72,7 +72,7 @@ def conduct(
                     return Record(evaluation.fields())
                 if time.monotonic() > said_at + SAY_EVERY_S:
                     said_at = time.monotonic()
-                    yield Step(RUNS)
+                    yield Step(RUNS, detail={"doing": evaluation.doing})
                 evaluation.wait(LOOK_EVERY_S)
                 ctx.check()
             except CommandError as exc:

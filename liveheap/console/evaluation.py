@@ -87,6 +87,7 @@ class Evaluation:
         self.begun = False
         self.is_over = False
         self.via = "console"
+        self.doing = ""
         self.awaited_until: float | None = None
         self._began = time.monotonic()
         self._ending = Ending("error")

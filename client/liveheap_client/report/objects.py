@@ -50,7 +50,7 @@ def objects_picture(dot: str, *, alone: bool = False) -> Markup:
     source = _read(dot)
     graph = _acyclic(source)
     names = [source.labels.get(name, name) for name in source.asked]
-    title = f"Objects around {visible(names[0]) if names else 'nothing'}"
+    title = f"Objects around {_first(names[0]) if names else 'nothing'}"
     return draw(graph, title, alone=alone)
 
 
@@ -103,7 +103,11 @@ def _label(attributes: str) -> str:
 
 
 def _acyclic(source: _Source) -> Graph:
-    """Return boxes and links; a link back is a line in the box that it leaves."""
+    """Return boxes and links; a link back is a line in the box that it leaves.
+
+    The text names first what was asked for, then what is ever further from it. Its
+    first link says whether the picture leads there or away from there.
+    """
     kept = list(dict.fromkeys([*source.asked, *source.labels]))[:MOST_BOXES]
     places = {name: place for place, name in enumerate(kept)}
     known = {
@@ -111,7 +115,8 @@ def _acyclic(source: _Source) -> Graph:
         for pair, label in source.links.items()
         if pair[0] in places and pair[1] in places
     }
-    forward = set(_forward(kept, known))
+    towards = any(right in source.asked for _, right in [*source.links][:1])
+    forward = _forward(kept, known, towards=towards)
     more: dict[str, list[str]] = {name: [] for name in kept}
     for left, right in known:
         if (left, right) not in forward:
@@ -134,29 +139,37 @@ def _acyclic(source: _Source) -> Graph:
 
 
 def _forward(
-    names: list[str], links: dict[tuple[str, str], str]
-) -> Iterator[tuple[str, str]]:
-    """Yield the links that close no cycle: those a search does not lead back along."""
+    names: list[str], links: dict[tuple[str, str], str], *, towards: bool
+) -> set[tuple[str, str]]:
+    """Return the links that close no circle, those of the picture's direction first."""
+    order = {name: place for place, name in enumerate(names)}
     after: dict[str, list[str]] = {name: [] for name in names}
+    forward: set[tuple[str, str]] = set()
+    later = []
     for left, right in links:
-        after[left].append(right)
-    state = dict.fromkeys(names, 0)  # 0 not met, 1 on the way here, 2 done
-    for first in names:
-        if state[first]:
-            continue
-        stack = [(first, iter(after[first]))]
-        state[first] = 1
-        while stack:
-            name, rest = stack[-1]
-            target = next(rest, None)
-            if target is None:
-                state[name] = 2
-                stack.pop()
-            elif state[target] != 1:
-                yield name, target
-                if not state[target]:
-                    state[target] = 1
-                    stack.append((target, iter(after[target])))
+        if (order[left] > order[right]) == towards and left != right:
+            forward.add((left, right))
+            after[left].append(right)
+        else:
+            later.append((left, right))
+    for left, right in later:
+        if not _leads(after, right, left):
+            forward.add((left, right))
+            after[left].append(right)
+    return forward
+
+
+def _leads(after: dict[str, list[str]], start: str, end: str) -> bool:
+    """Return whether links lead from one box to another."""
+    met, waiting = {start}, [start]
+    while waiting:
+        name = waiting.pop()
+        if name == end:
+            return True
+        fresh = [each for each in after[name] if each not in met]
+        met.update(fresh)
+        waiting.extend(fresh)
+    return False
 
 
 def _lines(label: str, back: list[str]) -> Iterator[str]:

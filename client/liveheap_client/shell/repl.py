@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from liveheap.errors import CommandError, LiveheapError
-from liveheap.protocol.messages import Chunk, Result
+from liveheap.protocol.messages import Chunk, Progress, Result
 from liveheap.protocol.results import Record, Table
 from liveheap_client.errors import FAILED, INTERRUPTED, OK, UsageError
 from liveheap_client.render import failure
@@ -50,8 +50,10 @@ class Evaluate(Protocol):
         ...
 
 
-def asking(session: Session, command: str, **args: Any) -> Evaluate:
-    """Return an evaluation by a command of the agent."""
+def asking(
+    session: Session, command: str, *, tell: Write = lambda _text: None, **args: Any
+) -> Evaluate:
+    """Return an evaluation by a command of the agent; `tell` hears what takes long."""
 
     def evaluate(code: str, *, whole: bool, write: Write) -> Mapping[str, Any]:
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -63,6 +65,8 @@ def asking(session: Session, command: str, **args: Any) -> Evaluate:
             for event in events:
                 if isinstance(event, Chunk):
                     write(decode(bytes(event.data)))
+                elif isinstance(event, Progress) and event.detail.get("doing"):
+                    tell(str(event.detail["doing"]))
                 elif isinstance(event, Result) and isinstance(event.shape, Record):
                     return event.shape.as_dict()
         raise CommandError("failed", f"{command} did not say how it ended")

@@ -42,6 +42,7 @@ Pictures are written here, as PID-1.dot and PID-1.svg and so on. What threads an
 greenlets hold is there: the module liveheap.frames has the locals of each frame.
 """
 _MOST_NAMES = 1000
+_WORTH_A_WORD = 32 << 20
 
 
 def perform(
@@ -80,13 +81,15 @@ def perform(
             made = _made(session, args)
             pictures = Pictures(desk.terminal, session.ident.pid, svg, html)
             evaluate = pictures.taking(
-                repl.asking(session, CLONE_ASK.name, max_output=max_output)
+                repl.asking(
+                    session, CLONE_ASK.name, tell=once(desk), max_output=max_output
+                )
             )
             if code is not None:
                 return repl.run_code(desk.terminal, evaluate, code, as_json=as_json)
             return repl.converse(
                 desk.terminal,
-                evaluate,
+                telling_cost(evaluate, made["own"]),
                 repl.completing(session, CLONE_COMPLETE.name),
                 title=f"copy of {session.ident.pid}",
                 banner=banner(session, made, is_free=args["python"]),
@@ -122,6 +125,35 @@ def banner(session: Session, made: Mapping[str, Any], *, is_free: bool) -> list[
         else "h, hp (heapy) and objgraph; for other Python: clone --python"
     )
     return lines
+
+
+def once(desk: Desk) -> repl.Write:
+    """Return what says each thing once to somebody who waits."""
+    said: set[str] = set()
+
+    def tell(text: str) -> None:
+        if desk.terminal.talk_is_watched and text not in said:
+            said.add(text)
+            desk.terminal.say(text)
+
+    return tell
+
+
+def telling_cost(evaluate: repl.Evaluate, known: float) -> repl.Evaluate:
+    """Return the evaluation, which says when the copy has come to cost much more."""
+
+    def and_tell(code: str, *, whole: bool, write: repl.Write) -> Mapping[str, Any]:
+        nonlocal known
+        answer = dict(evaluate(code, whole=whole, write=write))
+        own, left = answer.get("own"), answer.get("left")
+        if isinstance(own, int | float) and own > known + _WORTH_A_WORD:
+            known = own
+            answer["note"] = f"the copy has {human_bytes(int(own))} of its own by now"
+            if isinstance(left, int | float):
+                answer["note"] += f", and ends in {human_seconds(left)}"
+        return answer
+
+    return and_tell
 
 
 class Pictures:

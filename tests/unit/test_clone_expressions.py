@@ -1,0 +1,185 @@
+"""What may be asked of a copy under scope values; no code of the worker runs."""
+
+from __future__ import annotations
+
+import collections
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from liveheap.clone import showing
+from liveheap.clone.completing import expression
+from liveheap.clone.expressions import Evaluator, Refused, parse
+
+
+class Trap(Exception):
+    """Code of the worker ran."""
+
+
+class Host:
+    """An object of a worker whose every piece of code is a trap."""
+
+    __slots__ = ("__dict__", "slot")
+
+    def __init__(self) -> None:
+        self.slot = "in a slot"
+        self.plain = [1, 2, 3]
+        self.password = "hunter2"
+
+    def _trap(self, *_: object) -> Any:
+        raise Trap
+
+    lazy = property(_trap)
+    __repr__ = __str__ = __len__ = __getitem__ = __getattr__ = _trap  # type: ignore[assignment]
+    __call__ = __add__ = __invert__ = __bool__ = __iter__ = _trap
+
+
+class Mapping(dict):  # type: ignore[type-arg]
+    def __getitem__(self, _key: object) -> Any:
+        raise Trap
+
+
+OBJGRAPH = types.ModuleType("objgraph")
+
+
+def find_backref_chain(obj: Any, predicate: Callable[[Any], bool]) -> list[Any]:
+    assert predicate is OBJGRAPH.__dict__["is_proper_module"]
+    return [OBJGRAPH, obj]
+
+
+OBJGRAPH.__dict__.update(
+    by_type=lambda _name: [HOST],
+    count=lambda _name: 3,
+    is_proper_module=lambda _value: True,
+    find_backref_chain=find_backref_chain,
+    show_backrefs=lambda *_args, **_named: None,
+    os="the module of that name",
+)
+HOST = Host()
+
+
+@pytest.fixture
+def ask() -> Callable[[str], str]:
+    evaluator = Evaluator({"objgraph": OBJGRAPH, "hp": None, "h": None}.__getitem__)
+    evaluator.names["host"] = HOST
+    evaluator.names["items"] = Mapping(a=1, api_token="T", nested={"session": "S"})
+    evaluator.names["queue"] = collections.deque([4, 5])
+
+    def answer(text: str) -> str:
+        tree = parse(text, whole=True)
+        return "\n".join(showing.brief(each) for each in evaluator.run(tree))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("1 + 2", "3"),
+        ("-1 < 2", "True"),
+        ("'a' + 'b'", "'ab'"),
+        ("(1, 2)[0]", "1"),
+        ("[1, 2, 3][1:]", "[2, 3]"),
+        ("x = 5\nx - 1", "4"),
+        ("host.slot", "'in a slot'"),
+        ("host.plain[0]", "1"),
+        ("len(host.plain)", "3"),
+        ("items['a']", "1"),
+        ("len(items)", "3"),
+        ("queue[1]", "5"),
+        ("objgraph.count('Row')", "3"),
+        ("objgraph.by_type('Row')[0].plain", "[1, 2, 3]"),
+        ("objgraph.find_backref_chain(host, objgraph.is_proper_module)[1].slot",
+         "'in a slot'"),
+        ("objgraph.show_backrefs(*[host], max_depth=3)", ""),
+    ],
+)  # fmt: skip
+def test_what_may_be_asked(ask, text, answer):
+    assert ask(text) == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os",
+        "__import__('os')",
+        "open('/etc/passwd')",
+        "print(1)",
+        "lambda: 1",
+        "[x for x in [1]]",
+        "f'{1}'",
+        "def f(): pass",
+        "host.x = 1",
+        "h = 1",
+        "objgraph = 1",
+        "_ = __builtins__",
+        "host.__class__",
+        "host.__dict__",
+        "host.__init__.__globals__",
+        "host.password",
+        "items['api_token']",
+        "host()",
+        "host.lazy()",
+        "host.plain.append(1)",
+        "host + 1",
+        "~host",
+        "host < 1",
+        "host[0]",
+        "len(host)",
+        "objgraph.os",
+        "objgraph.count.__globals__",
+        "objgraph.show_backrefs(host, filename='/tmp/x.dot')",
+        "objgraph.show_backrefs(host, output=host)",
+        "objgraph.show_backrefs(host, extra_info=host)",
+        "objgraph.show_backrefs(host, 3, (), host)",
+        "objgraph.find_backref_chain(host, host)",
+        "objgraph.find_backref_chain(host, predicate=host)",
+        "objgraph.count('x', **items)",
+        "x = y = 1",
+        "del x",
+        "await host",
+        "(x := 1)",
+        "host if host else host",
+        "host and host",
+    ],
+)
+def test_what_may_not_be_asked(ask, text):
+    with pytest.raises((Refused, SyntaxError)):
+        ask(text)
+
+
+def test_a_property_is_shown_and_never_run(ask):
+    assert "property" in ask("host.lazy")
+
+
+def test_a_value_is_shown_without_its_own_code():
+    assert showing.brief(HOST).endswith(f"Host object at {id(HOST):#x}>")
+    assert showing.brief([HOST] * 20).count("Host object") == showing.MOST_ITEMS
+    assert showing.label(HOST) == f"at {id(HOST):#x}"
+
+
+def test_a_value_of_a_secret_name_is_hidden_and_a_text_is_cut():
+    shown = showing.brief({"api_token": "T", "name": "x" * 1000})
+    assert "T'" not in shown
+    assert showing.HIDDEN in shown
+    assert len(shown) < 200
+    assert len(showing.brief(7**100_000)) < 100
+
+
+def test_names_are_completed_by_the_tables():
+    assert expression("objgraph.show_ch", {}) == ["show_chain"]
+    assert expression("hp.setrel", {}) == [
+        "setrelheap",
+        "setrelheapg",
+        "setrelheapu",
+    ]
+    assert "byvia" in expression("h[0].byv", {})
+    assert expression("mi", {"mine": 1}) == ["mine"]
+
+
+def test_a_text_that_goes_on_is_not_evaluated():
+    assert parse("objgraph.count(", whole=False) is None
+    with pytest.raises(SyntaxError):
+        parse("objgraph.count(", whole=True)
