@@ -91,10 +91,12 @@ class Heap:
     """The heap of this process.
 
     `run_directory`, once somebody knows it, is the last place a spool may go: on a
-    read-only file system the only one. `root` is where /proc and /sys are looked for.
+    read-only file system the only one. What would stop the worker for longer than
+    `owners_pause_ms` is refused, forced or not. `root` is where /proc and /sys are.
     """
 
     run_directory: str | None = None
+    owners_pause_ms: float = math.inf
 
     def __init__(
         self,
@@ -145,7 +147,6 @@ class Heap:
         *,
         spool_directory: str | None = None,
         max_pause_ms: float = 100,
-        owners_pause_ms: float = math.inf,
         force: bool = False,
         timeout_s: float = 60,
         own_threads: Sequence[int] = (),
@@ -172,7 +173,6 @@ class Heap:
             spool_bytes=admission.spool_need(n_objects, texts=texts, values=values),
             spool_directory=spool_directory,
             max_pause_ms=max_pause_ms,
-            owners_pause_ms=owners_pause_ms,
             force=force,
             timeout_s=timeout_s,
             options={
@@ -203,11 +203,14 @@ class Heap:
         self._must_work()
         memory = limits.process_memory(self._root)
         huge = None
-        if self._predictor.upper_bound_ms(memory) > max_pause_ms:
+        if self._predictor.upper_bound_ms(memory) > min(
+            max_pause_ms, self.owners_pause_ms
+        ):
             huge = limits.huge_pages(self._root)
         expected = admission.clone_forecast(
             memory, pause_ms=self._predictor.predict_ms(memory, huge), root=self._root
         )
+        admission.admit_pause(expected, self.owners_pause_ms)
         if not force:
             admission.admit(expected, max_pause_ms=max_pause_ms, root=self._root)
         cap = max(expected.need, LEAST_COPY_MEMORY)
@@ -256,7 +259,8 @@ class Heap:
             )
         except CommandError as refusal:
             stop_ms = n_objects * IN_PROCESS_NS_PER_OBJECT / 1e6
-            affordable = force or stop_ms <= max_pause_ms
+            allowed_ms = self.owners_pause_ms if force else max_pause_ms
+            affordable = stop_ms <= min(allowed_ms, self.owners_pause_ms)
             no_clone = refusal.detail.get("cause") == "clone"
             if in_process is None and no_clone and affordable:
                 return self._count_here(options, memory, spool_directory, force=force)
@@ -325,12 +329,13 @@ class Heap:
         force: bool,
         timeout_s: float,
         options: dict[str, Any],
-        owners_pause_ms: float = math.inf,
     ) -> HeapWalk:
         """Admit, open the spool, clone."""
         self._must_work()
         huge = None
-        if self._predictor.upper_bound_ms(memory) > min(max_pause_ms, owners_pause_ms):
+        if self._predictor.upper_bound_ms(memory) > min(
+            max_pause_ms, self.owners_pause_ms
+        ):
             huge = limits.huge_pages(self._root)
         tried = directories(self._environ, spool_directory, self.run_directory)
         place = admission.spool_place(tried, need=spool_bytes, root=self._root)
@@ -338,7 +343,7 @@ class Heap:
             admission.admit_spool(place, need=spool_bytes, looked_at=tried)
         assert place is not None
         expected = self._forecast(memory, huge, place, spool_bytes)
-        admission.admit_pause(expected, owners_pause_ms)
+        admission.admit_pause(expected, self.owners_pause_ms)
         if not force:
             admission.admit(expected, max_pause_ms=max_pause_ms, root=self._root)
         options |= {

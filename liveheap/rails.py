@@ -24,6 +24,7 @@ class Rails:
     max_pause: float = 5000.0
     force: bool = True
     max_walk: float = 3600.0
+    max_clone: float = 600.0
     heavy_per_minute: int = 60
     heavy_per_machine: int = 2
     gc_every: float = 10.0
@@ -62,6 +63,7 @@ class Range:
 RANGES = {
     "max_pause": Range(1, 60_000, "ms"),
     "max_walk": Range(1, 3600, "s"),
+    "max_clone": Range(1, 600, "s"),
     "heavy_per_minute": Range(1, 600, "", whole=True),
     "heavy_per_machine": Range(1, 64, "", whole=True),
     "gc_every": Range(0.01, 86_400, "s"),

@@ -68,6 +68,7 @@ class Agent:
         self.native = native
         self.heap = heap
         self.codecs = codecs
+        heap.owners_pause_ms = config.max_pause
         self.environ = environ
         self.version = version
         self.injected = injected

@@ -13,6 +13,7 @@ from collections.abc import Generator
 from liveheap.commands.base import Command, Param, Piece, Step
 from liveheap.commands.context import Context
 from liveheap.commands.evaluating import CODE, TEXT, candidates, conduct
+from liveheap.commands.owner import refuse_force
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record, Table
 
@@ -28,9 +29,13 @@ def run(
     minutes at most. It may come to need as much memory as the worker has, and a tenth:
     refused where there is less, unless --force is given.
     """
+    refuse_force(ctx, force)
     yield Step("clone")
     made = ctx.clone(
-        max_pause_ms=max_pause_ms, force=force, lives_s=lives_s, is_free=python
+        max_pause_ms=max_pause_ms,
+        force=force,
+        lives_s=min(lives_s, ctx.rails.max_clone),
+        is_free=python,
     )
     ctx.heap_is_free()
     return Record(made.facts())
@@ -42,7 +47,8 @@ def ask(
     """Evaluate something in the copy."""
     made = ctx.made_clone()
     ctx.audit("clone-line", code=code)
-    evaluation = made.evaluate(code, whole=whole, max_output=max_output)
+    most = min(max_output, ctx.rails.max_output)
+    evaluation = made.evaluate(code, whole=whole, max_output=most)
     return (yield from conduct(ctx, evaluation))
 
 

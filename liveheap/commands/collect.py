@@ -15,7 +15,7 @@ from collections.abc import Generator
 
 from liveheap.commands.base import Command, Piece, Step
 from liveheap.commands.context import Context
-from liveheap.commands.pause import refuse_above_owners
+from liveheap.commands.owner import refuse_above_owners
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
 

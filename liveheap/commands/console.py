@@ -27,7 +27,8 @@ def run(
         return Record((("outcome", "text", "ok"), *console.place()))
     for part in parts(code):
         ctx.audit("console-line", code=part)
-    evaluation = console.evaluate(code, whole=whole, max_output=max_output)
+    most = min(max_output, ctx.rails.max_output)
+    evaluation = console.evaluate(code, whole=whole, max_output=most)
     return (yield from conduct(ctx, evaluation))
 
 

@@ -156,6 +156,7 @@ class Heap(Protocol):
     """The heap of this process."""
 
     run_directory: str | None
+    owners_pause_ms: float
 
     @property
     def allocators(self) -> Allocators: ...
@@ -167,7 +168,6 @@ class Heap(Protocol):
         *,
         spool_directory: str | None = ...,
         max_pause_ms: float = ...,
-        owners_pause_ms: float = ...,
         force: bool = ...,
         timeout_s: float = ...,
         own_threads: Sequence[int] = ...,
@@ -188,7 +188,6 @@ class Heap(Protocol):
         self,
         *,
         spool_directory: str | None = ...,
-        max_pause_ms: float = ...,
         own_threads: Sequence[int] = ...,
         cancelled: Callable[[], object] = ...,
     ) -> Histogram: ...

@@ -12,7 +12,6 @@ from liveheap.protocol.results import Column, Table
 COLUMNS = (Column("type", "text"), Column("count", "count"), Column("bytes", "bytes"))
 MOST_ROWS = 5000
 LONGEST_NAME = 256
-LONGEST_PAUSE_MS = 100.0
 
 
 def run(ctx: Context, *, top: int) -> Generator[Step | Piece, None, Table]:
@@ -24,7 +23,6 @@ def run(ctx: Context, *, top: int) -> Generator[Step | Piece, None, Table]:
     yield Step("walk")
     counted = ctx.heap.histogram(
         spool_directory=ctx.spool_directory,
-        max_pause_ms=min(LONGEST_PAUSE_MS, ctx.rails.max_pause),
         own_threads=ctx.own_threads,
         cancelled=ctx.check,
     )

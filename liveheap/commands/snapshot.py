@@ -30,6 +30,7 @@ from liveheap import memory
 from liveheap.commands.base import Command, Param, Piece, Step
 from liveheap.commands.collect import collect, permit
 from liveheap.commands.context import Context
+from liveheap.commands.owner import refuse_force
 from liveheap.commands.spooled import Spooled
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
@@ -70,12 +71,7 @@ def run(
     also keys and the beginnings of contents, if the worker was started with
     LIVEHEAP_ALLOW=values.
     """
-    if force and not ctx.rails.force:
-        raise CommandError(
-            "refused",
-            "the worker's owner lets nobody force a snapshot",
-            hint="LIVEHEAP_FORCE=0 of the worker says so; try without --force",
-        )
+    refuse_force(ctx, force)
     if gc:
         permit(ctx)
         yield Step("gc")
@@ -90,7 +86,6 @@ def run(
         walk = ctx.heap.snapshot(
             spool_directory=ctx.spool_directory,
             max_pause_ms=max_pause_ms,
-            owners_pause_ms=ctx.rails.max_pause,
             force=force,
             timeout_s=min(timeout_s, ctx.rails.max_walk),
             own_threads=ctx.own_threads,

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from liveheap.commands.base import Command, Param, Piece, Step
 from liveheap.commands.context import Context
 from liveheap.commands.memory import LONGEST_S, trim_seconds
-from liveheap.commands.pause import refuse_above_owners
+from liveheap.commands.owner import refuse_above_owners, refuse_force
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
@@ -30,6 +30,7 @@ def run(
     --force is given. Collects no garbage, and cannot empty Python's own arenas. At most
     once in ten seconds.
     """
+    refuse_force(ctx, force)
     yield Step("memory")
     allocators = ctx.heap.allocators
     glibc = allocators.names()["glibc"]
@@ -38,8 +39,7 @@ def run(
     if glibc is None:
         raise CommandError("unsupported", "malloc is not glibc's here: it has no trim")
     refuse_above_owners(ctx, "a trim", expected)
-    forced = force and ctx.rails.force
-    if expected > max_pause_ms and not forced:
+    if expected > max_pause_ms and not force:
         raise CommandError(
             "refused",
             f"whoever calls malloc would wait for about {expected:.0f} ms, and "

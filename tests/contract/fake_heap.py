@@ -138,6 +138,7 @@ class FakeHeap:
     def __init__(self) -> None:
         self.unsupported: str | None = None
         self.run_directory: str | None = None
+        self.owners_pause_ms = 0.0
         self.allocators = FakeAllocators(self._ask)
         self.rows: tuple[FakeCount, ...] = (
             FakeCount("builtins", "dict", 3, 300),

@@ -21,6 +21,8 @@ from liveheap.agent import config
 from liveheap.agent.service import Agent
 from liveheap.agent.slots import NAME, Slots
 from liveheap.errors import CommandError
+from liveheap.heap import Heap
+from liveheap.protocol.auth import Scope
 from liveheap.rails import RANGES, Rails
 
 OBJECTS = 10_000_000
@@ -77,33 +79,47 @@ def test_status_lists_what_the_owner_allows(agent, client):
 # The stop.
 
 
-def test_a_client_lowers_the_pause_and_never_raises_it(agent, client, heap):
-    limited(agent, max_pause=50)
-    client.stream("snapshot", max_pause_ms=60_000.0)
-    [(_, options)] = [each for each in heap.asked if each[0] == "snapshot"]
-    assert options["owners_pause_ms"] == 50
+def test_the_heap_knows_what_its_owner_allows(tmp_path: Path, heap: FakeHeap):
+    make_agent(tmp_path, heap, max_pause=50)
+    assert heap.owners_pause_ms == 50
 
 
-def test_force_does_not_override_what_the_owner_allows(agent, client, heap):
-    limited(agent, max_pause=50)
-    client.stream("snapshot", force=True)
-    [(_, options)] = [each for each in heap.asked if each[0] == "snapshot"]
-    assert (options["force"], options["owners_pause_ms"]) == (True, 50)
+@pytest.mark.parametrize("force", [False, True])
+def test_no_client_stops_the_worker_for_longer_than_its_owner_allows(force: bool):
+    """The real heap: a client's limit, or none at all, does not count."""
+    real = Heap()
+    real.owners_pause_ms = 0.0
+    for stop in (real.snapshot, real.histogram, cloned(real)):
+        with pytest.raises(CommandError, match="its owner allows 0 ms at most"):
+            stop(max_pause_ms=60_000.0, force=force)
 
 
-def test_an_owner_can_forbid_force(agent, client, heap):
+def cloned(real: Heap) -> Callable[..., object]:
+    return lambda **how: real.clone(lambda _fds: None, -1, **how)
+
+
+@pytest.mark.parametrize("command", ["snapshot", "trim"])
+def test_an_owner_can_forbid_force(command, agent, client, heap):
     limited(agent, force=False)
-    assert "LIVEHEAP_FORCE=0" in (refusal(client, "snapshot", force=True).hint or "")
-    assert not [each for each in heap.asked if each[0] == "snapshot"]
+    assert "LIVEHEAP_FORCE=0" in (refusal(client, command, force=True).hint or "")
+    assert not heap.asked
 
 
-def test_a_histogram_stops_the_worker_for_no_longer_than_the_owner_allows(
-    agent, client, heap
-):
-    limited(agent, max_pause=7)
-    client.request("histogram")
-    [(_, options)] = [each for each in heap.asked if each[0] == "histogram"]
-    assert options["max_pause_ms"] == 7
+def test_an_owner_can_forbid_to_force_a_clone(agent, heap):
+    limited(agent, force=False)
+    with session_of(agent, Scope.VALUES) as client:
+        refused = refusal(client, "clone", force=True)
+    assert "LIVEHEAP_FORCE=0" in (refused.hint or "")
+
+
+def test_what_an_evaluation_prints_is_cut_where_the_owner_says(agent):
+    limited(agent, max_output=1000)
+    with session_of(agent, Scope.EXEC) as client:
+        _, chunks, record = client.stream(
+            "console", code="print('x' * 50_000)", max_output=40_000
+        )
+    assert sum(len(each.data) for each in chunks) <= 1100
+    assert record.as_dict()["outcome"] == "ok"
 
 
 def test_a_collection_of_too_many_objects_is_refused(agent, client, heap):
