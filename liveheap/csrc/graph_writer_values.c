@@ -300,27 +300,52 @@ is_transparent(const struct type_entry *entry, PyObject *object)
            PyCell_Check(object);
 }
 
-static void
-push_references(struct walk *walk, PyObject *object, const struct type_entry *entry,
-                struct vector *into)
+static int
+push_visited(PyObject *object, void *into)
 {
-    struct node node = {.object = object, .entry = entry};
-    walk->refs.n = 0;
-    edges_collect(walk, object, entry, &node);
+    vector_push(into, (uintptr_t)object);
+    return 0;
+}
+
+static void
+push_collected(struct walk *walk, struct vector *into)
+{
     for (size_t i = 0; i < walk->refs.n; i++) {
         if (walk->refs.items[i] != 0) {
             vector_push(into, walk->refs.items[i]);
         }
     }
+}
+
+/* Not by edges_collect(): it has one caller, and is the faster for being inlined there.
+ * What comes twice, or is a type, does no harm here. */
+static void
+push_references(struct walk *walk, PyObject *object, const struct type_entry *entry,
+                struct vector *into)
+{
     uintptr_t refs[TAKE_MAX + 1];
     size_t position = 0, n;
-    while (node.streamed &&
-           (n = edges_take(object, entry->container, &position, refs)) > 0) {
+    while ((n = edges_take(object, entry->container, &position, refs)) > 0) {
         for (size_t i = 0; i < n; i++) {
             if (refs[i] != 0) {
                 vector_push(into, refs[i]);
             }
         }
+    }
+    walk->refs.n = 0;
+    if (entry->kind == KIND_NDARRAY) {
+        struct node node = {.object = object, .entry = entry};
+        edges_collect_ndarray(walk, object, entry, &node);
+    }
+    else if (entry->kind != KIND_CONTAINER) {
+        edges_push_attributes(walk, object, entry);
+    }
+    push_collected(walk, into);
+    if (entry->kind == KIND_GENERIC && entry->traverse != NULL) {
+        if (entry->is_foreign) {
+            walk_name_foreign(walk, entry);
+        }
+        (void)entry->traverse(object, push_visited, into);
     }
 }
 
