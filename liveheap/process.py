@@ -8,6 +8,7 @@ is done from here, call by call.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -98,6 +99,16 @@ def _append_slowly(path: str, line: bytes, limit: int) -> None:
                 os.rename(path, f"{path}.1")
             os.close(file)
             file = os.open(path, FLAGS | NEVER_WAIT, 0o600)
-        os.write(file, line)
+            status = os.fstat(file)
+        written = os.write(file, line)
+        if written < len(line):
+            _take_back(file, status.st_size, written)
     finally:
         os.close(file)
+
+
+def _take_back(file: int, length: int, written: int) -> None:
+    """Cut the beginning of a line off again if nobody has written behind it."""
+    if os.fstat(file).st_size == length + written:
+        os.ftruncate(file, length)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -98,6 +98,19 @@ turn_over(const struct log_line *line, int fd, const struct stat *status)
     return open_log(line);
 }
 
+/* A disk became full in the middle of a line.  What got there goes again, if nobody has
+ * written behind it: the next line would be read as its end. */
+static int
+take_back(int fd, const struct stat *before, size_t written)
+{
+    struct stat after;
+    if (fstat(fd, &after) == 0 && S_ISREG(after.st_mode) &&
+        (size_t)after.st_size == (size_t)before->st_size + written) {
+        (void)!ftruncate(fd, before->st_size);
+    }
+    return ENOSPC;
+}
+
 /* 0, or an errno. */
 static int
 append(const struct log_line *line)
@@ -107,15 +120,19 @@ append(const struct log_line *line)
     if (fd < 0) {
         return errno;
     }
-    if (fstat(fd, &status) == 0 &&
-        (size_t)status.st_size + line->length > line->limit) {
+    int known = fstat(fd, &status);
+    if (known == 0 && (size_t)status.st_size + line->length > line->limit) {
         fd = turn_over(line, fd, &status);
         if (fd < 0) {
             return errno;
         }
+        known = fstat(fd, &status);
     }
     ssize_t written = write(fd, line->text, line->length);
     int error = written < 0 ? errno : 0;
+    if (known == 0 && written >= 0 && (size_t)written < line->length) {
+        error = take_back(fd, &status, (size_t)written);
+    }
     close(fd);
     return error;
 }

@@ -5,7 +5,10 @@ change between two looks is asked for until both saw the same.
 """
 
 import os
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,17 @@ def test_facts_are_those_that_proc_tells():
     assert before - found.uptime - 0.2 < started < after - found.uptime + 0.2
 
 
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let this process write no file beyond a size, as on a disk that gets full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.usefixtures("_by")
 def test_the_size_is_what_a_look_tells():
     def agrees() -> bool:
@@ -55,6 +69,18 @@ def test_a_descriptor_opened_is_one_more():
     with open(os.devnull):
         assert process.look().descriptors == before + 1
     assert process.look().descriptors == before
+
+
+@pytest.mark.usefixtures("_by")
+def test_a_line_that_a_full_disk_cuts_short_is_not_there_at_all(tmp_path):
+    log = tmp_path / "audit.log"
+    process.append(str(log), b"one\n", 1000)
+    with files_of_at_most(10):
+        with pytest.raises(OSError, match=r"space|large"):
+            process.append(str(log), b"a line of two dozen bytes\n", 1000)
+        process.append(str(log), b"two\n", 1000)
+    process.append(str(log), b"three\n", 1000)
+    assert log.read_bytes() == b"one\ntwo\nthree\n"
 
 
 @pytest.mark.usefixtures("_by")
