@@ -26,6 +26,7 @@ import hostile_rows
 import label_rows
 import memory_rows
 import residence_rows
+import ssh_rows
 from driver import Failed, running_target
 from table import Row, circumstances, markdown
 
@@ -98,7 +99,8 @@ def measured(plan: Plan) -> Iterator[Row]:
     parts = [aged_rows, leaks_rows, fresh_rows]
     if plan.sizeless:
         parts += [memory_and_rest_rows, where_memory_goes_rows]
-        parts += [task_rows, whole_host_rows, besieged_rows, completeness.rows]
+        parts += [task_rows, whole_host_rows, over_ssh_rows, besieged_rows]
+        parts += [completeness.rows]
     for part in parts:
         yield from guarded(part.__name__, part(plan))
 
@@ -151,6 +153,10 @@ def whole_host_rows(_plan: Plan) -> Iterator[Row]:
 def besieged_rows(plan: Plan) -> Iterator[Row]:
     is_whole = plan.objects >= USUAL_OBJECTS
     yield from hostile_rows.hostile_rows(rounds=hostile_rows.ROUNDS if is_whole else 1)
+
+
+def over_ssh_rows(plan: Plan) -> Iterator[Row]:
+    yield from ssh_rows.ssh_rows(plan.objects, max(plan.pairs // 2, 3))
 
 
 def task_rows(plan: Plan) -> Iterator[Row]:

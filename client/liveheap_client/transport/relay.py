@@ -12,6 +12,7 @@ import socket
 MAGIC = b"\x93LHEAP\r\n"
 BRIDGE_VERSION = 1
 BUFFER_BYTES = 1 << 18
+AHEAD_BYTES = 1 << 20
 LINGER_S = 60.0
 
 TYPE_CHECKING = False
@@ -41,17 +42,22 @@ class Way:
     def events(self, wanted: "dict[int, int]") -> None:
         if self.owed:
             wanted[self.sink] = wanted.get(self.sink, 0) | select.POLLOUT
-        elif not self.ended:
+        if self.may_read:
             wanted[self.source] = wanted.get(self.source, 0) | select.POLLIN
 
+    @property
+    def may_read(self) -> bool:
+        """Some is read ahead, so that an agent packs on while ssh is busy."""
+        return not self.ended and len(self.owed) < AHEAD_BYTES
+
     def move(self, ready: "dict[int, int]") -> None:
-        if not self.owed and not self.ended and self.source in ready:
+        if self.may_read and ready.get(self.source, 0) & ~select.POLLOUT:
             try:
                 data = os.read(self.source, BUFFER_BYTES)
             except BlockingIOError:
-                return
-            self.ended = not data
-            self.owed += data
+                data = None
+            self.ended = data == b""
+            self.owed += data or b""
         if self.owed:
             try:
                 del self.owed[: os.write(self.sink, self.owed)]
