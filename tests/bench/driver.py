@@ -124,6 +124,7 @@ def running_program(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            cwd=directory,
         )
         target = Target(process, directory, environ)
         try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import agent_rows
+import clone_rows
 import completeness
 import dominator_rows
 import engine_rows
@@ -99,8 +100,8 @@ def measured(plan: Plan) -> Iterator[Row]:
     parts = [aged_rows, leaks_rows, fresh_rows]
     if plan.sizeless:
         parts += [memory_and_rest_rows, where_memory_goes_rows]
-        parts += [task_rows, whole_host_rows, over_ssh_rows, besieged_rows]
-        parts += [completeness.rows]
+        parts += [cloned_rows, task_rows, whole_host_rows, over_ssh_rows]
+        parts += [besieged_rows, completeness.rows]
     for part in parts:
         yield from guarded(part.__name__, part(plan))
 
@@ -144,6 +145,16 @@ def memory_and_rest_rows(plan: Plan) -> Iterator[Row]:
     with running_target(plan.memory_objects, "fresh") as target:
         yield memory_rows.memory_row(target)
         yield from agent_rows.agent_rows(target, rest_s=plan.rest_s, pings=plan.pings)
+
+
+def cloned_rows(plan: Plan) -> Iterator[Row]:
+    """A worker of a gigabyte: five thirds of the objects of the other memory rows."""
+    is_whole = plan.objects >= USUAL_OBJECTS
+    yield from clone_rows.clone_rows(
+        plan.memory_objects * 5 // 3,
+        pairs=7 if is_whole else 2,
+        batch_s=20.0 if is_whole else 1.0,
+    )
 
 
 def whole_host_rows(_plan: Plan) -> Iterator[Row]:
