@@ -49,8 +49,8 @@ class Plan:
     pings: int
     memory_objects: int
     leaks_objects: int
-    batches: int
-    """Of tasks, with the agent and without it in turn."""
+    task_pairs: int
+    """Of batches of tasks, with the agent and without it in turn."""
     sizeless: bool
     """Also what is the same for a heap of any size."""
 
@@ -74,12 +74,12 @@ def main() -> int:
 def plan_of(given: argparse.Namespace) -> Plan:
     """Return how much to measure; of a big heap less often, or it would take hours."""
     if given.quick:
-        return Plan(60_000, 4, 3.0, 50, 60_000, 120_000, 4, True)
+        return Plan(60_000, 4, 3.0, 50, 60_000, 120_000, 9, True)
     objects = given.objects
     big = objects > MEMORY_OBJECTS
     pairs = given.pairs or (BIG_PAIRS if big else USUAL_PAIRS)
     leaks_objects = objects if big else 2 * objects
-    return Plan(objects, pairs, 60.0, 500, MEMORY_OBJECTS, leaks_objects, 60, not big)
+    return Plan(objects, pairs, 60.0, 500, MEMORY_OBJECTS, leaks_objects, 450, not big)
 
 
 def arguments() -> argparse.Namespace:
@@ -171,7 +171,7 @@ def over_ssh_rows(plan: Plan) -> Iterator[Row]:
 
 
 def task_rows(plan: Plan) -> Iterator[Row]:
-    yield from label_rows.label_rows(batches=plan.batches)
+    yield from label_rows.label_rows(pairs=plan.task_pairs)
 
 
 def where_memory_goes_rows(plan: Plan) -> Iterator[Row]:

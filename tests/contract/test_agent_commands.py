@@ -117,6 +117,7 @@ def test_a_bug_in_a_command_ends_the_request_and_nothing_else(
     monkeypatch.setattr("liveheap.agent.context.AgentContext.switch_off", explode)
     monkeypatch.setattr("liveheap.agent.spools.Spools._find", explode)
     monkeypatch.setattr("liveheap.agent.context.AgentContext.made_clone", explode)
+    monkeypatch.setattr("liveheap.agent.context.AgentContext.console", explode)
     with pytest.raises(CommandError) as failed:
         client.request(command.name)
     assert failed.value.code == "internal"

@@ -10,7 +10,7 @@ from pathlib import Path
 from spawn import eventually
 
 MISSING = "redis-server is not installed"
-LIMITS = ("--maxmemory", "64mb", "--save", "", "--appendonly", "no")
+LIMITS = ("--maxmemory", "256mb", "--save", "", "--appendonly", "no")
 
 
 def is_here() -> bool:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from spawn import Worker
 
-from liveheap.protocol.auth import Scope
 from liveheap_client.analysis import growth
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.paths import PathNodes
@@ -30,7 +29,7 @@ def take(
         monkeypatch.setenv("LIVEHEAP_DIR", worker.environ["LIVEHEAP_DIR"])
         options = DialOptions(patience=Patience(say=lambda _text: None))
         with Caller.to(choose(str(worker.pid), worker.environ), options) as caller:
-            fetch(caller.session(Scope.GRAPH), file)
+            fetch(caller, file)
         return HeapGraph.load(file)
 
     return snapshot
