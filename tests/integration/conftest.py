@@ -20,3 +20,18 @@ def server(worker: Worker, stage: Stage) -> Iterator[SshServer]:
 def desk(worker: Worker, server: SshServer) -> dict[str, str]:
     """The environment of somebody at a desk, who has ssh and no worker."""
     return server.environ(worker.environ)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[tuple[Worker, SshServer]]:
+    """A worker, and the sshd of its machine."""
+    stage = Stage()
+    try:
+        worker = stage.spawn("plain")
+        worker.wait_for_socket()
+        directory = stage.directory / "ssh"
+        directory.mkdir(mode=0o700)
+        with running_sshd(directory, run_dir=worker.run_dir) as server:
+            yield worker, server
+    finally:
+        stage.close()

@@ -79,6 +79,27 @@ class SshServer:
             **more,
         }
 
+    def new_desk(self, base: dict[str, str]) -> dict[str, str]:
+        """Return the environment of a desk that nobody has used; its home is short."""
+        home = self.directory / f"h{len(list(self.directory.glob('h[0-9]*')))}"
+        home.mkdir(mode=0o700)
+        return self.environ(base, HOME=str(home))
+
+    @contextlib.contextmanager
+    def forced(self, command: str) -> Iterator[None]:
+        """Let the account run nothing but a command; its own is $SSH_ORIGINAL_COMMAND.
+
+        What stands in authorized_keys counts from the next login on.
+        """
+        file = self.directory / "authorized_keys"
+        before = file.read_text()
+        quoted = command.replace('"', '\\"')
+        file.write_text(f'command="{quoted}" {before}')
+        try:
+            yield
+        finally:
+            file.write_text(before)
+
     def sessions(self) -> list[int]:
         """Return the pids of the processes that serve logged-in or greeting clients."""
         return descendants(self.process.pid)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap, starting
-from spawn import Stage, Worker, eventually
-from ssh_server import NEEDS_SSHD, SshServer, running_sshd
+from spawn import Worker, eventually
+from ssh_server import NEEDS_SSHD, SshServer
 
 from liveheap.protocol.auth import Scope
 from liveheap_client.caller import Caller
@@ -29,21 +29,6 @@ NOBODY = 65534
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[tuple[Worker, SshServer]]:
-    """A worker, and the sshd of its machine."""
-    stage = Stage()
-    try:
-        worker = stage.spawn("plain")
-        worker.wait_for_socket()
-        directory = stage.directory / "ssh"
-        directory.mkdir(mode=0o700)
-        with running_sshd(directory, run_dir=worker.run_dir) as server:
-            yield worker, server
-    finally:
-        stage.close()
-
-
 @pytest.fixture
 def server(site: tuple[Worker, SshServer]) -> SshServer:
     return site[1]
@@ -51,13 +36,11 @@ def server(site: tuple[Worker, SshServer]) -> SshServer:
 
 @pytest.fixture
 def desk(
-    site: tuple[Worker, SshServer], request: pytest.FixtureRequest
+    site: tuple[Worker, SshServer],
 ) -> Iterator[dict[str, str]]:
     """A desk that nobody has used; the masters that it leaves behind are ended."""
     worker, server = site
-    home = server.directory / f"h{len(list(server.directory.glob('h[0-9]*')))}"
-    home.mkdir(mode=0o700)
-    env = server.environ(worker.environ, HOME=str(home))
+    env = server.new_desk(worker.environ)
     yield env
     for path in sockets(env):
         end_master(env, path)
