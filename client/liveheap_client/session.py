@@ -180,13 +180,16 @@ class Session:
             if not finished and not self.closed:
                 self._cancel(number)
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         """Cancel the request that runs, and go on reading its answer.
 
         May be called by a signal's handler: nothing else is sent while a request runs.
+        Returns whether one runs.
         """
-        if self._running is not None and not self.closed:
-            self._send(Cancel(id=self._running))
+        if self._running is None or self.closed:
+            return False
+        self._send(Cancel(id=self._running))
+        return True
 
     def _next(self, number: int) -> Event | Failure:
         """Return the next event of a request, however long the agent is silent."""

@@ -81,7 +81,7 @@ class Evaluation:
         self._bell.acquire()
         self._once = lock()
         self._pid = os.getpid()
-        self._call = Interruption() if Interruption is not None else None
+        self._call = Interruption(do_nothing) if Interruption is not None else None
         self.output = Output(limit, self.ring)
         self.kill: Callable[[], object] | None = None
         self.begun = False
@@ -175,6 +175,10 @@ class Evaluation:
         if ending.exit_code is not None:
             told.append(("exit_code", "count", ending.exit_code))
         return tuple(told)
+
+
+def do_nothing() -> None:
+    """Be there for an interrupt that came too late."""
 
 
 def _just_call(evaluate: Callable[[], Ending]) -> Ending:

@@ -61,7 +61,11 @@ class LiveConsole:
             )
         self._around = around
         base, self._base = loading.loaded(around.ident, around.run_on_main)
-        self._namespace: dict[str, Any] = {"__name__": "__console__", "__doc__": None}
+        self._namespace: dict[str, Any] = {
+            "__name__": "__console__",
+            "__doc__": None,
+            "help": self._help,
+        }
         self._running: Evaluation | None = None
         self._job: Callable[[], None] | None = None
         self._wake = around.lock()
@@ -181,6 +185,16 @@ class LiveConsole:
         running = self._running
         if running is not None:
             running.output.write(text)
+
+    def _help(self, *things: object) -> None:
+        """Write the documentation of things, without a pager."""
+        if not things:
+            self._write("help(THING) writes what is known of it\n")
+            return
+        run = self._around.run_on_main
+        _, pydoc = run(lambda: __import__("pydoc"), else_here=True)
+        for thing in things:
+            self._write(pydoc.render_doc(thing, renderer=pydoc.plaintext) + "\n")
 
     def _drop(self) -> None:
         """Let go of all that was defined, shown or raised."""

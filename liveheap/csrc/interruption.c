@@ -5,18 +5,24 @@ typedef struct {
     /* Of the running call, else NULL; guarded by the GIL. The frame is owned. */
     PyThreadState *thread;
     PyFrameObject *frame;
-    bool asked;
+    /* A function of Python's that does nothing. */
+    PyObject *settle;
 } Interruption;
 
 static PyObject *
 interruption_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    if (!PyArg_ParseTuple(args, ":Interruption") ||
+    PyObject *settle = NULL;
+    if (!PyArg_ParseTuple(args, "O:Interruption", &settle) ||
         (keywords && PyDict_GET_SIZE(keywords))) {
-        PyErr_SetString(PyExc_TypeError, "Interruption() takes no arguments");
+        PyErr_SetString(PyExc_TypeError, "Interruption(settle) takes one argument");
         return NULL;
     }
-    return type->tp_alloc(type, 0);
+    Interruption *self = (Interruption *)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->settle = Py_NewRef(settle);
+    }
+    return (PyObject *)self;
 }
 
 static void
@@ -24,8 +30,24 @@ interruption_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     Py_XDECREF(((Interruption *)op)->frame);
+    Py_XDECREF(((Interruption *)op)->settle);
     type->tp_free(op);
     Py_DECREF(type);
+}
+
+/* Have what was raised too late raised in a function that does nothing.  To take it
+ * back by PyThreadState_SetAsyncExc(id, NULL) would leave CPython 3.10 to 3.12 looking
+ * for it at every turn of every loop, in all threads, for good. */
+static void
+settle(const Interruption *self, PyThreadState *thread)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    while (thread->async_exc != NULL) {
+        Py_XDECREF(PyObject_CallNoArgs(self->settle));
+        PyErr_Clear();
+    }
+    PyErr_Restore(type, value, traceback);
 }
 
 static PyObject *
@@ -38,13 +60,10 @@ interruption_call(PyObject *op, PyObject *callable)
     }
     PyThreadState *thread = PyThreadState_Get();
     self->frame = PyThreadState_GetFrame(thread);
-    self->asked = false;
     self->thread = thread;
     PyObject *result = PyObject_CallNoArgs(callable);
     self->thread = NULL;
-    if (self->asked) {
-        PyThreadState_SetAsyncExc(thread->thread_id, NULL);
-    }
+    settle(self, thread);
     Py_CLEAR(self->frame);
     return result;
 }
@@ -71,7 +90,6 @@ interruption_interrupt(PyObject *op, PyObject *exception)
     if (self->thread == NULL || !is_current(self)) {
         Py_RETURN_FALSE;
     }
-    self->asked = true;
     PyThreadState_SetAsyncExc(self->thread->thread_id, exception);
     Py_RETURN_TRUE;
 }

@@ -244,7 +244,8 @@ def _interrupting(session: Session) -> Iterator[None]:
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)
-        session.interrupt()
+        if not session.interrupt():
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
