@@ -8,8 +8,7 @@ is an error and never passed over: the fault would otherwise show as "not genuin
 Checked on the open descriptor, so that nothing can be exchanged in between: a regular
 file and no link, ours, no bits for group or others, 32 bytes. systemd's own files are
 the exception: they may belong to root and show a group bit, because the permission is
-an access list in a directory that no other unit can enter. Root may use the token of
-the user whose run directory it was given: so it asks another user's worker.
+an access list in a directory that no other unit can enter.
 
 Never on a command line, never in a URL or log or, by default, an environment variable.
 Nothing here keeps a token, and no error says one.
@@ -56,8 +55,7 @@ def find_token(environ: Mapping[str, str], run_dir: Path | None = None) -> bytes
 
 def _find(environ: Mapping[str, str], run_dir: Path | None) -> _Found:
     for path, is_credential in _places(environ, _run_dirs(environ, run_dir)):
-        is_given = run_dir is not None and path.parent == run_dir
-        found = _read(path, is_credential=is_credential, is_given=is_given)
+        found = _read(path, is_credential=is_credential)
         if found is not None:
             return found
     raise TokenError(
@@ -184,7 +182,7 @@ def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
-def _read(path: Path, *, is_credential: bool, is_given: bool = False) -> _Found | None:
+def _read(path: Path, *, is_credential: bool) -> _Found | None:
     """The token in a file; None if there is no file."""
     descriptor = _open(path)
     if descriptor is None:
@@ -193,8 +191,6 @@ def _read(path: Path, *, is_credential: bool, is_given: bool = False) -> _Found 
         owners = {os.geteuid()}
         if is_credential:
             owners.add(0)
-        elif is_given and os.geteuid() == 0:
-            owners.add(path.parent.stat().st_uid)
         status = os.fstat(descriptor)
         _check(path, status, owners, 0o037 if is_credential else 0o077)
         if status.st_size != TOKEN_BYTES:

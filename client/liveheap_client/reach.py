@@ -14,7 +14,7 @@ from time import sleep
 
 from liveheap import registry
 from liveheap.protocol.auth import VERSION, Agreed, ClientHandshake, Scope
-from liveheap_client import credentials
+from liveheap_client import credentials, otheruser
 from liveheap_client import patience as waiting
 from liveheap_client.credentials import Secret
 from liveheap_client.errors import ConnectionLost
@@ -63,6 +63,8 @@ class Door:
     expected: Expected
     run_dir: Path | None = None
     pid: int | None = None
+    token: bytes | None = field(default=None, repr=False)
+    """That of another user, whom root went as."""
 
 
 def worker(found: Worker, reach: Reach) -> LocalLink:
@@ -96,18 +98,28 @@ def in_the_end(knock: Callable[[], Door], reach: Reach) -> LocalLink:
 
 def knock(found: Worker, reach: Reach) -> Door:
     """Connect to a worker of the registry."""
-    entry = found.entry
-    with registry.connect_path(entry) as name:
-        transport = unix.connect(
-            name, timeout=reach.connect_timeout_s, peer=f"worker {entry.pid}"
-        )
+    entry, peer = found.entry, f"worker {found.pid}"
     expected = Expected(entry.inner_pid or entry.pid, entry.start_time)
+    owner = found.fact("uid")
+    if otheruser.is_needed(owner):
+        other, token = otheruser.knock(
+            owner, entry.socket, timeout_s=reach.connect_timeout_s, peer=peer
+        )
+        return Door(other, expected, None, entry.pid, token)
+    with registry.connect_path(entry) as name:
+        transport = unix.connect(name, timeout=reach.connect_timeout_s, peer=peer)
     return Door(transport, expected, entry.socket.parent, entry.pid)
 
 
 def knock_at(name: str, reach: Reach) -> Door:
     """Connect to a socket's path."""
     peer = f"unix:{name}"
+    owner = otheruser.owner_of(name)
+    if owner is not None and otheruser.is_needed(owner):
+        other, token = otheruser.knock(
+            owner, Path(name), timeout_s=reach.connect_timeout_s, peer=peer
+        )
+        return Door(other, Expected(), token=token)
     unix.check(name, peer)
     with registry.socket_path(Path(name)) as short:
         transport = unix.connect(short, timeout=reach.connect_timeout_s, peer=peer)
@@ -123,7 +135,9 @@ def knock_at_port(host: str, number: int, reach: Reach) -> Door:
 def enter(door: Door, reach: Reach) -> LocalLink:
     """Shake hands with whoever is behind a door."""
     try:
-        secret = credentials.find(reach.environ, door.run_dir)
+        secret = credentials.chosen(reach.environ) or door.token
+        if secret is None:
+            secret = credentials.find(reach.environ, door.run_dir)
         agreed, trailing = shake_hands(
             door.transport, secret, door.expected, reach, pid=door.pid
         )

@@ -24,12 +24,13 @@ from liveheap.protocol.auth import ClientHandshake, Scope
 from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
 from liveheap.protocol.messages import Failure, Request, Result, Role
 from liveheap.protocol.results import Shape
-from liveheap_client import credentials
+from liveheap_client import credentials, otheruser
 from liveheap_client.credentials import Secret
 from liveheap_client.transport import unix
 from liveheap_client.workers import Worker
 
 RECEIVE_BYTES = 1 << 16
+KNOCK_WITHIN_S = 0.5
 
 Key = tuple[int, int]
 
@@ -41,7 +42,9 @@ class Hopeless(Exception):
 class Call:
     """One worker's session: from the connect to the answer, a step at a time."""
 
-    def __init__(self, worker: Worker, secret: Secret) -> None:
+    def __init__(
+        self, worker: Worker, secret: Secret, connected: socket.socket | None = None
+    ) -> None:
         self.answer: Shape | None = None
         self.answered = False
         self._connection: Connection | None = None
@@ -54,12 +57,13 @@ class Call:
             expect_pid=worker.entry.inner_pid or worker.pid,
             expect_start=worker.entry.start_time,
         )
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = connected or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.setblocking(False)
-            with registry.connect_path(worker.entry) as path:
-                unix.check(path, f"worker {worker.pid}")
-                self._socket.connect(path)
+            if connected is None:
+                with registry.connect_path(worker.entry) as path:
+                    unix.check(path, f"worker {worker.pid}")
+                    self._socket.connect(path)
         except BaseException:
             self._socket.close()
             raise
@@ -198,7 +202,7 @@ class RollCall:
                 call = self._calls.get(key)
                 if call is None or call.has_ended:
                     self._give_up(key)
-                    call = self._calls[key] = Call(worker, self._secret(worker))
+                    call = self._calls[key] = self._call(worker)
                 call.ask(command)
             except BlockingIOError:  # too many wait there already: it accepts nobody
                 self._give_up(key)
@@ -222,6 +226,23 @@ class RollCall:
         call = self._calls.pop(key, None)
         if call is not None:
             call.close()
+
+    def _call(self, worker: Worker) -> Call:
+        """Connect to a worker; as its own user, if we are root."""
+        owner = worker.fact("uid")
+        if not otheruser.is_needed(owner):
+            return Call(worker, self._secret(worker))
+        transport, token = otheruser.knock(
+            owner,
+            worker.entry.socket,
+            timeout_s=KNOCK_WITHIN_S,
+            peer=f"worker {worker.pid}",
+        )
+        secret = credentials.chosen(self._environ) or token
+        if secret is None:
+            transport.close()
+            raise Hopeless("its user has no token")
+        return Call(worker, secret, transport.detach())
 
     def _secret(self, worker: Worker) -> Secret:
         directory = worker.entry.socket.parent

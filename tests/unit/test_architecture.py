@@ -64,10 +64,12 @@ MAY_IMPORT = """
     client.inside    : registry
     client.workers   : registry client.errors client.patience client.inside
     client.credentials : errors tokens protocol client.quantities
-    client.reach     : errors registry protocol client.credentials
+    client.otheruser : errors registry tokens protocol client.errors client.transport
+    client.otheruser : client.inside
+    client.reach     : errors registry protocol client.credentials client.otheruser
     client.reach     : client.errors client.transport client.patience client.workers
     client.rollcall  : errors registry protocol client.transport client.workers
-    client.rollcall  : client.credentials
+    client.rollcall  : client.credentials client.otheruser
     client.roster    : protocol client.workers client.rollcall
     client.errand    : protocol client.target
     client.bridged   : errors protocol client.errors client.target
