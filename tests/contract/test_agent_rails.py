@@ -112,6 +112,20 @@ def test_an_owner_can_forbid_to_force_a_clone(agent, heap):
     assert "LIVEHEAP_FORCE=0" in (refused.hint or "")
 
 
+def test_a_clone_lives_no_longer_than_the_owner_allows(agent, monkeypatch):
+    limited(agent, max_clone=5)
+    asked = []
+
+    def make(self: object, **how: object) -> None:
+        asked.append(how)
+        raise CommandError("refused", "seen enough", hint="none")
+
+    monkeypatch.setattr("liveheap.agent.copies.Keeper.make", make)
+    with session_of(agent, Scope.VALUES) as client:
+        refusal(client, "clone", lives_s=600.0)
+    assert asked[0]["lives_s"] == 5
+
+
 def test_what_an_evaluation_prints_is_cut_where_the_owner_says(agent):
     limited(agent, max_output=1000)
     with session_of(agent, Scope.EXEC) as client:
