@@ -5,6 +5,7 @@ where no bridge is says the same. Both come from another machine: what is missin
 strange in them is an error of ours, and never believed.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from liveheap.errors import AuthenticationError, LiveheapError
 from liveheap.protocol.auth import MIN_VERSION, VERSION, Agreed, Ident, Scope
 from liveheap_client.errors import ConnectError, TimedOut, UsageError
 from liveheap_client.target import Kind, Target
+
+_DOCTOR = re.compile(r"liveheap doctor(?: (\d+))?")
 
 
 def agreed(fields: Mapping[str, Any], target: Target, scope: Scope) -> Agreed:
@@ -82,6 +85,11 @@ def error(fields: Mapping[str, Any], target: Target) -> LiveheapError:
     return kind(message, hint=hint)
 
 
+def _at(host: str | None, pid: str | None) -> str:
+    """Return how a process of another machine is looked at from here."""
+    return f"liveheap doctor {host}" + (f"/{pid}" if pid else "")
+
+
 def _hint_from_here(fields: Mapping[str, Any], target: Target) -> str | None:
     """Return the bridge's hint, said for somebody who is not on that machine."""
     hint = fields.get("hint")
@@ -93,9 +101,8 @@ def _hint_from_here(fields: Mapping[str, Any], target: Target) -> str | None:
     if hint is None:
         return None
     if target.host is not None and target.kind is not Kind.VIA:
-        return (
-            str(hint)
-            .replace("liveheap ps", f"liveheap ps {target.host}", 1)
-            .replace("liveheap inject", f"ssh -t {target.host} liveheap inject", 1)
+        looked = _DOCTOR.sub(lambda of: _at(target.host, of[1]), str(hint), count=1)
+        return looked.replace("liveheap ps", f"liveheap ps {target.host}", 1).replace(
+            "liveheap inject", f"ssh -t {target.host} liveheap inject", 1
         )
     return str(hint)

@@ -66,7 +66,8 @@ def remedy(pid: int | None) -> str:
     """Say what to try with a silent worker."""
     if is_stopped(pid):
         return f"let it go on: kill -CONT {pid}, or leave the debugger"
-    return "wait longer: --timeout SECONDS"
+    who = f" {pid}" if pid is not None else ""
+    return f"wait longer: --timeout SECONDS; or see why: liveheap doctor{who}"
 
 
 def reason(pid: int | None) -> str:

@@ -77,6 +77,18 @@ def test_ssh_s_far_end_says_what_to_run_there():
     assert hint.endswith("ssh -t me@shop-1 liveheap inject 4711")
 
 
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ("liveheap doctor 4711 says", "liveheap doctor me@shop-1/4711 says"),
+        ("or: liveheap doctor", "or: liveheap doctor me@shop-1"),
+    ],
+)
+def test_a_hint_to_see_the_doctor_is_said_for_here(there: str, here: str):
+    fields = {"error": "connect", "hint": there}
+    assert _hint_from_here(fields, parse("me@shop-1/4711")) == here
+
+
 def test_what_shows_from_outside_is_said_in_a_line():
     before = outside.glimpse(os.getpid())
     assert before is not None

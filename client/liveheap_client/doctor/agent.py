@@ -223,7 +223,11 @@ def _refused(facts: AgentFacts) -> Finding:
             f"py-spy dump --pid {target} shows where it is; then try again",
         )
     if facts.outcome == DEAD:
-        return problem(CHECK, facts.said, facts.hint or "liveheap ps")
+        return problem(
+            CHECK,
+            facts.said,
+            f"restart the worker, or bring a new agent in: liveheap inject {target}",
+        )
     hints = {
         "not-genuine": "the same LIVEHEAP_TOKEN_FILE, LIVEHEAP_DIR and HOME as the "
         "worker; see the findings on the token",

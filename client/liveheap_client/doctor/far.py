@@ -186,7 +186,7 @@ def find_report(data: bytes) -> tuple[Mapping[str, Any] | None, str]:
 
 def _looked_between(facts: FarFacts, options: DialOptions) -> FarFacts:
     """Look at ssh's configuration; then either at the way, or at the shell there."""
-    config = _config(facts.host, options)
+    config = ssh.settings(ssh.client_program(options.environ), facts.host)
     facts = _with(
         facts,
         config=config,
@@ -198,18 +198,6 @@ def _looked_between(facts: FarFacts, options: DialOptions) -> FarFacts:
     if config.get("proxyjump") or config.get("proxycommand"):
         return facts
     return _with(facts, **_way(config))
-
-
-def _config(host: str, options: DialOptions) -> dict[str, str]:
-    """Return the last value of each setting; of `identityfile` all, by line."""
-    command = [*ssh.client_program(options.environ), "-G", "--", host]
-    text = _output(command, 5.0)
-    config: dict[str, str] = {}
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        joined = name == "identityfile" and name in config
-        config[name] = f"{config[name]}\n{value}" if joined else value
-    return config
 
 
 def _readable_keys(config: Mapping[str, str]) -> Iterator[str]:
@@ -340,9 +328,16 @@ def _failed(facts: FarFacts) -> Iterator[Finding]:
         yield problem(
             CHECK,
             (facts.error or "ssh failed").replace("\n", ": ", 1).replace("\n", " / "),
-            facts.hint or f"ssh -v {facts.host} true",
+            _typed(facts),
         )
         yield from _between(facts)
+
+
+def _typed(facts: FarFacts) -> str:
+    """Return what to type, which is not what was typed."""
+    if facts.hint is None or "liveheap doctor" in facts.hint:
+        return f"ssh -v {facts.host} true"
+    return facts.hint
 
 
 def _nothing_there(facts: FarFacts) -> Finding:

@@ -355,7 +355,8 @@ def _none_did(process: Process, told: _Told, last: Exception) -> InjectError:
     hint = getattr(last, "hint", None)
     return InjectError(
         "\n".join((f"no way into process {process.pid} was open:", *told.refused)),
-        hint=hint or "try again when it is back in Python; nothing of ours runs there",
+        hint=hint
+        or f"try again when it is back in Python; or: liveheap doctor {process.pid}",
     )
 
 

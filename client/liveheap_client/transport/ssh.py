@@ -57,7 +57,7 @@ _KNOWN_WORDS: tuple[tuple[str, str], ...] = (
         "check the host's key, then connect once with ssh itself",
     ),
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", "find out why before you go on"),
-    ("Permission denied", "can you log in with ssh itself?"),
+    ("Permission denied", "liveheap doctor HOST says which keys ssh offers"),
     ("Could not resolve hostname", "is the name right? ssh knows no such host"),
     ("Connection refused", "does an ssh server run there?"),
     ("timed out", "is the machine up and reachable?"),
@@ -84,10 +84,10 @@ def command_line(
         "ExitOnForwardFailure=yes",
         "ClearAllForwardings=yes",
     ]
-    settings = _settings(called, host)
-    if settings.get("remotecommand", "none") != "none":
+    configured = settings(called, host)
+    if configured.get("remotecommand", "none") != "none":
         options.append("RemoteCommand=none")
-    if multiplex and settings.get("controlpath", "none") == "none":
+    if multiplex and configured.get("controlpath", "none") == "none":
         options += _multiplexing(environ)
     words = [word for option in options for word in ("-o", option)]
     return [*called, "-T", *words, "--", host, command]
@@ -112,7 +112,8 @@ def explain(host: str, *, sent: bool = False) -> Explain:
     def from_end(code: int | None, talk: str) -> Exception:
         lines = last_lines(talk)
         if code == _SSH_FAILED:
-            hint = next((hint for words, hint in _KNOWN_WORDS if words in talk), None)
+            found = (hint for words, hint in _KNOWN_WORDS if words in talk)
+            hint = next(found, "liveheap doctor HOST").replace("HOST", host)
             said = lines or ["ssh said nothing; the link may have been dropped"]
             lasts = any(words in talk for words in _LASTING_WORDS)
             kind = HostRefused if lasts else SSHError
@@ -133,7 +134,7 @@ def explain(host: str, *, sent: bool = False) -> Explain:
         ending = "is still running" if code is None else f"exit code {code}"
         return SSHError(
             "\n".join([f"the stream from {host} ended ({ending})", *lines]),
-            hint=f"try it by hand: ssh {host} liveheap ps",
+            hint=f"liveheap doctor {host}",
         )
 
     return from_end
@@ -162,8 +163,11 @@ def _multiplexing(environ: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _settings(program: Sequence[str], host: str) -> dict[str, str]:
-    """Ask ssh what the user's configuration says for this host."""
+def settings(program: Sequence[str], host: str) -> dict[str, str]:
+    """Ask ssh what the user's configuration says for this host.
+
+    A setting that is given several times has a line for each.
+    """
     try:
         answer = subprocess.run(
             [*program, "-G", "--", host],
@@ -179,11 +183,12 @@ def _settings(program: Sequence[str], host: str) -> dict[str, str]:
         ) from exc
     except (OSError, subprocess.TimeoutExpired):
         return {}
-    return dict(
-        line.split(" ", 1)
-        for line in answer.stdout.decode("utf-8", "replace").splitlines()
-        if " " in line
-    )
+    found: dict[str, str] = {}
+    for line in answer.stdout.decode("utf-8", "replace").splitlines():
+        name, blank, value = line.partition(" ")
+        if blank:
+            found[name] = f"{found[name]}\n{value}" if name in found else value
+    return found
 
 
 def control_directory(environ: Mapping[str, str]) -> Path | None:

@@ -29,19 +29,19 @@ def connect(path: str, *, timeout: float, peer: str | None = None) -> SocketTran
         connected.close()
         raise TimedOut(
             f"{peer} does not accept a connection within {timeout:g} s",
-            hint="is the process stopped? its queue of connections is full",
+            hint=f"its queue of connections is full: {see_why(peer)}",
         ) from exc
     except ConnectionRefusedError as exc:
         connected.close()
         raise ConnectError(
             f"nobody listens at {peer} any more: it ended, or its agent was stopped",
-            hint="liveheap ps lists the workers that answer",
+            hint=see_why(peer),
         ) from exc
     except OSError as exc:
         connected.close()
         raise ConnectError(
             f"cannot connect to {peer}: {exc.strerror or exc}",
-            hint="liveheap ps lists the workers that answer",
+            hint=see_why(peer),
         ) from exc
     return SocketTransport(connected, peer=peer)
 
@@ -59,6 +59,11 @@ def _connect(connected: socket.socket, path: str, timeout: float) -> None:
             rest_s = min(2 * rest_s, LONGEST_REST_S)
 
 
+def see_why(peer: str) -> str:
+    """Return what to type to learn why nobody answers."""
+    return f"liveheap doctor {peer.removeprefix('worker ')} says what is in the way"
+
+
 def check(path: str, peer: str) -> None:
     """Raise ConnectError unless a socket of ours, or of root's, is at `path`."""
     try:
@@ -67,7 +72,7 @@ def check(path: str, peer: str) -> None:
         reason = getattr(exc, "strerror", None) or exc
         raise ConnectError(
             f"cannot connect to {peer}: {reason}",
-            hint="liveheap ps lists the workers that answer",
+            hint=see_why(peer),
         ) from exc
     if not stat.S_ISSOCK(found.st_mode):
         raise ConnectError(f"{peer} is not a socket")

@@ -311,7 +311,7 @@ def members_of(chosen: Chosen) -> list[Member]:
         mute = {
             "stopped": "it is stopped",
             "silent": "it does not answer",
-            "refused": "it does not let us in: liveheap status tells why",
+            "refused": "it does not let us in: liveheap doctor tells why",
         }
         target = chosen.target_of(row)
         member = Member(target, row, series(), mute.get(str(state)))
