@@ -42,6 +42,11 @@ def explain(name: str, *, sent: bool = False) -> Explain:
         hint = next((hint for words, hint in _KNOWN_WORDS if words in talk), None)
         if hint is not None:
             return SSHError("\n".join([f"{name} {ending}", *lines]), hint=hint)
+        if sent and code == 0 and not lines:
+            return SSHError(
+                f"the python3 behind {name} got no program: its stdin is closed",
+                hint="docker exec -i, kubectl exec -i",
+            )
         if sent and (old := too_old(f"python3 behind {name}", talk)):
             return old
         if code == NOT_FOUND or any(words in talk for words in _NOT_FOUND_WORDS):
