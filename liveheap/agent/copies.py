@@ -305,7 +305,13 @@ def _forget_copies() -> None:
 class Copies:
     """The copies of one worker: one at a time, for each may come to cost its size."""
 
-    def __init__(self, heap: Heap, sleep: Callable[[float], object]) -> None:
+    def __init__(
+        self,
+        heap: Heap,
+        sleep: Callable[[float], object],
+        on_change: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.on_change = on_change
         self._heap = heap
         self._sleep = sleep
         self._living: Copy | None = None
@@ -320,13 +326,18 @@ class Copies:
         copy = self._living
         return copy if copy is not None and copy.lives else None
 
+    @property
+    def pid(self) -> int | None:
+        """The process of the copy that lives."""
+        copy = self.living
+        return None if copy is None else copy.pid
+
     def facts(self) -> dict[str, Any]:
-        """What `status` says of it."""
+        """What `status` says of it, beside its process."""
         copy = self.living
         if copy is None:
             return {}
         return {
-            "clone": copy.pid,
             "clone_memory": copy.memory()["own"],
             "clone_left": round(copy.left_s, 1),
         }
@@ -365,6 +376,7 @@ class Copies:
             with suppress(CommandError):
                 if copy.wait_until_ready():
                     self._living = copy
+                    self.on_change()
                     return copy
             copy.close()
         raise CommandError(
@@ -411,6 +423,7 @@ class Keeper:
         copy, self.copy = self.copy, None
         if copy is not None:
             copy.close()
+            self._copies.on_change()
 
 
 def above_standard_files(sock: _socket.socket) -> _socket.socket:

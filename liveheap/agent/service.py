@@ -90,7 +90,7 @@ class Agent:
         self.heavy = Heavy(self.native, self.config)
         self.spools = Spools(self.native, self.config, self._spools_changed)
         self.main_thread = MainThread(self.native, self.heap.add_pending_call)
-        self.copies = Copies(self.heap, self.native.sleep)
+        self.copies = Copies(self.heap, self.native.sleep, self.republish)
         self.threads = Threads(self.native)
         self._closing = False
         self._closed = self.native.lock()
@@ -431,6 +431,7 @@ class Agent:
             "version": self.version,
             "protocol": VERSION,
             "generation": me.generation,
+            "clone": self.copies.pid,
             "settled_rss": self._settled_rss,
             "injected": self.injected or None,
         }

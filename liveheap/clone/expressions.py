@@ -111,6 +111,7 @@ class Evaluator:
         for statement in tree.body:
             value = self._statement(statement)
             if value is not None:
+                self.names["_"] = value
                 yield value
 
     def _statement(self, node: Any) -> Any:

@@ -19,6 +19,7 @@ RECEIVE_BYTES = 1 << 16
 MOST_OUTPUT = 1 << 20
 FLUSH_AT = 1 << 15
 PACKAGES = ("guppy3", "objgraph")
+LEAVES = ("exit", "exit()", "quit", "quit()")
 OK, INCOMPLETE, ERROR, EXIT = "ok", "incomplete", "error", "exit"
 
 
@@ -173,6 +174,8 @@ class Program:
         if self._free is not None:
             return self._free.run(code, self._output, whole=whole)
         try:
+            if code.strip() in LEAVES:
+                return EXIT
             tree = expressions.parse(code.strip(), whole=whole)
             if tree is None:
                 return INCOMPLETE

@@ -13,9 +13,7 @@ from typing import Any
 LONGEST = 64
 MOST_ITEMS = 10
 DEEPEST = 2
-SECRET = re.compile(
-    r"pass|secret|token|key|auth|cookie|session|cred|private", re.IGNORECASE
-)
+SECRET = re.compile(r"pass|secret|token|key|auth|cookie|session|cred", re.IGNORECASE)
 HIDDEN = "<hidden>"
 NUMBERS = (bool, int, float, complex, type(None), type(...))
 MODULE_DICT: Any = vars(ModuleType)["__dict__"]

@@ -42,7 +42,7 @@ def clone_rows(objects: int, *, pairs: int, batch_s: float) -> Iterator[Row]:
 
 def pause_row(target: Target, label: str, pairs: int) -> Row:
     ours, bare = [], []
-    for _ in range(pairs):
+    for _ in range(2 * pairs + 1):
         bare.append(target.do("bare")["ns"] / 1e6)
         with target.session(Scope.VALUES) as session:
             ours.append(float(made(session)["pause"]) * 1e3)

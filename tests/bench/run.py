@@ -152,7 +152,7 @@ def cloned_rows(plan: Plan) -> Iterator[Row]:
     is_whole = plan.objects >= USUAL_OBJECTS
     yield from clone_rows.clone_rows(
         plan.memory_objects * 5 // 3,
-        pairs=7 if is_whole else 2,
+        pairs=5 if is_whole else 2,
         batch_s=20.0 if is_whole else 1.0,
     )
 

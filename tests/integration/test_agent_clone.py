@@ -138,6 +138,8 @@ def test_the_copy_is_fenced_off_and_the_host_notices_nothing(stage):
         status = host.status()
         assert status["clone"] == copy.pid
         assert status["clone_memory"] > 0
+        (listed,) = host.worker.run_dir.glob("*.json")
+        assert json.loads(listed.read_text())["clone"] == copy.pid
         none = host.do(
             "try: answer = os.waitpid(-1, os.WNOHANG)\n"
             "except ChildProcessError: answer = 'none'"

@@ -43,6 +43,14 @@ def _framework(row: Row) -> str | None:
     return f"{framework}/{pool}" if framework else str(pool)
 
 
+def _doing(row: Row) -> str | None:
+    """Return what runs, and that somebody explores a clone of it."""
+    running = _running(row)
+    if not isinstance(row.get("clone"), int):
+        return running
+    return "a clone" if running in (None, "-") else f"{running}, a clone"
+
+
 def _running(row: Row) -> str | None:
     """Return the task that runs longest, its age, and how many run beside it."""
     mute = _MUTE.get(str(row.get("state")))
@@ -74,7 +82,7 @@ _SHOWN = (
     _Shown(Column("uss", "bytes"), _fact("uss")),
     _Shown(Column("shared", "bytes"), _fact("shared")),
     _Shown(Column("grown", "bytes"), _fact("grown")),
-    _Shown(Column("running", "text"), _running),
+    _Shown(Column("running", "text"), _doing),
     _Shown(Column("done", "count"), _fact("done")),
     _Shown(Column("uptime", "seconds"), _fact("uptime")),
 )
