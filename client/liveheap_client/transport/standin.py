@@ -9,8 +9,8 @@ machine, this way either.
 Written for Python 3.6, the oldest that servers still have, with nothing but its
 standard library: hence annotations are quoted, and the rules of liveheap's registry,
 tokens and handshake stand here once more, in short. Tests hold the two to each other,
-and this file to the grammar of 3.6. Left to a real bridge: other users' workers,
-containers, and what each worker runs at the moment.
+and this file to the grammar of 3.6. It is long because what is sent is one text. Left
+to a real bridge: other users' workers, containers, and what each worker runs.
 """
 
 import hashlib
@@ -152,7 +152,8 @@ def connect(family: int, address: "Any", errand: "dict[str, Any]") -> socket.soc
     except BlockingIOError:
         raise No("not-answering", "the agent accepts no connection") from None
     except OSError as exc:
-        raise No("connect", f"nobody listens at {address}: {exc.strerror}") from None
+        where = address if family == socket.AF_UNIX else f"port {address[1]}"
+        raise No("connect", f"nobody listens at {where}: {exc.strerror}") from None
     return connected
 
 
