@@ -37,11 +37,11 @@ assert pids == [expected], f"ps --json lists {pids}, expected {[expected]}"' "$w
 
 "$liveheap" doctor "$worker" >"$home/out" || { cat "$home/out" >&2; exit 1; }
 
-"$liveheap" bridge --pid "$worker" --scope read </dev/null | "$python" -c '
+mkfifo "$home/client"
+"$liveheap" bridge --pid "$worker" --scope read <>"$home/client" | "$python" -c '
 import json, sys
-magic, _, rest = sys.stdin.buffer.read().partition(b"\r\n")
-assert magic == b"\x93LHEAP", magic
-hello = json.loads(rest.partition(b"\n")[0])
+magic, hello = sys.stdin.buffer.readline(), json.loads(sys.stdin.buffer.readline())
+assert magic == b"\x93LHEAP\r\n", magic
 assert hello["bridge"] == 1 and "ident" in hello, hello'
 
 if "$liveheap" status "$worker" >"$home/out" 2>&1; then

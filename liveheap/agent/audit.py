@@ -128,7 +128,7 @@ def bounded(value: object, longest: int, depth: int = 0) -> object:
         return value
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**64 else "a large integer"
-    if depth < DEEPEST and isinstance(value, Mapping):
+    if depth < DEEPEST and isinstance(value, dict):
         return {
             shortened(str(name), longest): bounded(each, longest, depth + 1)
             for name, each in list(value.items())[:MOST_ENTRIES]

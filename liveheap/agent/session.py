@@ -14,7 +14,7 @@ What ends it is the client: gone, silent or slow for too long, or against the ru
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sized
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from liveheap.agent.gate import Gate, never
@@ -272,7 +272,9 @@ def without_text(args: Mapping[str, Any]) -> dict[str, Any]:
 
 def _kind(value: object) -> str:
     kind = type(value).__name__
-    return f"{kind} len={len(value)}" if isinstance(value, Sized) else kind
+    if isinstance(value, (str, bytes, list, dict)):
+        return f"{kind} len={len(value)}"
+    return kind
 
 
 def describe_bug(exc: BaseException, command: Command | None) -> str:

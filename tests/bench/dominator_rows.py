@@ -31,8 +31,8 @@ DEADLINE_S = 1800
 
 def dominator_rows(target: Target, objects: int) -> Iterator[Row]:
     file = target.directory / "dominators.liveheap"
-    with target.session() as session:
-        figures = target.whole_way(session, file)
+    with target.caller() as caller:
+        figures = target.whole_way(caller, file)
     yield from load_rows(target, file, figures["nodes"])
     ours = run("ours", file)
     label = f"{ours['nodes'] / 1e6:.2f} M nodes, {ours['edges'] / 1e6:.1f} M edges"

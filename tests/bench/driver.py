@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from liveheap.protocol.auth import Scope
+from liveheap_client.caller import Caller
 from liveheap_client.commands.fetch import fetch
 from liveheap_client.dial import DialOptions
 from liveheap_client.session import Session
@@ -74,11 +75,17 @@ class Target:
             options=DialOptions(environ=self.environ),
         )
 
-    def whole_way(self, session: Session, file: Path) -> dict[str, Any]:
+    def caller(self) -> Caller:
+        """Return a caller of this target, its session open."""
+        caller = Caller(self.session)
+        caller.session(Scope.GRAPH)
+        return caller
+
+    def whole_way(self, caller: Caller, file: Path) -> dict[str, Any]:
         """Take one snapshot into a verified file; return figures of both ends."""
         self.do("begin")
         before = time.perf_counter()
-        trailer = fetch(session, file, args=SNAPSHOT).trailer
+        trailer = fetch(caller, file, args=SNAPSHOT).trailer
         seconds = time.perf_counter() - before
         return {
             **self.do("end"),

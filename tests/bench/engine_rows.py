@@ -41,13 +41,13 @@ class Paired:
 def measure_pairs(target: Target, pairs: int) -> Paired:
     """Alternate bare forks, bare clones, the engine alone and the whole way."""
     file = target.directory / "pair.liveheap"
-    with target.session() as session:
-        target.whole_way(session, file)
+    with target.caller() as caller:
+        target.whole_way(caller, file)
         kinds: dict[str, Callable[[], Figures]] = {
             "fork": lambda: target.do("bare_fork", window_s=lasts("engine")),
             "clone": lambda: target.do("bare_clone", window_s=lasts("engine")),
             "engine": lambda: target.do("engine"),
-            "whole": lambda: target.whole_way(session, file),
+            "whole": lambda: target.whole_way(caller, file),
             "fork, whole": lambda: target.do("bare_fork", window_s=lasts("whole")),
         }
         by_kind: dict[str, list[Figures]] = {kind: [] for kind in kinds}

@@ -76,11 +76,11 @@ def made(objects: int, directory: Path) -> tuple[Path, float]:
 
 
 def rounds(target: Target, directory: Path) -> Iterator[Path]:
-    with target.session() as session:
+    with target.caller() as caller:
         for number in range(ROUNDS):
             target.do("grow", records=GROWN_RECORDS)
             file = directory / f"round-{number}.liveheap"
-            target.whole_way(session, file)
+            target.whole_way(caller, file)
             yield file
 
 

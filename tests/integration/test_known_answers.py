@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from spawn import Worker
 
-from liveheap.protocol.auth import Scope
 from liveheap_client.analysis import growth
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.caller import Caller
@@ -50,7 +49,7 @@ class Rounds:
         self.worker.say(f"start {name}")
         for file in files:
             self.worker.say("step")
-            fetch(self.caller.session(Scope.GRAPH), file)
+            fetch(self.caller, file)
         self.worker.say("stop")
         return growth.diff(map(a_minute_apart, files, range(rounds))).to_json()
 

@@ -224,3 +224,29 @@ def test_a_room_imports_only_what_its_row_allows(path: Path, module: str) -> Non
     assert room in TABLE, f"{room} has no row in MAY_IMPORT"
     wrong = refused(module, imports(path, module))
     assert not wrong, f"{module} imports {wrong}; {room} may: {sorted(TABLE[room])}"
+
+
+def asked_of_an_abc(path: Path) -> Iterator[str]:
+    """Yield the abstract classes that isinstance and issubclass are asked about."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    abstract = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "collections.abc"
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("isinstance", "issubclass")
+        ):
+            named = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+            yield from sorted(named & abstract)
+
+
+@pytest.mark.parametrize(("path", "module"), MODULES)
+def test_the_agent_asks_no_abstract_class(path: Path, module: str) -> None:
+    """One remembers each class it was asked about, so the worker's heap would grow."""
+    if module.partition(".")[0] == "liveheap":
+        assert list(asked_of_an_abc(path)) == []
