@@ -11,7 +11,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 LONGEST = 64
-MOST_ITEMS = 10
+MOST_ITEMS, MOST_INSIDE = 10, 3
 DEEPEST = 2
 SECRET = re.compile(r"pass|secret|token|key|auth|cookie|session|cred", re.IGNORECASE)
 HIDDEN = "<hidden>"
@@ -84,7 +84,7 @@ def container(value: Any, depth: int) -> str:
     if depth == 0:
         return f"{left}{len(value)} items{right}" if value else left + right
     for item in value:
-        if len(shown) == MOST_ITEMS:
+        if len(shown) == (MOST_ITEMS if depth == DEEPEST else MOST_INSIDE):
             shown.append(f"... {len(value)} in all")
             break
         shown.append(
