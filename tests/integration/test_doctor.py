@@ -222,6 +222,32 @@ def test_process_one_is_looked_at_as_any_other(worker: Worker) -> None:
     assert json.loads(done.stdout)["findings"][0]["said"].startswith("process 1 (")
 
 
+def test_attach_to_what_is_no_worker_is_refused_in_words_and_soon(
+    worker: Worker,
+) -> None:
+    began = time.monotonic()
+    with subprocess.Popen(["sleep", "600"]) as sleep:
+        sleep.kill()
+        eventually(lambda: state_of(sleep.pid) == "Z", what="it is a zombie")
+        zombie = refused_to_attach(sleep.pid, worker)
+    os.kill(worker.pid, signal.SIGSTOP)
+    stopped = refused_to_attach(worker.pid, worker)
+    os.kill(worker.pid, signal.SIGCONT)
+
+    assert "has ended (a zombie)" in zombie
+    assert f"no process {sleep.pid} here" in refused_to_attach(sleep.pid, worker)
+    assert f"let it go on: kill -CONT {worker.pid}" in stopped
+    assert "process 1" in refused_to_attach(1, worker)
+    assert time.monotonic() - began < 2 * SOON_S
+
+
+def refused_to_attach(pid: int, worker: Worker) -> str:
+    done = liveheap("attach", pid, "--timeout", "1", env=worker.environ, expect=None)
+    assert done.returncode in (2, 3), done.stderr
+    assert "hint: " in done.stderr
+    return done.stderr
+
+
 @pytest.mark.parametrize("word", ["0", "4711;id", "99999999999"])
 def test_what_can_be_no_process_is_a_usage_error(word: str) -> None:
     liveheap("doctor", word, env=os.environ, expect=2)

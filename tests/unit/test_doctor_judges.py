@@ -1,5 +1,6 @@
 """What the doctor makes of facts: each is made up here, and nothing is looked at."""
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,10 @@ from liveheap.limits import Bound
 from liveheap_client.doctor import (
     agent,
     bounds,
+    checkup,
     directory,
     far,
+    journey,
     keys,
     machine,
     memory,
@@ -33,6 +36,7 @@ from liveheap_client.doctor.memory import MemoryFacts
 from liveheap_client.doctor.namespaces import NamespaceFacts
 from liveheap_client.doctor.process import ProcessFacts
 from liveheap_client.doctor.spool import SpoolDirectory, SpoolFacts
+from liveheap_client.doctor.subject import Subject
 from liveheap_client.doctor.switches import SwitchFacts
 from liveheap_client.doctor.tracing import TracingFacts
 from liveheap_client.doctor.versions import VersionFacts
@@ -497,6 +501,33 @@ def test_what_is_in_the_way_says_what_to_type(judge: Any, facts: Any) -> None:
         assert finding.hint or finding.state is not PROBLEM or "report" in repr(facts)
 
 
+def test_a_look_that_hangs_is_given_up_and_the_others_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hangs, over = threading.Event(), threading.Event()
+
+    def look(_subject: object) -> None:
+        hangs.set()
+        over.wait(60)
+
+    monkeypatch.setattr(checkup, "LOOK_S", 0.05)
+    family = checkup.Family("spool", look, spool.judge)
+    (found,) = checkup.examine(family, Subject({}))
+    over.set()
+    assert hangs.is_set()
+    assert (found.check, found.state) == ("spool", NOTE)
+    assert "could not be looked at within" in found.said
+
+
+def test_a_look_that_fails_is_told_and_is_no_traceback() -> None:
+    def look(_subject: object) -> None:
+        raise PermissionError(13, "Permission denied", "/proc/1/x")
+
+    family = checkup.Family("spool", look, spool.judge)
+    (found,) = checkup.examine(family, Subject({}))
+    assert "could not be looked at: " in found.said
+
+
 def test_every_word_of_a_finding_survives_the_way_from_another_doctor() -> None:
     finding = Finding("memory", PROBLEM, "too little", "buy more")
     assert Finding.from_json(finding.to_json()) == finding
@@ -521,7 +552,7 @@ def test_a_strange_doctor_s_findings_are_notes(fields: dict[str, Any]) -> None:
     ],
 )
 def test_an_answer_is_found_behind_what_a_shell_prints(data: bytes, noise: str) -> None:
-    assert far.find_report(data) == ({"doctor": 1}, noise)
+    assert journey.find_report(data) == ({"doctor": 1}, noise)
 
 
 @pytest.mark.parametrize(
@@ -538,6 +569,6 @@ def test_an_answer_is_found_behind_what_a_shell_prints(data: bytes, noise: str) 
     ],
 )
 def test_what_is_no_answer_is_noise(data: bytes) -> None:
-    report, noise = far.find_report(data)
+    report, noise = journey.find_report(data)
     assert report is None
     assert len(noise) >= 0

@@ -57,5 +57,12 @@ def judge(facts: BoundFacts) -> Iterator[Finding]:
             "end one, or start the worker with LIVEHEAP_MAX_SESSIONS",
         )
     if facts.limits:
-        listed = ", ".join(f"{name} {value}" for name, value in facts.limits.items())
-        yield ok(CHECK, listed)
+        listed = (f"{name} {_plain(value)}" for name, value in facts.limits.items())
+        yield ok(CHECK, ", ".join(listed))
+
+
+def _plain(value: object) -> str:
+    """Write a limit as its setting is written."""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -74,25 +74,39 @@ OF_A_SOCKET = (Family("token", keys.look, keys.judge),)
 
 def of_process(pid: int, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Look at one process of this machine."""
-    known = bounded(lambda: process.look(pid))
+    try:
+        known = bounded(lambda: process.look(pid))
+        settings = bounded(lambda: settings_of(pid))
+    except TookTooLong:
+        yield _too_long(process.CHECK)
+        return
     yield from process.judge(known)
     if not known.is_worker:
         return
-    subject = Subject(environ, known, settings=bounded(lambda: settings_of(pid)))
+    subject = Subject(environ, known, settings=settings)
     if known.is_ours:
-        answer = bounded(lambda: agent.look(known, environ))
-        subject = replace(subject, agent=answer)
-        yield from agent.judge(answer)
-        if not answer.is_there and (no_python := bounded(lambda: _not_python(pid))):
-            yield no_python
-            return
+        try:
+            subject = replace(
+                subject, agent=bounded(lambda: agent.look(known, environ))
+            )
+            no_python = bounded(lambda: _not_python(subject))
+        except TookTooLong:
+            yield _too_long(agent.CHECK)
+        else:
+            assert subject.agent is not None
+            yield from agent.judge(subject.agent)
+            if no_python is not None:
+                yield no_python
+                return
     yield from _all(OF_A_PROCESS, subject)
 
 
-def _not_python(pid: int) -> Finding | None:
+def _not_python(subject: Subject) -> Finding | None:
     """Say that nothing can be done with a process, because it runs something else."""
+    if subject.pid is None or subject.agent is None or subject.agent.is_there:
+        return None
     try:
-        python_of(pid)
+        python_of(subject.pid)
     except NotPython as error:
         return problem(versions.CHECK, str(error), error.hint or "liveheap ps")
     except InjectError:  # who forbids to look is told by `injection`
@@ -121,16 +135,21 @@ def examine(family: Family, subject: Subject) -> Iterator[Finding]:
     try:
         facts = bounded(lambda: family.look(subject))
     except TookTooLong:
-        yield note(
-            family.name,
-            f"could not be looked at within {LOOK_S:g} s: a file system may hang",
-            "df; mount",
-        )
+        yield _too_long(family.name)
     except (LiveheapError, OSError, ValueError, KeyError, IndexError) as error:
         yield note(family.name, f"could not be looked at: {error}")
     else:
         if facts is not None:
             yield from family.judge(facts)
+
+
+def _too_long(check: str) -> Finding:
+    return note(
+        check,
+        f"could not be looked at within {LOOK_S:g} s: a file system may hang, or the "
+        "process's memory map is locked",
+        "mount; dmesg",
+    )
 
 
 def bounded(look: Callable[[], Answer]) -> Answer:

@@ -10,7 +10,7 @@ from liveheap_client import target as targets
 from liveheap_client import workers
 from liveheap_client.arguments import Parser, add_connecting, options, parser
 from liveheap_client.dial import DialOptions
-from liveheap_client.doctor import agent, checkup, far
+from liveheap_client.doctor import agent, checkup, far, journey
 from liveheap_client.doctor.finding import Finding, State, problem
 from liveheap_client.errors import FAILED, OK, ConnectError, UsageError
 from liveheap_client.render.escape import visible
@@ -71,7 +71,7 @@ def examine(target: Target | None, how: DialOptions) -> Iterator[Finding]:
     if target is None:
         yield from checkup.of_machine(environ)
     elif target.kind in (Kind.SSH, Kind.VIA) or _is_far(target):
-        yield from far.judge(far.look(target, how))
+        yield from far.judge(journey.look(target, how))
     elif target.kind is Kind.UNIX:
         assert target.path is not None
         facts = agent.look_at_path(target.path, environ)
@@ -111,7 +111,7 @@ def _local(target: Target, environ: Mapping[str, str]) -> Iterator[Finding]:
 def as_json(target: Target | None, found: Sequence[Finding]) -> dict[str, Any]:
     """Return what --json prints; what another doctor reads over ssh."""
     return {
-        far.MAGIC: 1,
+        journey.MAGIC: 1,
         "version": __version__,
         "hostname": os.uname().nodename,
         "target": None if target is None else str(target),
