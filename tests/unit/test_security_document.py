@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+from liveheap.agent.config import Config
+from liveheap.commands import COMMANDS
+from liveheap.protocol.auth import Scope
+
 TESTS = Path(__file__).parents[1]
 DOCUMENT = (TESTS.parent / "SECURITY.md").read_text(encoding="utf-8")
 
@@ -28,3 +32,14 @@ def test_every_weakness_of_others_has_its_tests() -> None:
     assert len(rows) >= 7
     for row in rows:
         assert re.search(r"`test_\w+` ?(?:,|\|)", row), row
+
+
+def test_the_table_of_scopes_is_that_of_the_commands() -> None:
+    table = DOCUMENT.partition("| scope | commands |")[2].partition("\n\n")[0]
+    rows = [row.split(" | ") for row in table.splitlines()[2:]]
+    assert [row[0].strip("| `") for row in rows] == [scope.label for scope in Scope]
+    for scope, (_, commands, _, _, default) in zip(Scope, rows, strict=True):
+        of_their_own = commands.partition(", and ")[0]
+        named = re.findall(r"`([a-z-]+)`", of_their_own)
+        assert named == [each.name for each in COMMANDS if each.scope is scope]
+        assert default.strip(" |") == ("on" if scope <= Config().allow else "off")
