@@ -265,9 +265,11 @@ class Registry:
         if not self.is_on:
             return
         self.main_ident = self._ident()
-        kept = self._innermost.get(self.here())
-        self._innermost = {} if kept is None else {kept.key: kept}
-        self._done = {}
+        if self._innermost:
+            kept = self._innermost.get(self.here())
+            self._innermost = {} if kept is None else {kept.key: kept}
+        if self._done:
+            self._done = {}
 
     def _close(self, token: Token) -> None:
         try:

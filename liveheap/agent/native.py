@@ -19,7 +19,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
@@ -40,7 +40,14 @@ class Native:
 
     def in_child(self) -> Native:
         """Return what holds in a forked child: whoever forked is its main thread."""
-        return replace(self, main_ident=self.ident())
+        return Native(
+            self.start_thread,
+            self.lock,
+            self.poll,
+            self.sleep,
+            self.ident,
+            self.ident(),
+        )
 
 
 def find() -> Native:

@@ -82,14 +82,17 @@ class Agent:
         self._published: dict[str, Any] = {}
         self._forked = False
         self.deltas = Deltas(tasks.REGISTRY.holders, size_and_blocks)
+        self._let_go()
         self._begin_anew()
 
-    def _begin_anew(self) -> None:
-        """Set what is never shared between a parent and its child."""
+    def _let_go(self) -> None:
+        """Set at once what a child must not share with its parent.
+
+        No more than that: each page that it touches is copied, and most of what a host
+        forks has ended or is another program before anybody asks it anything.
+        """
         self.sessions: set[Session] = set()
-        self.heavy = Heavy(self.native, self.config)
         self.spools = Spools(self.native, self.config, self._spools_changed)
-        self.main_thread = MainThread(self.native, self.heap.add_pending_call)
         self.copies = Copies(self.heap, self.native.sleep, self.republish)
         self.threads = Threads(self.native)
         self._closing = False
@@ -97,6 +100,11 @@ class Agent:
         self._closed.acquire()
         self.history: History | None = None
         self.deltas.begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Set what a process's own agent has, before it comes up."""
+        self.heavy = Heavy(self.native, self.config)
+        self.main_thread = MainThread(self.native, self.heap.add_pending_call)
         self._settled_rss: int | None = None
         self._notes = 0
         self._collections = memory.full_collections()
@@ -164,6 +172,7 @@ class Agent:
         """The first thread of a forked child: wait, bind, listen."""
         if self._closed.acquire(True, self.config.fork_delay):
             return
+        self._begin_anew()
         if not registry.disabled(self.environ):
             self.serve(self.come_up())
 
@@ -228,7 +237,7 @@ class Agent:
         self.native = self.native.in_child()
         self._generation += 1
         self._forked = False
-        self._begin_anew()
+        self._let_go()
         if self.config.children and not was_closing:
             self.threads.start(self.come_up_later)
         else:
