@@ -145,7 +145,7 @@ def _outside(verb: Verb) -> click.Command:
     return click.Command(
         verb.name,
         params=list(params),
-        help=verb.help,
+        help=verb.whole_help,
         short_help=verb.summary,
         callback=callback,
         context_settings=_SETTINGS,
@@ -161,7 +161,7 @@ def _inside(verb: Verb, desk: Desk) -> click.Command:
     return click.Command(
         verb.name,
         params=[*verb.params, *verb.shell_params],
-        help=verb.help,
+        help=verb.whole_help,
         short_help=verb.summary,
         callback=callback,
         context_settings=_SETTINGS,

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from liveheap.protocol.auth import MIN_VERSION, VERSION, Scope
-from liveheap.protocol.exchange import REFUSALS
+from liveheap.protocol.exchange import MEANS, REFUSALS
 from liveheap_client.target import Target
 
 _OWN_WORDS = {"--pid": "pid", "--name": "name", "--port": "port"}
@@ -58,7 +58,12 @@ class Errand:
         """Return what the relay is told; the words of refusals are ours, not its."""
         if self.scope is None:
             return {"listing": True}
-        words = {"agent": "{agent}", "client": VERSION, "scope": self.scope.label}
+        words = {
+            "agent": "{agent}",
+            "client": VERSION,
+            "scope": self.scope.label,
+            "means": MEANS[self.scope],
+        }
         return {
             "listing": False,
             "raw": self.is_raw,

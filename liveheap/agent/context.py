@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap import tasks
+from liveheap.agent import gate
 from liveheap.agent.copies import Copy, Keeper
 from liveheap.commands.context import Heap, Held
 from liveheap.commands.spooled import Spooled
@@ -57,8 +58,12 @@ class AgentContext:
         return self._agent.config.spool
 
     def facts(self) -> Mapping[str, Any]:
-        """What is known of the worker right now."""
-        return self._agent.facts()
+        """What is known of the worker right now, and what this session may ask."""
+        return {
+            **self._agent.facts(),
+            "scope": self.scope.label,
+            "scopes": gate.offered(self._agent.config.allow),
+        }
 
     def figures(self) -> Sequence[Figures]:
         """What the history holds."""

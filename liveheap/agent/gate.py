@@ -13,7 +13,7 @@ replaced or the kill switch is thrown, is told so and ends.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from liveheap.commands import COMMANDS, Command
@@ -29,6 +29,28 @@ ALLOWED: Mapping[Scope, Mapping[str, Command]] = {
 def never() -> bool:
     """The token of a session that no token opened."""
     return False
+
+
+def offered(ceiling: Scope) -> list[dict[str, object]]:
+    """Return the scopes, what each adds to those below it, and which are open."""
+    return [
+        {
+            "scope": scope.label,
+            "open": scope <= ceiling,
+            "commands": [*_added_by(scope)],
+        }
+        for scope in Scope
+    ]
+
+
+def _added_by(scope: Scope) -> Iterator[str]:
+    """Yield the verbs that take a scope, and the arguments that do."""
+    for command in COMMANDS:
+        if command.is_verb and command.scope == scope:
+            yield command.name
+        for param in command.params:
+            if scope == param.scope > command.scope:
+                yield f"{command.name} --{param.name.replace('_', '-')}"
 
 
 class Gate:

@@ -45,7 +45,9 @@ FIELDS = (
     ("engine", "text"),
     ("version", "text"),
     ("protocol", "count"),
+    ("scope", "text"),
     ("scope_ceiling", "text"),
+    ("scopes", "list"),
     ("instance", "text"),
     ("generation", "count"),
     ("injected", "bool"),
@@ -66,8 +68,8 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Record]:
 
     Program, age, memory, threads, open files, collector, and whether the engine
     works in it; which tasks run, on what and for how long, and how many are done; on
-    a terminal its memory of the last hours as a picture. Costs the worker
-    microseconds; stops nothing.
+    a terminal its memory of the last hours as a picture; which scopes the worker's
+    owner allows, and what each is for. Costs the worker microseconds; stops nothing.
     """
     facts = {**ctx.facts(), "greenlets": ctx.greenlets(), **describe_tasks(ctx)}
     yield from ()

@@ -37,6 +37,7 @@ from liveheap.protocol.exchange import (
     MAGIC,
     MAX_IDENT,
     MAX_UNAUTHENTICATED,
+    MEANS,
     MIN_VERSION,
     NONCE_BYTES,
     PROOF_BYTES,
@@ -147,6 +148,7 @@ class ClientHandshake(Handshake):
             "agent": version,
             "client": self._max_version,
             "scope": self._scope.label,
+            "means": MEANS[self._scope],
         }
         self._fail(
             code,

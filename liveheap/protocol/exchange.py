@@ -54,7 +54,8 @@ REFUSALS: dict[Status, tuple[str, str, str | None]] = {
     Status.NO_SUCH_SCOPE: (
         "scope",
         "the worker does not offer scope {scope}",
-        "its owner can: LIVEHEAP_ALLOW={scope} in its environment, then restart it",
+        "its owner can: LIVEHEAP_ALLOW={scope} in its environment, and a new start; "
+        "{means}",
     ),
     Status.NO_SUCH_KEY: (
         "key",
@@ -67,6 +68,15 @@ REFUSALS: dict[Status, tuple[str, str, str | None]] = {
         "end one, or try again",
     ),
     Status.EXPIRED: ("expired", "the key has expired", "ask for a new one"),
+}
+
+
+# What the owner of a worker gives who allows a scope.
+MEANS = {
+    Scope.READ: "then figures of it may be read, and names of its types and tasks",
+    Scope.GRAPH: "then names in its heap may leave it, and what refers to what",
+    Scope.VALUES: "then keys and pieces of text from its heap may leave it",
+    Scope.EXEC: "then whoever holds its token may run any code in it",
 }
 
 

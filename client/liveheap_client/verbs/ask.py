@@ -32,6 +32,7 @@ def asking(command: Command) -> Verb:
         perform=perform,
         params=(*map(option, command.params), json_option()),
         target_params=(target_argument(),),
+        scope=command.scope,
     )
 
 

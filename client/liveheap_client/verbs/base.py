@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from liveheap.protocol.auth import Scope
 from liveheap_client import workers
 from liveheap_client.commands.fetch import SUFFIX
 
@@ -30,7 +31,21 @@ class Verb:
     target_params: tuple[click.Parameter, ...] = ()
     shell_params: tuple[click.Parameter, ...] = ()
     connects: bool = True
+    scope: Scope = Scope.GRAPH
+    """What it takes, where it asks a worker."""
     in_shell: bool = True
+
+    @property
+    def whole_help(self) -> str:
+        """Return the help, and the scope that it takes."""
+        if not self.connects:
+            return self.help
+        of_owner = ""
+        if self.scope > Scope.GRAPH:
+            of_owner = (
+                f"; the worker's owner allows it: LIVEHEAP_ALLOW={self.scope.label}"
+            )
+        return f"{self.help.rstrip()}\n\nScope: {self.scope.label}{of_owner}."
 
     @property
     def summary(self) -> str:

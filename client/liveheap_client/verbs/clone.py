@@ -16,7 +16,7 @@ import click
 from liveheap import __version__
 from liveheap.commands.clone import CLONE, CLONE_ASK, CLONE_COMPLETE
 from liveheap.commands.evaluating import LARGEST_OUTPUT, MAX_OUTPUT
-from liveheap.errors import AuthenticationError, CommandError
+from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
 from liveheap_client.desk import Desk
@@ -67,33 +67,21 @@ def perform(
         if path is not None:
             refuse(Path(path), option=name, replace=force_overwrite)
     scope = Scope.EXEC if args["python"] else CLONE.scope
-    with desk.caller(target) as caller:
-        try:
-            session = caller.apart(scope)
-        except AuthenticationError as error:
-            if error.code == "scope":
-                allow = scope.label
-                error.hint = (
-                    f"start the worker with LIVEHEAP_ALLOW={allow} in its environment"
-                )
-            raise
-        with session:
-            made = _made(session, args)
-            pictures = Pictures(desk.terminal, session.ident.pid, svg, html)
-            evaluate = pictures.taking(
-                repl.asking(
-                    session, CLONE_ASK.name, tell=once(desk), max_output=max_output
-                )
-            )
-            if code is not None:
-                return repl.run_code(desk.terminal, evaluate, code, as_json=as_json)
-            return repl.converse(
-                desk.terminal,
-                telling_cost(evaluate, made["own"]),
-                repl.completing(session, CLONE_COMPLETE.name),
-                title=f"copy of {session.ident.pid}",
-                banner=banner(session, made, is_free=args["python"]),
-            )
+    with desk.caller(target) as caller, caller.apart(scope) as session:
+        made = _made(session, args)
+        pictures = Pictures(desk.terminal, session.ident.pid, svg, html)
+        evaluate = pictures.taking(
+            repl.asking(session, CLONE_ASK.name, tell=once(desk), max_output=max_output)
+        )
+        if code is not None:
+            return repl.run_code(desk.terminal, evaluate, code, as_json=as_json)
+        return repl.converse(
+            desk.terminal,
+            telling_cost(evaluate, made["own"]),
+            repl.completing(session, CLONE_COMPLETE.name),
+            title=f"copy of {session.ident.pid}",
+            banner=banner(session, made, is_free=args["python"]),
+        )
 
 
 def _made(session: Session, args: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -211,6 +199,7 @@ class Pictures:
 VERB = Verb(
     name=CLONE.name,
     help=_HELP,
+    scope=CLONE.scope,
     perform=perform,
     params=(
         click.Option(["code", "-c"], metavar="CODE", help="Ask this, and leave."),

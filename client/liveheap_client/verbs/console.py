@@ -4,7 +4,7 @@ import click
 
 from liveheap.commands.console import CONSOLE, CONSOLE_COMPLETE
 from liveheap.commands.evaluating import LARGEST_OUTPUT, MAX_OUTPUT
-from liveheap.errors import AuthenticationError, CommandError
+from liveheap.errors import CommandError
 from liveheap.protocol.results import Record
 from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
@@ -22,7 +22,6 @@ as a greenlet of its hub. Every line stands in the worker's audit log before it 
 Tab completes without running anything; Ctrl-C interrupts; Ctrl-D or exit() leaves, and
 what was defined goes. Without a terminal, the code is read from stdin.
 """
-_HOW_TO_ALLOW = "start the worker with LIVEHEAP_ALLOW=exec in its environment"
 
 
 def perform(
@@ -36,24 +35,17 @@ def perform(
     """Open a session of scope exec; run the code, or talk."""
     if as_json and code is None:
         raise UsageError("--json is for one piece of code", hint="console -c CODE")
-    with desk.caller(target) as caller:
-        try:
-            session = caller.apart(CONSOLE.scope)
-        except AuthenticationError as error:
-            if error.code == "scope":
-                error.hint = _HOW_TO_ALLOW
-            raise
-        with session:
-            evaluate = repl.asking(session, CONSOLE.name, max_output=max_output)
-            if code is not None:
-                return repl.run_code(desk.terminal, evaluate, code, as_json=as_json)
-            return repl.converse(
-                desk.terminal,
-                evaluate,
-                repl.completing(session, CONSOLE_COMPLETE.name),
-                title=str(session.ident.pid),
-                banner=_banner(session),
-            )
+    with desk.caller(target) as caller, caller.apart(CONSOLE.scope) as session:
+        evaluate = repl.asking(session, CONSOLE.name, max_output=max_output)
+        if code is not None:
+            return repl.run_code(desk.terminal, evaluate, code, as_json=as_json)
+        return repl.converse(
+            desk.terminal,
+            evaluate,
+            repl.completing(session, CONSOLE_COMPLETE.name),
+            title=str(session.ident.pid),
+            banner=_banner(session),
+        )
 
 
 def _banner(session: Session) -> list[str]:
@@ -78,6 +70,7 @@ def _banner(session: Session) -> list[str]:
 VERB = Verb(
     name=CONSOLE.name,
     help=_HELP,
+    scope=CONSOLE.scope,
     perform=perform,
     params=(
         click.Option(["code", "-c"], metavar="CODE", help="Run this, and leave."),

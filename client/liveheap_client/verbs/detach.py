@@ -28,6 +28,7 @@ def perform(
 VERB = Verb(
     name=DETACH.name,
     help=help_text(DETACH),
+    scope=DETACH.scope,
     perform=perform,
     params=(*map(option, DETACH.params), json_option()),
     target_params=(target_argument(),),

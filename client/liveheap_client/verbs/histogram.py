@@ -44,6 +44,7 @@ def of_file(desk: Desk, file: str, top: int) -> Table:
 VERB = Verb(
     name="histogram",
     help=help_text(HISTOGRAM) + "\n\nOf a snapshot file, no worker is asked.",
+    scope=HISTOGRAM.scope,
     perform=perform,
     params=(
         *map(option, HISTOGRAM.params),

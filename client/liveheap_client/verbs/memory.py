@@ -129,6 +129,7 @@ def read(path: Path) -> dict[str, Any]:
 VERB = Verb(
     name=MEMORY.name,
     help=help_text(MEMORY),
+    scope=MEMORY.scope,
     perform=perform,
     params=(
         click.Option(

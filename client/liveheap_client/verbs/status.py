@@ -11,12 +11,12 @@ from liveheap.protocol.results import Record, Table
 from liveheap_client.caller import Caller
 from liveheap_client.desk import Desk
 from liveheap_client.progress import bar
-from liveheap_client.render import graph, shapes, tasks
+from liveheap_client.render import graph, scopes, shapes, tasks
 from liveheap_client.session import Session
 from liveheap_client.verbs.ask import help_text
 from liveheap_client.verbs.base import Verb, json_option, target_argument
 
-APART = (*tasks.LISTS, "limits")
+APART = (*tasks.LISTS, "limits", scopes.LIST)
 
 
 def perform(desk: Desk, *, as_json: bool, target: str | None = None) -> int:
@@ -33,7 +33,11 @@ def perform(desk: Desk, *, as_json: bool, target: str | None = None) -> int:
     look = desk.terminal.look
     facts = shape.as_dict() if isinstance(shape, Record) else {}
     desk.terminal.show(shapes.lines(without_lists(shape), look=look))
-    for part in (tasks.lines(facts, look=look), graph.lines(kept, look=look)):
+    for part in (
+        scopes.lines(facts, look=look),
+        tasks.lines(facts, look=look),
+        graph.lines(kept, look=look),
+    ):
         if block := list(part):
             desk.terminal.show(["", *block])
     return 0
@@ -73,6 +77,7 @@ def history(session: Session) -> list[dict[str, object]]:
 VERB = Verb(
     name=STATUS.name,
     help=help_text(STATUS),
+    scope=STATUS.scope,
     perform=perform,
     params=(json_option(),),
     target_params=(target_argument(),),

@@ -36,6 +36,7 @@ def perform(desk: Desk, *, as_json: bool, target: str | None = None) -> int:
 VERB = Verb(
     name=TASKS.name,
     help=help_text(TASKS),
+    scope=TASKS.scope,
     perform=perform,
     params=(json_option(),),
     target_params=(target_argument(),),
