@@ -136,6 +136,14 @@ def test_a_directory_that_others_can_enter_is_named(worker: Worker) -> None:
     assert stat.S_IMODE(worker.run_dir.stat().st_mode) == 0o755
 
 
+@NEEDS_ROOT
+def test_a_directory_that_somebody_else_has_taken_is_named(worker: Worker) -> None:
+    os.chown(worker.run_dir, NOBODY, -1)
+    found = problems(doctor(worker.pid, env=worker.environ))
+    os.chown(worker.run_dir, 0, -1)
+    assert any(f"belongs to uid {NOBODY}, not to 0" in each for each in found)
+
+
 def test_another_directory_than_the_worker_s_is_named(
     worker: Worker, tmp_path: Path
 ) -> None:
