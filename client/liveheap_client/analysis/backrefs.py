@@ -33,6 +33,7 @@ from liveheap_client.analysis.steps import (
 from liveheap_client.analysis.typenames import objects_of_type
 
 MOST_NODES = 2_000
+LONGEST_LINE = 256
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -260,10 +261,14 @@ class _Tree:
 
 
 def dot_text(*lines: str) -> str:
-    """Return lines as one text of Graphviz, in which nothing can end or hide."""
+    """Return lines as one text of Graphviz, in which nothing can end, hide or go on."""
+    cut = (
+        line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
+        for line in lines
+    )
     spelled = (
         "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
-        for line in lines
+        for line in cut
     )
     escaped = (line.replace("\\", "\\\\").replace('"', '\\"') for line in spelled)
     return '"' + "\\n".join(escaped) + '"'

@@ -47,12 +47,28 @@ graph_column(PyObject *self, PyObject *name)
                        GRAPH_PLACES, name);
 }
 
+/* In characters.  An agent cuts each name at as many bytes; a longer one was not made to
+ * be read. */
+enum { LONGEST_NAME = 256 };
+
 static PyObject *
 name_text(const struct heapgraph *heap, uint32_t name)
 {
     size_t length;
     const uint8_t *text = textpool_get(&heap->names, name, &length);
-    return PyUnicode_DecodeUTF8((const char *)text, (Py_ssize_t)length, "replace");
+    if (length > 4 * LONGEST_NAME) {
+        length = 4 * LONGEST_NAME;
+    }
+    PyObject *whole =
+        PyUnicode_DecodeUTF8((const char *)text, (Py_ssize_t)length, "replace");
+    if (whole == NULL || PyUnicode_GET_LENGTH(whole) <= LONGEST_NAME) {
+        return whole;
+    }
+    PyObject *begin = PyUnicode_Substring(whole, 0, LONGEST_NAME - 1);
+    PyObject *cut = begin == NULL ? NULL : PyUnicode_FromFormat("%U%c", begin, 0x2026);
+    Py_DECREF(whole);
+    Py_XDECREF(begin);
+    return cut;
 }
 
 static PyObject *
