@@ -112,7 +112,8 @@ def test_hostile_names_and_sizes_survive(place: Path):
         if len(s.stack) == 2 and "Größe" in s.stack[0]
     ]
 
-    assert len(sample.stack[0]) == 1024
+    assert sample.stack[0].endswith("x…")
+    assert len(sample.stack[0]) < 300
     assert sample.values["retained_space"] == 1 << 40
 
 
