@@ -367,7 +367,9 @@ def test_a_client_that_vanishes_interrupts_its_code(agent: Agent):
     eventually(lambda: not agent.threads._alive, what="threads end")
 
 
-def test_the_kill_switch_interrupts_what_runs(agent, tmp_path, monkeypatch):
+def test_the_kill_switch_interrupts_what_runs(agent, monkeypatch):
+    thrown: list[bool] = []
+    monkeypatch.setattr(Agent, "is_switched_off", lambda _self: bool(thrown))
     monkeypatch.setattr("liveheap.agent.session.RIGHT_FOR_S", 0.01)
     SEEN.clear()
     code = (
@@ -378,7 +380,7 @@ def test_the_kill_switch_interrupts_what_runs(agent, tmp_path, monkeypatch):
         evaluate(client, HERE)
         request = client.ask("console", code=code)
         eventually(lambda: SEEN, what="it runs")
-        (tmp_path / "disabled").touch()
+        thrown.append(True)
         with pytest.raises(Gone):
             answer_of(client, request)
     eventually(lambda: SEEN == ["runs", "interrupted"], what="it is interrupted")

@@ -11,7 +11,7 @@ from terminal import on_a_screen
 
 PROMPT_BEGINS, PROMPT_ENDS = "\x1b[?2004h", "\x1b[?2004l"
 EMPTY_IT = "\x15"  # Ctrl-U: the line has been indented
-REFUSED = 4
+REFUSED, USAGE = 4, 2
 FAILED = 1
 
 
@@ -53,6 +53,19 @@ def test_without_a_terminal_stdin_is_the_code_and_long_output_is_cut(
     done = liveheap("console", worker.pid, "--max-output", 10, env=env, stdin=code)
     assert done.stdout == "0\n1\n2\nxxxx"
     assert "output cut after 10 bytes" in done.stderr
+
+
+def test_long_code_is_taken_and_what_is_no_text_or_too_long_is_told(
+    worker: Worker, env: dict[str, str]
+) -> None:
+    def run(code: str, expect: int) -> str:
+        done = liveheap("console", worker.pid, env=env, stdin=code, expect=expect)
+        return done.stdout + done.stderr
+
+    assert run("x = 1\n" * 5000 + "x", 0) == "1\n"
+    assert "are taken at once" in run("x = 1\n" * 20_000, USAGE)
+    done = liveheap("console", worker.pid, "-c", "'\udcff'", env=env, expect=USAGE)
+    assert "not text" in done.stderr
 
 
 def test_a_worker_that_does_not_allow_it_says_exactly_what_would(

@@ -31,7 +31,7 @@ from liveheap_client.render import failure
 from liveheap_client.session import Session
 from liveheap_client.terminal import Terminal
 
-LONGEST_CODE = 60_000
+LONGEST_CODE, SHORT = 60_000, 2000
 _NAME = re.compile(r"\w*\Z")
 _INDENT = re.compile(r"[ \t]*")
 
@@ -56,6 +56,8 @@ def asking(
     """Return an evaluation by a command of the agent; `tell` hears what takes long."""
 
     def evaluate(code: str, *, whole: bool, write: Write) -> Mapping[str, Any]:
+        if _n_bytes(code) > SHORT:
+            session.request("status")  # only a session's first request has to be short
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         request = {**args, "code": code, "whole": whole}
         with (
@@ -72,6 +74,20 @@ def asking(
         raise CommandError("failed", f"{command} did not say how it ended")
 
     return evaluate
+
+
+def _n_bytes(code: str) -> int:
+    """Return how long code is on the wire; UsageError if it cannot go there."""
+    try:
+        length = len(code.encode())
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"the code is not text: {exc}") from exc
+    if length > LONGEST_CODE:
+        raise UsageError(
+            f"{length:,} bytes of code; {LONGEST_CODE:,} are taken at once",
+            hint="put it into a file of the worker's, and import that",
+        )
+    return length
 
 
 def completing(session: Session, command: str, **args: Any) -> Complete:
@@ -96,13 +112,17 @@ def converse(
 ) -> int:
     """Talk until Ctrl-D or `exit()`; without a terminal, run what stdin holds."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return run_code(terminal, evaluate, sys.stdin.read())
+        try:
+            code = sys.stdin.read(LONGEST_CODE + 1)
+        except UnicodeDecodeError as exc:
+            raise UsageError(f"the code is not text: {exc}") from exc
+        return run_code(terminal, evaluate, code)
     for line in banner:
         terminal.say(line)
     for code in _prompted(title, complete, terminal):
         try:
             outcome = _evaluate(terminal, evaluate, "\n".join(code), whole=False)
-        except CommandError as error:
+        except (CommandError, UsageError) as error:
             for text in failure.lines(error, prefix=""):
                 terminal.say(text)
             outcome = "error"
@@ -120,11 +140,6 @@ def run_code(
     terminal: Terminal, evaluate: Evaluate, code: str, *, as_json: bool = False
 ) -> int:
     """Run one piece of code; return 0, or 1 if it raised or left with a complaint."""
-    if len(code) > LONGEST_CODE:
-        raise UsageError(
-            f"{len(code):,} characters of code; {LONGEST_CODE:,} are taken at once",
-            hint="put it into a file of the worker's, and import that",
-        )
     if as_json:
         pieces: list[str] = []
         answer = evaluate(code, whole=True, write=pieces.append)
