@@ -1,7 +1,7 @@
 """Names as attacks, wherever one can be shown.
 
 A worker and a file whose types, modules, attributes, functions, files, keys, values,
-tasks and header are escape sequences, line ends, bidi marks, markup and a megabyte long.
+tasks and header are escape sequences, line ends, bidi marks, markup and very long.
 Every verb shows them: what it prints and writes holds them as text, and cut.
 """
 

@@ -209,7 +209,7 @@ def traps(directory: Path) -> Iterator[Row]:
     cycle = files["cycle"]["classes"]["app.Node"]["count"]
     yield same("DevTools", "unreachable cycle: objects", 2, cycle)
     yield same("DevTools", "4 GiB object: total", 0xFFFF_FFFF, files["giant"]["total"])
-    names = {f"app.{name}" for name in samples.HOSTILE} | {f"app.{samples.LONG}"[:1024]}
+    names = {f"app.{name}" for name in samples.HOSTILE} | {f"app.{samples.LONG[:255]}…"}
     seen = len(names & set(files["names"]["classes"]))
     yield same("DevTools", "hostile and long names that arrive", len(names), seen)
     yield same("DevTools", "empty heap: nodes", 2, files["empty"]["nodes"])
