@@ -3,6 +3,7 @@
 #   make test           lint, types, all tests, the agent alone, the C under sanitizers
 #   make test-pythons   the tests on every other CPython from 3.10 to 3.15
 #   make test-hosts     every host (Celery, gunicorn, RQ, ...) on every CPython: a table
+#   make test-network   desk, jump host and server made of namespaces: cables pulled, hosts replaced
 SHELL := /bin/bash
 PYTHON ?= python3
 VENVS := build/venvs
@@ -10,13 +11,13 @@ TEST := $(VENVS)/test
 STEP := .ci/step
 # What is missing is installed as root: headers for the build, servers for the tests.
 HEADERS := $(shell $(PYTHON) .ci/headers.py)
-SERVERS := openssh-server openssh-client redis-server=redis-server
+SERVERS := openssh-server openssh-client redis-server=redis-server iproute2=ip procps=pkill
 # Programs that read what is exported.
 CONSUMERS := nodejs=node npm=npm golang-go=go
 # Versions that another make has just tested (.ci/run): test-pythons leaves them out.
 ALREADY_TESTED ?=
 
-.PHONY: demo test test-hosts test-pythons lint engine pytest alone sanitize fuzz bench bench-inject leakbench report-check export-check clean
+.PHONY: demo test test-hosts test-network test-pythons lint engine pytest alone sanitize fuzz bench bench-inject leakbench report-check export-check clean
 .NOTPARALLEL:
 
 demo:
@@ -68,6 +69,12 @@ sanitize: $(TEST)/.installed
 test-hosts:
 	@.ci/system.sh $(HEADERS) redis-server=redis-server
 	@$(PYTHON) tests/hosts/run.py --hosts $(HOSTS) --pythons $(PYTHONS) --jobs $(or $(JOBS),2) $(RECORD)
+
+# As root. The desk has nothing of ours but a fresh venv.
+test-network: $(TEST)/.installed
+	@$(STEP) 'a desk' .ci/venv.sh $(VENVS)/desk $(PYTHON) strict 'WHEEL[cli]'
+	LIVEHEAP_DESK_VENV=$(abspath $(VENVS)/desk) $(TEST)/bin/pytest -q \
+	    tests/network/test_network_slice.py tests/network/check_network.py
 
 test-pythons:
 	@.ci/test-pythons.sh '$(PYTHON)' '$(ALREADY_TESTED)'
