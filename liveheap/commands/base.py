@@ -91,6 +91,11 @@ class Param:
         return CommandError("bad-argument", f"{self.name} {what}")
 
 
+def max_pause(refusal: str = "refuse if the predicted stop is longer") -> Param:
+    """Return the bound that a client sets on a stop; its owner's holds besides."""
+    return Param("max_pause_ms", float, 100.0, refusal, "MS", minimum=0, maximum=60_000)
+
+
 Run = Callable[..., "Generator[Step | Piece, None, Shape]"]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from liveheap.commands.base import Command, Param, Piece, Step
+from liveheap.commands.base import Command, Param, Piece, Step, max_pause
 from liveheap.commands.context import Context
 from liveheap.commands.evaluating import CODE, TEXT, candidates, conduct
 from liveheap.commands.owner import refuse_force
@@ -64,15 +64,7 @@ CLONE = Command(
     heavy=True,
     help=run.__doc__ or "",
     params=(
-        Param(
-            "max_pause_ms",
-            float,
-            100.0,
-            "refuse if the predicted stop is longer",
-            "MS",
-            minimum=0,
-            maximum=60_000,
-        ),
+        max_pause(),
         Param("force", bool, False, "make it even if memory or the stop forbid it"),
         Param(
             "lives_s",

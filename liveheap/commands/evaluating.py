@@ -24,7 +24,6 @@ from liveheap.protocol.messages import CODEC_STORED
 from liveheap.protocol.results import Column, Record, Table
 
 LONGEST_CODE = 60_000
-MAX_OUTPUT, LARGEST_OUTPUT = 1 << 20, 64 << 20
 PIECE_BYTES = 64 * 1024
 LOOK_EVERY_S = 0.05
 SAY_EVERY_S = 1.0
@@ -32,18 +31,19 @@ HEEDS_WITHIN_S = 2.0
 RUNS = "runs"
 MOST_CANDIDATES = 500
 
+OUTPUT = Param(
+    "max_output",
+    int,
+    1 << 20,
+    "cut the output of one evaluation after this",
+    "BYTES",
+    minimum=1,
+    maximum=64 << 20,
+)
 CODE = (
     Param("code", str, "", "Python to run", "CODE", longest=LONGEST_CODE),
     Param("whole", bool, False, "that is all of it: no further line will follow"),
-    Param(
-        "max_output",
-        int,
-        MAX_OUTPUT,
-        "bytes of output to send at most",
-        "BYTES",
-        minimum=1,
-        maximum=LARGEST_OUTPUT,
-    ),
+    OUTPUT,
 )
 TEXT = (Param("text", str, "", "what has been typed", "TEXT"),)
 

@@ -27,7 +27,7 @@ from contextlib import suppress
 from typing import Any
 
 from liveheap import memory
-from liveheap.commands.base import Command, Param, Piece, Step
+from liveheap.commands.base import Command, Param, Piece, Step, max_pause
 from liveheap.commands.collect import collect, permit
 from liveheap.commands.context import Context
 from liveheap.commands.owner import refuse_force
@@ -139,15 +139,7 @@ SNAPSHOT = Command(
     heavy=True,
     help=run.__doc__ or "",
     params=(
-        Param(
-            "max_pause_ms",
-            float,
-            100.0,
-            "refuse if the predicted stop is longer",
-            "MS",
-            minimum=0,
-            maximum=60_000,
-        ),
+        max_pause(),
         Param("force", bool, False, "take it even if memory or the stop forbid it"),
         Param(
             "timeout_s",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from liveheap.commands.base import Command, Param, Piece, Step
+from liveheap.commands.base import Command, Param, Piece, Step, max_pause
 from liveheap.commands.context import Context
 from liveheap.commands.memory import LONGEST_S, trim_seconds
 from liveheap.commands.owner import refuse_above_owners, refuse_force
@@ -71,15 +71,7 @@ TRIM = Command(
     heavy=True,
     help=run.__doc__ or "",
     params=(
-        Param(
-            "max_pause_ms",
-            float,
-            100.0,
-            "refuse if somebody might wait longer for malloc",
-            "MS",
-            minimum=0,
-            maximum=60_000,
-        ),
+        max_pause("refuse if somebody might wait longer for malloc"),
         Param("force", bool, False, "do it however long that takes"),
     ),
     run=run,

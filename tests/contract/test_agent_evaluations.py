@@ -340,9 +340,9 @@ def test_output_is_cut_at_its_limit_between_two_characters(client: MinimalClient
     for message in client.answers(request):
         if isinstance(message, Chunk):
             length += message.raw_length
-            if length >= evaluating.MAX_OUTPUT:
+            if length >= evaluating.OUTPUT.default:
                 client.cancel(request)
-    assert length == evaluating.MAX_OUTPUT
+    assert length == evaluating.OUTPUT.default
 
 
 def test_a_client_that_reads_nothing_slows_nobody_down(agent: Agent, client):

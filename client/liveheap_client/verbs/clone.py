@@ -15,7 +15,7 @@ import click
 
 from liveheap import __version__
 from liveheap.commands.clone import CLONE, CLONE_ASK, CLONE_COMPLETE
-from liveheap.commands.evaluating import LARGEST_OUTPUT, MAX_OUTPUT
+from liveheap.commands.evaluating import OUTPUT
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
@@ -26,7 +26,7 @@ from liveheap_client.session import Session
 from liveheap_client.shell import repl
 from liveheap_client.terminal import Terminal
 from liveheap_client.verbs.ask import help_text, option
-from liveheap_client.verbs.base import Count, Verb, json_option, target_argument
+from liveheap_client.verbs.base import Verb, json_option, target_argument
 from liveheap_client.verbs.output import refuse, write
 
 _HELP = f"""{help_text(CLONE)}
@@ -211,14 +211,7 @@ VERB = Verb(
             ["--force-overwrite"], is_flag=True, help="Replace files of these names."
         ),
         *map(option, CLONE.params),
-        click.Option(
-            ["--max-output"],
-            type=Count(1, LARGEST_OUTPUT),
-            default=MAX_OUTPUT,
-            show_default=True,
-            metavar="BYTES",
-            help="Cut the output of one question after this.",
-        ),
+        option(OUTPUT),
         json_option(),
     ),
     target_params=(target_argument(),),

@@ -3,14 +3,15 @@
 import click
 
 from liveheap.commands.console import CONSOLE, CONSOLE_COMPLETE
-from liveheap.commands.evaluating import LARGEST_OUTPUT, MAX_OUTPUT
+from liveheap.commands.evaluating import OUTPUT
 from liveheap.errors import CommandError
 from liveheap.protocol.results import Record
 from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
 from liveheap_client.session import Session
 from liveheap_client.shell import repl
-from liveheap_client.verbs.base import Count, Verb, json_option, target_argument
+from liveheap_client.verbs.ask import option
+from liveheap_client.verbs.base import Verb, json_option, target_argument
 
 _HELP = """Run Python in the live worker.
 
@@ -74,14 +75,7 @@ VERB = Verb(
     perform=perform,
     params=(
         click.Option(["code", "-c"], metavar="CODE", help="Run this, and leave."),
-        click.Option(
-            ["--max-output"],
-            type=Count(1, LARGEST_OUTPUT),
-            default=MAX_OUTPUT,
-            show_default=True,
-            metavar="BYTES",
-            help="Cut the output of one evaluation after this.",
-        ),
+        option(OUTPUT),
         json_option(),
     ),
     target_params=(target_argument(),),
