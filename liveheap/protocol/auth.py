@@ -31,6 +31,7 @@ from liveheap.errors import LiveheapError, LocalProtocolError
 from liveheap.protocol.exchange import (
     FAILURE_DELAY_S,
     HANDSHAKE_DEADLINE_S,
+    LATER,
     M1,
     M2_HEAD,
     M4_HEAD,
@@ -207,6 +208,8 @@ class ClientHandshake(Handshake):
         expected = hmac_sha256(self._key, FINAL_PROOF, *transcript, head)
         if not digests_are_equal(proof, expected):
             self._fail("not-genuine", "the agent's last word has a wrong proof")
+        if accepted == LATER:
+            self._fail(*REFUSALS[Status.BUSY][:2], hint=REFUSALS[Status.BUSY][2])
         if accepted != 1:
             self._fail("refused", "the agent refused the proof")
         if granted != self._scope:
@@ -314,12 +317,18 @@ class AgentHandshake(Handshake):
     def _read_proof(self, m3: bytes) -> None:
         expected = hmac_sha256(self._key, CLIENT_PROOF, self._m1, self._m2)
         genuine = digests_are_equal(m3, expected)
-        session_id = self._session_id if genuine else bytes(SESSION_ID_BYTES)
-        head = M4_HEAD.pack(genuine, self._scope if genuine else 0, 0, session_id)
+        accepted = int(genuine)
+        if genuine and self._busy():  # others were through before
+            accepted = LATER
+        session_id = self._session_id if accepted == 1 else bytes(SESSION_ID_BYTES)
+        granted = self._scope if accepted == 1 else 0
+        head = M4_HEAD.pack(accepted, granted, 0, session_id)
         final = hmac_sha256(self._key, FINAL_PROOF, self._m1, self._m2, m3, head)
         self._out += head + final
         if not genuine:
             self._fail("not-genuine", "the client's proof is wrong")
+        if accepted == LATER:
+            self._fail("busy", "too many sessions")
         ident = self._ident.decode()
         self._finish(
             Agreed(self._scope, self._version, ident, session_id, self._expiry)

@@ -28,6 +28,7 @@ MAX_TOLD, MAX_TOLD_TEXT = 8, 256  # of who asks, once the handshake is done
 M1 = struct.Struct("<8sBBHI32s")  # magic, version, scope, key id, expiry, cnonce
 M2_HEAD = struct.Struct("<8sBBH32s")  # magic, version, status, L, snonce
 M4_HEAD = struct.Struct("<BBH8s")  # accepted, scope, flags, session id
+LATER = 2  # in place of accepted: a genuine client that is one too many
 PROOF_BYTES = 32
 NONCE_BYTES = 32
 SESSION_ID_BYTES = 8

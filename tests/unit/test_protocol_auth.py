@@ -383,6 +383,20 @@ def test_a_busy_agent_says_status_4_without_reading_the_token():
     assert agent.data_to_send() == _refusal(Status.BUSY)
 
 
+def test_a_genuine_client_that_is_one_too_many_by_then_is_told_busy():
+    full = iter([False, True])
+    agent, client = agent_side(busy=lambda: next(full)), client_side()
+    agent.receive(client.data_to_send())
+    client.receive(agent.data_to_send())
+    with pytest.raises(AuthenticationError) as ours:
+        agent.receive(client.data_to_send())
+    assert ours.value.code == "busy"
+    with pytest.raises(AuthenticationError) as theirs:
+        client.receive(agent.data_to_send())
+    assert theirs.value.code == "busy"
+    assert "before it proved" not in str(theirs.value)
+
+
 @pytest.mark.parametrize("now", [1000, 1000.1, 5e9])
 def test_an_expired_key_is_status_5(now):
     client = client_side(expiry=1000)
