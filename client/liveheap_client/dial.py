@@ -303,7 +303,7 @@ def _hear(
         transport.close()
         raise TimedOut(
             f"{target} did not greet within {timeout_s:g} s\n{reader.noise}",
-            hint="wait longer: --connect-timeout SECONDS",
+            hint="wait longer: --connect-timeout SECONDS; or dial anew: --no-mux",
         ) from exc
     except BaseException:
         transport.close()

