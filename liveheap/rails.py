@@ -12,6 +12,7 @@ What is not a setting has no form without a bound either: frames and messages
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, fields
 
 LONGEST_LEASE_S = 3600.0
@@ -52,11 +53,13 @@ class Range:
         Raises:
             ValueError: it is none, or out of range.
         """
-        number = int(text) if self.whole else float(text)
-        if not self.least <= number <= self.most:  # nor is nan
-            unit = f" {self.unit}" if self.unit else ""
-            raise ValueError(f"expected {self.least:g} to {self.most:g}{unit}")
-        return number
+        with suppress(ValueError):
+            number = int(text) if self.whole else float(text)
+            if self.least <= number <= self.most:  # nan is not
+                return number
+        whole = "a whole number, " if self.whole else ""
+        unit = f" {self.unit}" if self.unit else ""
+        raise ValueError(f"expected {whole}{self.least:g} to {self.most:g}{unit}")
 
 
 # No setting takes a limit away: the upper ends are what a worker survives.

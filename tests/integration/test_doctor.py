@@ -8,19 +8,17 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import MODULE, liveheap
+from command_line import DEADLINE_S, MODULE, liveheap
 from spawn import Stage, Worker, eventually
 
 from liveheap import registry
 
 HINDERED = 1
-SOON_S = 30.0  # not a figure of merit: a bound on hanging
 NOBODY = 65534
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -66,9 +64,7 @@ def bare_worker(stage: Stage) -> Worker:
 
 def doctor(*words: object, env: dict[str, str], expect: int = HINDERED) -> list[str]:
     """Run it; return its findings as `state check: sentence`."""
-    began = time.monotonic()
     done = liveheap("doctor", *words, "--json", env=env, expect=expect)
-    assert time.monotonic() - began < SOON_S
     return told(json.loads(done.stdout))
 
 
@@ -230,10 +226,9 @@ def test_process_one_is_looked_at_as_any_other(worker: Worker) -> None:
     assert json.loads(done.stdout)["findings"][0]["said"].startswith("process 1 (")
 
 
-def test_attach_to_what_is_no_worker_is_refused_in_words_and_soon(
+def test_attach_to_what_is_no_worker_is_refused_in_words(
     worker: Worker,
 ) -> None:
-    began = time.monotonic()
     with subprocess.Popen(["sleep", "600"]) as sleep:
         sleep.kill()
         eventually(lambda: state_of(sleep.pid) == "Z", what="it is a zombie")
@@ -246,7 +241,6 @@ def test_attach_to_what_is_no_worker_is_refused_in_words_and_soon(
     assert f"no process {sleep.pid} here" in refused_to_attach(sleep.pid, worker)
     assert f"let it go on: kill -CONT {worker.pid}" in stopped
     assert "process 1" in refused_to_attach(1, worker)
-    assert time.monotonic() - began < 2 * SOON_S
 
 
 def refused_to_attach(pid: int, worker: Worker) -> str:
@@ -331,7 +325,7 @@ def test_a_filter_that_keeps_ptrace_away_is_named(bare_worker: Worker) -> None:
         env=bare_worker.environ,
         capture_output=True,
         text=True,
-        timeout=SOON_S,
+        timeout=DEADLINE_S,
         check=False,
     )
     found = problems(told(json.loads(done.stdout)))
@@ -345,7 +339,7 @@ def test_another_user_is_told_to_ask_as_the_worker_s(worker: Worker) -> None:
         env={**worker.environ, "HOME": "/", "LIVEHEAP_DIR": ""},
         capture_output=True,
         text=True,
-        timeout=SOON_S,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert done.returncode == HINDERED, done.stderr
