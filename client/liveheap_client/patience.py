@@ -74,7 +74,8 @@ def reason(pid: int | None) -> str:
     """Say why a worker may be silent."""
     if is_stopped(pid):
         return f"not answering: process {pid} is stopped (SIGSTOP or a debugger)"
-    return "not answering: the GIL may be held by a long call"
+    link = ", or the link be frozen" if pid is None else ""
+    return f"not answering: the GIL may be held by a long call{link}"
 
 
 def state(pid: int) -> str | None:

@@ -150,7 +150,7 @@ class Machine:
                     each for each in inner if not os.path.ismount(f"{folder}/{each}")
                 ]
                 found += [f"{folder}/{name}" for name in names]
-        return sorted(each.partition("/root/")[2] for each in found)
+        return sorted(each.removeprefix(str(self.path("/"))) for each in found)
 
     def received(self) -> int:
         """Return how many bytes have come in over its wires so far."""
