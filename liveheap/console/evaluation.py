@@ -85,6 +85,7 @@ class Evaluation:
         self.output = Output(limit, self.ring)
         self.kill: Callable[[], object] | None = None
         self.begun = False
+        self._interrupted = False
         self.is_over = False
         self.via = "console"
         self.doing = ""
@@ -99,9 +100,15 @@ class Evaluation:
     def run(self, evaluate: Callable[[], Ending]) -> None:
         """Evaluate, interruptibly. Raises nothing."""
         self.begun = True
+
+        def unless_interrupted() -> Ending:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            return evaluate()
+
         try:
             call = self._call.call if self._call is not None else _just_call
-            self._ending = call(evaluate)
+            self._ending = call(unless_interrupted)
         except BaseException as exc:
             self._ending = Ending("error", raised=type(exc).__name__)
             with suppress(BaseException):
@@ -148,6 +155,7 @@ class Evaluation:
             self._ending = Ending("error", raised="KeyboardInterrupt")
             self.end()
             return
+        self._interrupted = True
         heard = self._call is not None and self._call.interrupt(KeyboardInterrupt)
         if not heard and self.kill is not None and not self.is_over:
             with suppress(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from liveheap.console.router import ROUTER, Place
 from liveheap.errors import CommandError
 from liveheap.hosts import gevent
 
-MAIN = "%main"
+MAIN = re.compile(r"\s*%main(?:\s+|\Z)")
 HUB = "hub"
 STACK_BYTES = 16 << 20
 MAIN_COMES_WITHIN_S = 2.0
@@ -94,10 +95,9 @@ class LiveConsole:
         evaluation = Evaluation(max_output, around.lock, ROUTER.detach)
         self._running = evaluation
         ROUTER.attach(evaluation, lock=around.lock, ident=around.ident)
-        word, _, rest = code.lstrip().partition(" ")
-        if word.rstrip("\n") == MAIN:
+        if for_main := MAIN.match(code):
             evaluation.awaited_until = time.monotonic() + MAIN_COMES_WITHIN_S
-            self._post(evaluation, rest.strip(), whole=whole)
+            self._post(evaluation, code[for_main.end() :], whole=whole)
         else:
             self._job = lambda: self._run(evaluation, "console", code, whole=whole)
             self._wake.release()
@@ -203,7 +203,7 @@ class LiveConsole:
 
 def count_left_behind() -> int:
     """Count the evaluations that have outlived their session."""
-    LEFT_BEHIND.difference_update({each for each in LEFT_BEHIND if each.is_over})
+    LEFT_BEHIND.difference_update({each for each in LEFT_BEHIND.copy() if each.is_over})
     return len(LEFT_BEHIND)
 
 

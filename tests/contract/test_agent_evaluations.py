@@ -245,6 +245,17 @@ def test_ctrl_c_interrupts_a_tight_loop(client: MinimalClient):
     assert evaluate(client, "1").output == "1\n"
 
 
+def test_an_interrupt_that_comes_at_once_is_not_lost(client: MinimalClient):
+    for _ in range(20):
+        request = client.ask("console", code="while True: pass", whole=True)
+        client.cancel(request)
+        last = list(client.answers(request))[-1]
+        if isinstance(last, Failure):  # it had not begun
+            assert last.message == "cancelled"
+        else:
+            assert last.shape.as_dict()["raised"] == "KeyboardInterrupt"
+
+
 def test_code_may_catch_the_interrupt_and_answer(client: MinimalClient):
     code = (
         "try:\n    SEEN.append(1)\n    while True: pass\n"
@@ -398,7 +409,10 @@ def test_what_runs_stands_in_the_audit_log_before_it_runs(agent, client, tmp_pat
 
 
 def test_the_main_thread_runs_what_it_is_told_to(client, heap: FakeHeap):
-    code = "%main SEEN.append(__import__('threading').current_thread()); print('there')"
+    code = (
+        "%main for each in '1':\n"
+        "    SEEN.append(__import__('threading').current_thread()); print('there')\n"
+    )
     request = client.ask("console", code=code)
     eventually(lambda: heap.pending, what="the main thread is asked")
     heap.pending.pop()()
