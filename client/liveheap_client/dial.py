@@ -292,6 +292,8 @@ def _hear(
     if options.has_terminal:
         timeout_s = max(timeout_s, _PASSWORD_TIMEOUT_S)
     limits = Patience(timeout_s=timeout_s, quiet_s=timeout_s)
+    is_shared = options.multiplex and target.kind is not Kind.VIA
+    anew = "; or share no login: --no-mux" if is_shared else ""
     reader = GreetingReader()
     try:
         while reader.fields is None:
@@ -303,7 +305,7 @@ def _hear(
         transport.close()
         raise TimedOut(
             f"{target} did not greet within {timeout_s:g} s\n{reader.noise}",
-            hint="wait longer: --connect-timeout SECONDS; or dial anew: --no-mux",
+            hint=f"wait longer: --connect-timeout SECONDS{anew}",
         ) from exc
     except BaseException:
         transport.close()
