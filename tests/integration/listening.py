@@ -13,10 +13,10 @@ from liveheap.protocol.messages import Chunk
 
 
 class Listening(MinimalClient):
-    """A client of scope graph that keeps every byte it was sent, chunks unpacked."""
+    """A client that keeps every byte it was sent, chunks unpacked."""
 
-    def __init__(self, path: Path) -> None:
-        self.inner = connect(path, scope=Scope.GRAPH)
+    def __init__(self, path: Path, scope: Scope = Scope.GRAPH) -> None:
+        self.inner = connect(path, scope=scope)
         super().__init__(self.inner.socket, self.inner.agreed)
         self.heard = bytearray()
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import pytest
 from agent_host import start_host
+from eavesdropping import spellings
 from listening import Listening, around
 from spawn import Stage, Worker
 
 from liveheap.commands import COMMANDS
-from liveheap.errors import CommandError
+from liveheap.errors import AuthenticationError, CommandError
+from liveheap.protocol.auth import Scope
 
 WORD = b"SECRET9"
 LEAVING = ("stop",)
@@ -74,3 +76,23 @@ setattr(BAG, "".join(map(chr, (83, 69, 67, 82, 69, 84))) + "name", 1)
     with Listening(host.worker.wait_for_socket()) as client:
         list(client.answers(client.ask("snapshot", force=True)))
         assert b"SECRETname" in client.heard
+
+
+def test_what_a_name_forbids_and_the_token_leave_at_no_scope_but_exec(stage):
+    worker = stage.spawn("secrets_host", env={"LIVEHEAP_ALLOW": "values"})
+    token = (worker.run_dir / "token").read_bytes()
+    with Listening(worker.wait_for_socket(), Scope.VALUES) as client:
+        asked = {"force": True, "values": True, "texts": True}
+        list(client.answers(client.ask("snapshot", **asked)))
+        heard = bytes(client.heard)
+    assert b"local-of-a-thread" in heard  # of scope values, and not of scope graph
+    assert around(b"GUARDED9_", heard) == []
+    for spelling in spellings(token):
+        assert spelling not in heard
+
+
+def test_without_the_worker_s_leave_no_session_of_scope_values_begins(stage):
+    worker = stage.spawn("plain")
+    with pytest.raises(AuthenticationError) as refused:
+        Listening(worker.wait_for_socket(), Scope.VALUES)
+    assert refused.value.code == "scope"
