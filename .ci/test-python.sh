@@ -13,7 +13,7 @@ status=0
   --ignore tests/engine/test_heap_limits.py \
   --ignore tests/engine/test_walker_pure.py || status=1
 .ci/step "$version: tests" .ci/pytest.sh "$venv" "py$version" \
-  tests/contract tests/integration/test_agent_*.py -k 'not through_the_command_line' || status=1
+  tests/contract tests/integration/test_agent_*.py || status=1
 .ci/step "$version: build with sanitizers" .ci/sanitized.sh "$venv"
 .ci/step "$version: C under sanitizers" .ci/sanitize.sh "$venv" "py$version-sanitize" \
   tests/engine/test_walker_{edges,markers,sizes,traps}.py || status=1

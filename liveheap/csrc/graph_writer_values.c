@@ -93,8 +93,21 @@ silence(struct walk *walk, uintptr_t object)
 }
 
 struct field_at {
+    const struct type_entry *entry;
     size_t index;
 };
+
+/* An attribute that is no identifier has no name in a graph; here its key counts. */
+static PyObject *
+attribute_key(const struct field_at *at)
+{
+    size_t first = at->entry->n_slots;
+    if (at->index < first || at->index >= first + at->entry->n_values) {
+        return NULL;
+    }
+    PyDictKeysObject *keys = heap_cached_keys(at->entry->type);
+    return heap_keys_unicode_entries(keys)[at->index - first].me_key;
+}
 
 static void
 note_field(struct walk *walk, void *argument, enum field_kind kind, PyObject *name,
@@ -102,9 +115,9 @@ note_field(struct walk *walk, void *argument, enum field_kind kind, PyObject *na
 {
     struct field_at *at = argument;
     (void)kind;
-    if (name != NULL
-            ? is_discreet(name)
-            : text != NULL && discreet_name((const uint8_t *)text, strlen(text))) {
+    PyObject *key = name != NULL ? name : attribute_key(at);
+    bool discreet = text != NULL && discreet_name((const uint8_t *)text, strlen(text));
+    if (discreet || is_discreet(key)) {
         vector_push(&walk->values.fields, at->index);
     }
     at->index++;
@@ -114,7 +127,7 @@ void
 writer_values_type(struct walk *walk, const struct type_entry *entry)
 {
     struct values *values = &walk->values;
-    struct field_at at = {0};
+    struct field_at at = {.entry = entry};
     const char *name = entry->type->tp_name;
     vector_push(&values->first_field, values->fields.n);
     types_visit_fields(walk, entry, note_field, &at);
