@@ -12,7 +12,7 @@ run of a name pays for imports and stands apart.
 Measuring takes two looks at /proc, and to count the blocks pymalloc visits all of its
 arenas: 20 us in a small worker, a millisecond in one of a million objects. So what it
 took is paid off before the next task is measured: REST times as long passes, and the
-host loses half a percent at most, whatever its tasks are like.
+host loses a quarter percent at most, whatever its tasks are like.
 
 Called on the host's own threads at the begin and end of each task (tasks.observe), so
 it takes no lock: what two threads do at once may cost a count, never more.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from liveheap.tasks import MAX_NAMES, OTHER, Token
 
-REST = 200
+REST = 400
 BESIDE = -1  # no number of a begun task
 
 

@@ -15,10 +15,12 @@ kept = [] if "kept" not in globals() else kept
 def work(name, size):
     with liveheap.task(name):
         kept.append(b"x" * size)
+turns = [("leaks", 1 << 20), ("clean", 0)]
 for _ in range(30):
-    work("leaks", 1 << 20)
-    work("clean", 0)
-    time.sleep(0.012)
+    turns.reverse()  # what comes first after a rest is measured
+    for name, size in turns:
+        work(name, size)
+        time.sleep(0.012)
 """
 CHILD = """
 pid = os.fork()
