@@ -31,12 +31,13 @@ from liveheap.commands.context import Fields, Heap, HeapCopy
 from liveheap.errors import CommandError
 
 ATTEMPTS = 3
-READY_S = 10.0
+READY_S = 15.0
 LOOK_EVERY_S = 0.05
 SEND_S = 2.0
 COMPLETE_S = 5.0
 IMPORT_LOCK_S = 2.0
 RECEIVE_BYTES = 1 << 16
+SIZES = (b"Rss", b"Private_Clean", b"Private_Dirty")
 FIRST_FREE = 3
 SIGINT, SIGKILL, SIGALRM, SIGXCPU = 2, 9, 14, 24
 CRASHES = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
@@ -78,14 +79,14 @@ class Copy:
     def memory(self) -> Mapping[str, int]:
         """What it costs: bytes that only it has, and those that the worker has, too."""
         path = f"/proc/{self.pid}/smaps_rollup"
-        fields: dict[str, int] = {}
-        with suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+        fields: dict[bytes, int] = {}
+        with suppress(OSError, ValueError), open(path, "rb") as file:
             for line in file:
-                name, _, value = line.partition(":")
-                if name.startswith(("Private_", "Shared_", "Rss")):
+                name, _, value = line.partition(b":")
+                if name in SIZES:
                     fields[name] = int(value.split()[0]) * 1024
-        own = fields.get("Private_Dirty", 0) + fields.get("Private_Clean", 0)
-        return {"own": own, "shared": max(fields.get("Rss", 0) - own, 0)}
+        own = fields.get(b"Private_Dirty", 0) + fields.get(b"Private_Clean", 0)
+        return {"own": own, "shared": max(fields.get(b"Rss", 0) - own, 0)}
 
     def wait_until_ready(self) -> bool:
         """Wait for its first word; False if it does not come."""
@@ -202,8 +203,10 @@ class Copy:
         """Reap it and say how it ended."""
         if self._ended is None:
             if self._child.wait(1.0) is None:
-                self._end()
-            self._ended = self._explain()
+                self.kill("killed: it does not listen any more")
+            else:
+                self._ended = self._explain()
+        assert self._ended is not None
         return self._ended
 
     def _explain(self) -> CommandError:

@@ -5,7 +5,9 @@ operators, and `name = ...` to keep something. The tree that CPython's parser ma
 walked here, and what is not in the tables is refused with the way out. Rules:
 
 * heapy's objects answer the names in HEAPY, `hp` those in SESSION, objgraph those in
-  OBJGRAPH. None of them writes a file, opens a window or calls what it is given.
+  OBJGRAPH. None of them writes a file, opens a window or calls what it is given. heapy
+  evaluates some texts as Python (those of its relation `Via`), so no text is given to
+  it but the names of relations.
 * An attribute of any other object is what its dict or slot holds: no property, no
   `__getattr__`, no method of the worker is run. A subscript is the builtin container's.
 * Nothing can be called but those functions; no argument of theirs is a function, but
@@ -40,15 +42,19 @@ def table(text: str) -> frozenset[str]:
 
 HEAPY = table("""
     all brief by byclodo byid byidset bymodule bysize bytype byunity byvia byrcs count
-    diff disjoint domisize dominos er fam get_rp get_shpaths imdom indisize kind more
-    owners partition parts pathsin pathsout referents referrers rp shpaths size sp stat
-    theone depth numpaths maxpaths dictof refdby sokind alt nodes cumulsize index name
-    timemade a b c d e f g i
+    diff disjoint domisize dominos get_rp get_shpaths imdom indisize kind more owners
+    partition parts pathsin pathsout referents referrers rp shpaths size sp stat theone
+    depth numpaths maxpaths nodes cumulsize index name timemade a b c d e f g i
 """)
 SESSION = table("""
-    heap heapu heapg iso idset setref setrelheap setrelheapu setrelheapg Anything Class
-    Clodo Id Idset Module Nothing Rcs Size Type Unity Use Via
+    heap heapu iso setref setrelheap setrelheapu Class Clodo Id Idset Module Nothing Rcs
+    Size Type Unity
 """)
+CALLED = table("""
+    by diff disjoint get_rp get_shpaths heap heapu iso setref setrelheap setrelheapu
+    Class Type
+""")
+RELATIONS = table("Class Clodo Id Idset Module Rcs Size Type Unity Via")
 OBJGRAPH = table("""
     at by_type count find_backref_chain find_ref_chain get_leaking_objects growth
     is_proper_module most_common_types show_backrefs show_chain show_growth
@@ -58,7 +64,8 @@ KEYWORDS = table("""
     backrefs extra_ignore imdom bf depth er limit max_depth nocyc objects obj objs
     predicate refcounts shortnames too_many typename src rma abs stat
 """)
-TAKES_OBJECTS = frozenset({"iso", "idset", "Type", "Class"})
+LOOKS_AT = table("find_backref_chain find_ref_chain show_backrefs show_chain show_refs")
+NAMES_OBJECTS = table("obj objs")
 OPERATORS: Mapping[str, Any] = {
     "Add": operator.add,
     "BitAnd": operator.and_,
@@ -165,6 +172,8 @@ class Evaluator:
     def _subscript(self, node: Any) -> Any:
         owner, index = self._value(node.value), self._value(node.slice)
         if is_heapy(owner):
+            if type(index) is not int and not is_range(index):
+                raise Refused("heapy's sets are indexed by numbers")
             return owner[index]
         return held_item(owner, index)
 
@@ -213,10 +222,9 @@ class Evaluator:
     def _operate(self, sign: Any, left: Any, right: Any) -> Any:
         function = OPERATORS.get(type(sign).__name__)
         both = (left, right)
-        if function is None or not all(
-            is_heapy(each) or type(each) in PLAIN for each in both
-        ):
-            raise Refused("operators are for numbers and for heapy's sets")
+        plain = all(type(each) in PLAIN for each in both)
+        if function is None or not (plain or all(map(is_heapy, both))):
+            raise Refused("operators are for numbers, texts, and heapy's sets")
         return function(left, right)
 
     def _call(self, node: Any) -> Any:
@@ -232,9 +240,9 @@ class Evaluator:
             raise Refused("only functions of hp, objgraph and heapy's sets are called")
         owner, name = self._value(target.value), allowed_name(target.attr)
         if self.is_tool("objgraph", owner):
-            check_predicate(owner, name, arguments, named)
+            check_for_objgraph(owner, name, arguments, named)
         elif is_heapy(owner):
-            check_arguments(name, (*arguments, *named.values()))
+            check_for_heapy(name, (*arguments, *named.values()))
         else:
             raise Refused(f"no code of the worker is run here, so not {name}() either")
         result = self._get(owner, name)(*arguments, **named)
@@ -321,26 +329,46 @@ def length(value: Any = None) -> int:
     raise Refused(f"{showing.brief(value)} is no container of Python's own")
 
 
-def check_predicate(
+def is_range(value: Any) -> bool:
+    """Whether a value is a slice by numbers."""
+    if type(value) is not slice:
+        return False
+    return all(
+        type(each) in (int, type(None))
+        for each in (value.start, value.stop, value.step)
+    )
+
+
+def check_for_objgraph(
     objgraph: Any, name: str, arguments: tuple[Any, ...], named: Mapping[str, Any]
 ) -> None:
-    """Refuse functions as arguments, but objgraph's own in its place."""
-    predicate = objgraph.is_proper_module
-    if name.startswith("find_"):
-        given = named.get("predicate", arguments[1] if len(arguments) > 1 else None)
-        if given is not predicate:
+    """Refuse what objgraph would call, and objects where it wants none."""
+    looks = name in LOOKS_AT
+    for place, value in [*enumerate(arguments), *named.items()]:
+        is_predicate = name.startswith("find_") and place in (1, "predicate")
+        if is_predicate and value is not objgraph.is_proper_module:
             raise Refused(f"{name}() looks for objgraph.is_proper_module here")
-        if len(arguments) > 3:
-            raise Refused("more arguments by name, please")
-    elif name in ("show_backrefs", "show_refs"):
-        if len(arguments) > 3:
-            raise Refused("more arguments by name, please")
-    elif name != "show_chain" and len(arguments) > 2:
-        raise Refused("more arguments by name, please")
+        is_object = looks and (place in (0, *NAMES_OBJECTS) or name == "show_chain")
+        if not (is_predicate or is_object or type(value) in (*PLAIN, list, tuple)):
+            raise Refused(f"{name}() takes numbers, texts and lists there")
+    if name.startswith("find_") and len(arguments) + len(named) < 2:
+        raise Refused(f"{name}(x, objgraph.is_proper_module)")
 
 
-def check_arguments(name: str, arguments: Iterable[Any]) -> None:
-    """Refuse objects of the worker's where heapy might do something with them."""
+def check_for_heapy(name: str, arguments: Iterable[Any]) -> None:
+    """Refuse what heapy would call or evaluate: texts above all."""
+    one_of(CALLED, name, "a call of heapy")
     for each in arguments:
-        if not (name in TAKES_OBJECTS or is_heapy(each) or type(each) in PLAIN):
-            raise Refused(f"{name}() takes numbers, texts and heapy's sets here")
+        if name == "by" and type(each) is str:
+            for word in each.split("&"):
+                one_of(RELATIONS, word, "by()")
+        elif name == "Type" and not issubclass(type(each), type):
+            raise Refused("Type() takes a class: h.byid[0].theone")
+        elif not (
+            name in ("iso", "Type", "Class")
+            or is_heapy(each)
+            or type(each) in (bool, int, type(None))
+        ):
+            raise Refused(f"{name}() takes numbers and heapy's sets here")
+        if name == "Class" and not issubclass(type(each), type):
+            raise Refused("Class() takes a class")

@@ -96,4 +96,6 @@ def names_in(tree: Any) -> Iterator[str]:
             yield node.id
         if type(node).__name__ == "Import":
             yield from (each.name for each in node.names)
+        if type(node).__name__ == "ImportFrom":
+            yield str(node.module)
         waiting.extend(getattr(node, field, None) for field in fields)

@@ -18,7 +18,7 @@ from liveheap.clone.tools import Missing, Tools
 RECEIVE_BYTES = 1 << 16
 MOST_OUTPUT = 1 << 20
 FLUSH_AT = 1 << 15
-PACKAGES = ("guppy3", "objgraph")
+PACKAGES = {"guppy3": "guppy", "objgraph": "objgraph"}
 LEAVES = ("exit", "exit()", "quit", "quit()")
 OK, INCOMPLETE, ERROR, EXIT = "ok", "incomplete", "error", "exit"
 
@@ -138,7 +138,8 @@ class Program:
         self._evaluator = expressions.Evaluator(tools)
         self._evaluator.ours = ours
         self._free = free.Interpreter(tools) if self._is_free else None
-        self._channel.send(wire.READY, {name: version(name) for name in PACKAGES})
+        found = {name: has(module) for name, module in PACKAGES.items()}
+        self._channel.send(wire.READY, found)
         while (message := self._channel.receive()) is not None:
             kind, content = message
             if kind == wire.ASK:
@@ -212,11 +213,11 @@ def in_words(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {exc}"
 
 
-def version(package: str) -> str:
-    """Return a package's version; empty if it is not there."""
-    from importlib import metadata  # noqa: PLC0415 -- in the copy only
+def has(module: str) -> bool:
+    """Whether a module can be found, without loading it."""
+    from importlib.util import find_spec  # noqa: PLC0415 -- in the copy only
 
     try:
-        return metadata.version(package)
+        return find_spec(module) is not None
     except Exception:
-        return ""
+        return False

@@ -152,8 +152,7 @@ def absent(package: str) -> str:
             "objgraph.show_most_common_types(), "
             "objgraph.show_backrefs(objgraph.by_type('NAME')[:3])"
         )
-    other = "objgraph" if package == "guppy3" else "h and hp"
     return (
-        f"{package} is not installed in the worker's Python (pip install {package}); "
-        f"what else there is: {other}"
+        f"{package} is not installed in the worker's Python: pip install {package} "
+        "there. What needs nothing there: liveheap backrefs TYPE, liveheap top"
     )

@@ -24,6 +24,7 @@ def hold():
 for _ in range(10):
     {start}
 time.sleep(0)
+__import__('gc').freeze()
 """
 THREADS = HOLD.format(
     gevent=False, start="threading.Thread(target=hold, daemon=True).start()"

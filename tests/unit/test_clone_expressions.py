@@ -137,6 +137,11 @@ def test_what_may_be_asked(ask, text, answer):
         "objgraph.find_backref_chain(host, host)",
         "objgraph.find_backref_chain(host, predicate=host)",
         "objgraph.count('x', **items)",
+        "objgraph.count(host)",
+        "objgraph.count('x', host)",
+        "objgraph.growth(10, host)",
+        "objgraph.find_backref_chain(host)",
+        "objgraph.show_chain(host, objgraph.os)",
         "x = y = 1",
         "del x",
         "await host",
@@ -148,6 +153,90 @@ def test_what_may_be_asked(ask, text, answer):
 def test_what_may_not_be_asked(ask, text):
     with pytest.raises((Refused, SyntaxError)):
         ask(text)
+
+
+@pytest.fixture
+def ask_heapy() -> Callable[[str], Any]:
+    guppy = pytest.importorskip("guppy")
+    session = guppy.hpy()
+    some = session.iso([1, 2], {"a": []}, "text", HOST)
+    tools = {"hp": session, "h": some, "objgraph": OBJGRAPH}
+    evaluator = Evaluator(tools.__getitem__)
+    evaluator.names["host"] = HOST
+    return lambda text: list(evaluator.run(parse(text, whole=True)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "h",
+        "h[0]",
+        "h[0:2]",
+        "h[0].byid",
+        "h.by('Type&Size')",
+        "h.byrcs",
+        "h.byvia",
+        "h & h[0]",
+        "h - h[0]",
+        "h.count",
+        "h.rp",
+        "h.sp",
+        "h.byid[0].theone",
+        "hp.iso(host, host)",
+        "hp.Nothing | h",
+        "h.get_rp(depth=2)",
+        "h.more",
+        "h.stat",
+        "h.disjoint(hp.Nothing)",
+    ],
+)
+def test_what_heapy_may_be_asked(ask_heapy, text):
+    for value in ask_heapy(text):
+        repr(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hp.Via(\"[__import__('os').getpid()]\")",
+        "h.byvia.er(\"[__import__('os').getpid()]\")",
+        'h.byvia.kind("[1]")',
+        'h.byvia.er.sokind("[1]")',
+        "hp.Id('1')",
+        "hp.Type('<at 0x1>')",
+        "hp.Type(host)",
+        "hp.Class(host)",
+        "h.by('_root')",
+        "h.by('Type&load')",
+        "h.by(host)",
+        "h['a']",
+        "h[host]",
+        "h & 'a'",
+        "h & host",
+        "h == host",
+        "h.dump('/tmp/x')",
+        "h.stat.dump('/tmp/x')",
+        "hp.load('/tmp/x')",
+        "hp.pb()",
+        "hp.monitor()",
+        "hp.test()",
+        "h.maprox['a']",
+        "h.fam",
+        "h.er",
+        "h.prod",
+        "hp.idset(host)",
+        "h.get_rp(er='Via')",
+        "h.get_shpaths(host)",
+        "hp.setrelheap('x')",
+        "h._fam",
+        "hp._root",
+        "hp.Root",
+        "h.nodes.hv",
+    ],
+)
+def test_what_heapy_may_not_be_asked(ask_heapy, text):
+    with pytest.raises(Refused):
+        ask_heapy(text)
 
 
 def test_a_property_is_shown_and_never_run(ask):
@@ -172,7 +261,6 @@ def test_names_are_completed_by_the_tables():
     assert expression("objgraph.show_ch", {}) == ["show_chain"]
     assert expression("hp.setrel", {}) == [
         "setrelheap",
-        "setrelheapg",
         "setrelheapu",
     ]
     assert "byvia" in expression("h[0].byv", {})
