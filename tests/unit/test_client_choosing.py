@@ -77,10 +77,9 @@ def test_nobody_is_said(place: str) -> None:
         choosing.choose(place, DialOptions())
 
 
-@pytest.mark.parametrize("place", ["unix:/tmp/x", "host:99"])
-def test_one_socket_is_not_all(place: str) -> None:
+def test_one_socket_is_not_all() -> None:
     with pytest.raises(UsageError, match="--all"):
-        choosing.choose(place, DialOptions())
+        choosing.choose("unix:/tmp/x", DialOptions())
 
 
 def test_a_list_from_a_hostile_machine_is_taken_for_what_it_is_worth(
