@@ -131,16 +131,22 @@ def _look(given: argparse.Namespace, held: ExitStack) -> Look:
         return lambda: Seen(rows(asked[0]))
     how = replace(how, has_terminal=False)  # eight prompts at once serve nobody
     by_name = {str(target or targets.HERE): target for target in asked}
-    return lambda: _side_by_side(by_name, rows)
+    terminal = Terminal.standard()
+    is_watched = terminal.talk_is_watched and given.watch is None
+    return lambda: _side_by_side(by_name, rows, Waiting(terminal, is_watched))
 
 
 def _side_by_side(
-    by_name: Mapping[str, Target | None], rows: Callable[[Target | None], list[Row]]
+    by_name: Mapping[str, Target | None],
+    rows: Callable[[Target | None], list[Row]],
+    waiting: "Waiting",
 ) -> Seen:
     """Ask all hosts at once; on a terminal, say how many have answered."""
-    with Waiting(Terminal.standard(), len(by_name)) as waiting:
+    with waiting:
         answers = abreast.ask(
-            list(by_name), lambda name: rows(by_name[name]), on_answer=waiting.update
+            list(by_name),
+            lambda name: rows(by_name[name]),
+            on_answer=lambda count: waiting.say(count, len(by_name)),
         )
     found = [
         {**row, "host": answer.host} for answer in answers for row in answer.found or ()
@@ -152,21 +158,19 @@ def _side_by_side(
 class Waiting:
     """One line on a terminal while hosts are asked; nothing elsewhere."""
 
-    def __init__(self, terminal: Terminal, hosts: int) -> None:
+    def __init__(self, terminal: Terminal, is_watched: bool) -> None:
         self._terminal = terminal
-        self._hosts = hosts
-        self._is_watched = terminal.talk_is_watched
+        self._is_watched = is_watched
 
     def __enter__(self) -> "Waiting":
-        self.update(0)
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self._write("")
 
-    def update(self, answered: int) -> None:
+    def say(self, answered: int, hosts: int) -> None:
         """Say how many hosts have answered."""
-        self._write(f"{answered} of {self._hosts} hosts have answered")
+        self._write(f"{answered} of {hosts} hosts have answered")
 
     def _write(self, text: str) -> None:
         if self._is_watched:
