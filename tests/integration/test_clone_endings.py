@@ -65,9 +65,9 @@ def test_a_copy_that_crashes_is_told_of(stage):
 
 def test_a_copy_ends_by_itself_when_its_time_is_over(stage):
     host = cloning_host(stage)
-    with host.unharmed(), copied(host, lives_s=1.0) as copy:
-        with pytest.raises(CommandError, match="1 s are over"):
-            copy.hear(copy.begun(SPIN))
+    with host.unharmed(), copied(host, lives_s=2.0) as copy:
+        with pytest.raises(CommandError, match="2 s are over"):
+            copy.ask(SPIN)
         copy.wait_until_gone()
 
 
