@@ -51,9 +51,9 @@ def host(stage: Stage) -> Host:
     return host
 
 
-def opened(host: Host, target: object) -> Session:
+def opened(host: Host, target: object, *, timeout_s: float = 30.0) -> Session:
     """Open a session as the command line does."""
-    patience = Patience(timeout_s=2.0)
+    patience = Patience(timeout_s=timeout_s)
     options = DialOptions(
         environ=host.worker.environ, patience=patience, has_terminal=False
     )
@@ -145,13 +145,13 @@ def test_a_number_that_leads_to_no_agent_is_told_what_it_is(who, words, nobody, 
 
 
 def test_a_worker_that_stands_still_is_told_to_and_waits_for_nobody(host):
-    with opened(host, host.pid) as session:
+    with opened(host, host.pid, timeout_s=2.0) as session:
         os.kill(host.pid, signal.SIGSTOP)
         try:
             with pytest.raises(TimedOut, match="is stopped") as error:
                 session.request("status")
             with pytest.raises(TimedOut, match="is stopped"):
-                opened(host, host.pid)
+                opened(host, host.pid, timeout_s=0.5)
         finally:
             os.kill(host.pid, signal.SIGCONT)
     assert f"kill -CONT {host.pid}" in (error.value.hint or "")
