@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
+from liveheap.commands.evaluating import LONGEST_CODE
 from liveheap.errors import CommandError, LiveheapError
 from liveheap.protocol.messages import Chunk, Progress, Result
 from liveheap.protocol.results import Record, Table
@@ -31,7 +32,7 @@ from liveheap_client.render import failure
 from liveheap_client.session import Session
 from liveheap_client.terminal import Terminal
 
-LONGEST_CODE, SHORT = 60_000, 2000
+SHORT = 2000
 _NAME = re.compile(r"\w*\Z")
 _INDENT = re.compile(r"[ \t]*")
 
