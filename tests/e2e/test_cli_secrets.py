@@ -63,9 +63,10 @@ ASKED: dict[str, tuple[str, ...]] = {
     "doctor": ("", "PID", "PID --json"),
     "console": ("T -c HELD",),
     "clone": ("T -c h",),
+    "gateway": ("--listen 192.0.2.1:1",),
     "stop": ("PID",),
 }
-REFUSED = {"console", "clone", "detach", "bridge"}
+REFUSED = {"console", "clone", "detach", "bridge", "gateway"}
 LAST = ("detach", "stop")
 NOT_ASKED = {"demo": "it asks a worker of its own"}
 IN_SHELL = (
