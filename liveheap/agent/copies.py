@@ -35,6 +35,7 @@ READY_S = 15.0
 LOOK_EVERY_S = 0.05
 SEND_S = 2.0
 COMPLETE_S = 5.0
+GRACE_S = 3.0
 IMPORT_LOCK_S = 2.0
 RECEIVE_BYTES = 1 << 16
 SIZES = (b"Rss", b"Private_Clean", b"Private_Dirty")
@@ -267,7 +268,15 @@ class CopyEvaluation:
         self._copy.signal()
 
     def why_not_over(self) -> str:
-        """End a copy that does not heed an interrupt; say so."""
+        """End a copy that does not heed an interrupt; say so.
+
+        It stands behind everybody else for a processor, so it has some more time first.
+        """
+        deadline = time.monotonic() + GRACE_S
+        while not self.is_over and time.monotonic() < deadline:
+            self.wait(LOOK_EVERY_S)
+        if self.is_over:
+            return "cancelled"
         self._copy.kill("killed: it did not let itself be interrupted")
         return (
             "cancelled; it did not let itself be interrupted, so the copy was killed: "

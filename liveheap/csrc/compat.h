@@ -921,6 +921,9 @@ heap_keep_one_thread(PyThreadState *mine)
 #else
     mine->interp->tstate_head = mine;
 #endif
+#if PY_VERSION_HEX >= 0x030D0000
+    _PyRuntime.main_tstate = mine; /* whom signals are told */
+#endif
 }
 
 static inline bool

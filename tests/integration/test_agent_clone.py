@@ -199,3 +199,18 @@ def test_without_the_packages_the_copy_says_so_and_what_there_is(stage):
         assert "objgraph is not installed" in text
         text, _ = copy.ask("h")
         assert "guppy3" in text
+
+
+def test_ctrl_c_ends_what_runs_and_the_copy_stays(stage):
+    host = cloning_host(stage)
+    with copied(host) as copy:
+        request = copy.begun("while True: pass")
+        copy.client.cancel(request)
+        try:
+            text, answer = copy.hear(request)
+        except CommandError as late:  # on a busy machine: behind everybody else
+            assert str(late) == "cancelled"  # noqa: PT017 -- or none at all
+        else:
+            assert "KeyboardInterrupt" in text
+            assert answer["raised"] == "KeyboardInterrupt"
+        assert copy.say("1 + 1") == "2"

@@ -19,17 +19,6 @@ SPIN = "while True: pass"
 DEAF = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})"
 
 
-def test_ctrl_c_ends_what_runs_and_the_copy_stays(stage):
-    host = cloning_host(stage)
-    with copied(host) as copy:
-        request = copy.begun(SPIN)
-        copy.client.cancel(request)
-        text, answer = copy.hear(request)
-        assert "KeyboardInterrupt" in text
-        assert answer["raised"] == "KeyboardInterrupt"
-        assert copy.say("1 + 1") == "2"
-
-
 def test_a_copy_that_does_not_let_itself_be_interrupted_is_killed(stage):
     host = cloning_host(stage)
     with host.unharmed(), copied(host) as copy:
