@@ -7,6 +7,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENVS := build/venvs
+# Hundreds of tests start the command line: without bytecode each start takes twice as long.
+export PYTHONDONTWRITEBYTECODE :=
 TEST := $(VENVS)/test
 STEP := .ci/step
 # What is missing is installed as root: headers for the build, servers for the tests.
