@@ -52,7 +52,7 @@ engine: $(TEST)/.installed
 	@$(STEP) 'engine' .ci/pytest.sh $(TEST) engine tests/engine
 
 pytest: $(TEST)/.installed
-	@$(STEP) 'tests' .ci/pytest.sh $(TEST) all tests --ignore tests/engine
+	@$(STEP) 'tests' .ci/pytest.sh $(TEST) all tests --ignore=tests/engine
 
 alone: $(TEST)/.installed
 	@$(STEP) 'agent alone: install' .ci/venv.sh $(VENVS)/alone $(PYTHON) strict \

@@ -2,8 +2,9 @@
 # Run pytest from a virtual environment and leave JUnit files for the totals.
 #   .ci/pytest.sh VENV REPORT PYTEST_ARGUMENT...
 # Started as `pytest`, not as a module: the installed package is tested, not the tree.
-# Files of tests run side by side, then the tests marked `quiet` alone. Tests wait much, so
-# there is a process more than cores, unless PROCESSES says how many.
+# Files of tests run side by side, then the tests marked `quiet` alone, from the files that
+# have any. Tests wait much, so there are two processes more than cores, unless PROCESSES says
+# how many. An option's value is part of its word: `--ignore=tests/engine`.
 set -euo pipefail
 venv=$1 report=$2
 shift 2
@@ -23,8 +24,13 @@ run() { # run NAME PYTEST_ARGUMENT...
 report (exit code $code)</error></testcase></testsuite>" >"$xml"
 }
 
-run "$report" -n "${PROCESSES:-$(($(nproc) + 1))}" --dist loadfile -m 'not quiet' "$@"
-if grep -rqs --include='*.py' 'mark\.quiet' -- "$@"; then
-  run "$report-quiet" -m quiet "$@"
+run "$report" -n "${PROCESSES:-$(($(nproc) + 2))}" --dist loadfile -m 'not quiet' "$@"
+options=() places=()
+for word in "$@"; do
+  if [ -e "$word" ]; then places+=("$word"); else options+=("$word"); fi
+done
+mapfile -t quiet < <(grep -rls --include='test_*.py' 'mark\.quiet' -- "${places[@]}")
+if [ ${#quiet[@]} -gt 0 ]; then
+  run "$report-quiet" -m quiet "${options[@]}" "${quiet[@]}"
 fi
 exit "$status"

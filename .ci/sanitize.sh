@@ -31,11 +31,11 @@ large=(test_analysis_paths.py::test_a_list_of_200000_links_is_one_path_node
 # What begins slowly there: one process for each core, without the plugin of hypothesis.
 status=0
 PROCESSES=$(nproc) .ci/pytest.sh "$@" -p no:hypothesispytest "${large[@]/#/--deselect=tests/unit/}" \
-  --ignore tests/engine/test_heap_limits.py \
-  --ignore tests/engine/test_forker_stress.py \
-  --ignore tests/engine/test_forker_allocation.py \
-  --ignore tests/engine/test_walker_blocks.py \
-  --ignore tests/engine/test_memory_allocators.py || status=$?
+  --ignore=tests/engine/test_heap_limits.py \
+  --ignore=tests/engine/test_forker_stress.py \
+  --ignore=tests/engine/test_forker_allocation.py \
+  --ignore=tests/engine/test_walker_blocks.py \
+  --ignore=tests/engine/test_memory_allocators.py || status=$?
 unset LD_PRELOAD
 found=$(find build/reports -name "$2.[0-9]*" -size +0 | sort)
 if [ -n "$found" ]; then # whoever swallowed the standard error of the process

@@ -10,8 +10,8 @@ status=0
 .ci/step "$version: install" .ci/venv.sh "$venv" "$python" strict \
   'WHEEL[cli,gevent]' --group test --group hosts
 .ci/step "$version: engine" .ci/pytest.sh "$venv" "py$version-engine" tests/engine \
-  --ignore tests/engine/test_heap_limits.py \
-  --ignore tests/engine/test_walker_pure.py || status=1
+  --ignore=tests/engine/test_heap_limits.py \
+  --ignore=tests/engine/test_walker_pure.py || status=1
 .ci/step "$version: tests" .ci/pytest.sh "$venv" "py$version" \
   tests/contract tests/integration/test_agent_*.py || status=1
 .ci/step "$version: build with sanitizers" .ci/sanitized.sh "$venv"

@@ -32,6 +32,7 @@ import liveheap  # noqa: E402
 
 CONCURRENCY = 50
 COMES_TO_REST_S = 0.03
+WARM = 50
 QUEUE = "celery"
 TASK_ID = "00000000-0000-0000-0000-000000000000"
 
@@ -60,17 +61,18 @@ def now() -> tuple[float, float]:
 @app.task(name="rate.nothing")
 def nothing() -> None:
     Count.done += 1
-    if Count.done % size:
+    batch, place = divmod(Count.done, WARM + size)
+    if place == WARM:
+        Count.since = now()
+    if place:
         return
-    batch, (wall, cpu) = Count.done // size - 1, now()
-    if batch:  # what comes first pays for beginnings
-        wall_before, cpu_before = Count.since
-        Count.found.append((PLAN[batch - 1], wall - wall_before, cpu - cpu_before))
-    if batch == len(PLAN):
+    if batch > 1:
+        (wall, cpu), (wall_before, cpu_before) = now(), Count.since
+        Count.found.append((PLAN[batch - 2], wall - wall_before, cpu - cpu_before))
+    if batch > len(PLAN):
         tell()
-    bring_and_take(with_agent=PLAN[batch])
+    bring_and_take(with_agent=PLAN[batch - 1])
     gc.collect()
-    Count.since = now()
 
 
 def bring_and_take(*, with_agent: bool) -> None:
@@ -94,7 +96,7 @@ def fill() -> None:
     nothing.apply_async(task_id=TASK_ID)
     connection = redis.Redis(unix_socket_path=socket)
     message = connection.rpop(QUEUE).decode()
-    left = (len(PLAN) + 2) * size
+    left = (len(PLAN) + 2) * (WARM + size)
     while left > 0:
         piece = [message.replace(TASK_ID, str(uuid.uuid4())) for _ in range(1000)]
         connection.lpush(QUEUE, *piece)
