@@ -106,7 +106,7 @@ class Deltas:
         """Be told that a task begins or ends."""
         if what == "begin":
             self._begin(token)
-        elif token.note is not None:
+        else:
             self._end(token)
 
     def _begin(self, token: Token) -> None:
@@ -126,10 +126,11 @@ class Deltas:
         start, token.note = token.note, None
         if not isinstance(start, Start) or start.life is not self._life:
             return
+        now = self._clock()
         if start.begun != self._begun:
             self._of(token.name).beside += 1
+            self._rest_until = max(self._rest_until, now + REST * start.took)
             return
-        now = self._clock()
         rss, blocks = self._look()
         took = self._clock() - now + start.took
         self._rest_until = now + REST * took

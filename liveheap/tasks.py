@@ -175,7 +175,7 @@ class Registry:
         if token is None or token.over or not self.is_on:
             return
         try:
-            if self._observers:
+            if token.note is not None:
                 self._tell("end", token)
         finally:
             self._close(token)
@@ -183,8 +183,10 @@ class Registry:
     def end_here(self, kind: str, id: str | None = None) -> None:  # noqa: A002 -- the field's name
         """End what runs here and has this kind, and this id if one is given."""
         if self.is_on:
-            with suppress(*OUR_ERRORS):
+            try:
                 self.end(self.find_here(kind, id))
+            except OUR_ERRORS:
+                return
 
     def find_here(self, kind: str, id: str | None = None) -> Token | None:  # noqa: A002 -- the field's name
         """Return the innermost task here that has this kind, and this id if given."""
@@ -209,6 +211,11 @@ class Registry:
             return builtins.id(self._find_holder()[0])
         except OUR_ERRORS:
             return 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs, or nothing is taken down."""
+        return not self._innermost
 
     def has(self, address: int) -> bool:
         """Whether something runs on the greenlet or asyncio task at this address."""
@@ -239,8 +246,8 @@ class Registry:
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Call `observer("begin" | "end", token)` from now on; return how to stop.
 
-        It is called on the host's threads, within the task; see OUR_ERRORS for what
-        it may raise.
+        Of an end only if it left a note at the begin. It is called on the host's
+        threads, within the task; see OUR_ERRORS for what it may raise.
         """
         self._observers = (*self._observers, observer)
 

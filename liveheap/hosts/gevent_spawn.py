@@ -40,6 +40,8 @@ class Heirs:
 
     def note(self, child: Any) -> None:
         """Receive a spawn, in the spawner. Raises nothing of its own."""
+        if tasks.REGISTRY.is_idle and not self._by_key:
+            return
         try:
             task = self._task_of(tasks.REGISTRY.here())
             if task is None or len(self._by_key) >= MAX_HEIRS:

@@ -348,17 +348,18 @@ def test_holders_are_bounded(registry, monkeypatch):
     assert registry._innermost == {}
 
 
-def test_an_observer_hears_of_every_begin_and_end_and_may_keep_a_note(registry):
+def test_an_observer_hears_of_every_begin_and_of_ends_if_it_left_a_note(registry):
     heard = []
 
     def observer(what: str, token: tasks.Token) -> None:
-        if what == "begin":
+        if what == "begin" and token.name != "unnoted":
             token.note = len(heard)
         heard.append((what, token.name, token.note))
 
     stop = registry.observe(observer)
     outer = registry.begin("task", "outer")
     registry.end(registry.begin("task", "inner"))
+    registry.end(registry.begin("task", "unnoted"))
     registry.end(outer)
     stop()
     registry.end(registry.begin("task", "unheard"))
@@ -366,6 +367,7 @@ def test_an_observer_hears_of_every_begin_and_end_and_may_keep_a_note(registry):
         ("begin", "outer", 0),
         ("begin", "inner", 1),
         ("end", "inner", 1),
+        ("begin", "unnoted", None),
         ("end", "outer", 0),
     ]
 
@@ -398,6 +400,7 @@ def test_a_time_limit_that_strikes_in_our_code_reaches_the_host(registry):
     stop()
     assert registry.running() == ()
     token = registry.begin("celery", "shop.import_orders")
+    token.note = "left by an observer"
     registry.observe(strike)
     with pytest.raises(TimeLimitExceeded):
         registry.end(token)

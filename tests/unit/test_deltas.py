@@ -152,3 +152,16 @@ def test_a_fork_s_child_begins_anew_also_for_the_task_it_is_in(host: Host) -> No
     host.end(token)
 
     assert host.deltas.by_name() == {}
+
+
+def test_a_look_that_shows_nothing_is_paid_off_as_well(host: Host) -> None:
+    looks = []
+    host.deltas._look = lambda: (looks.append(host.now), host.look())[1]
+
+    for _ in range(1000):
+        first, second = host.begin("pay", 1), host.begin("ship", 2)
+        host.now += 0.001
+        host.end(second)
+        host.end(first)
+
+    assert 1 <= len(looks) <= host.now / (REST * host.look_s) + 2
