@@ -6,7 +6,8 @@ record, so that a client has one way to talk to both.
 A client's Cancel is a KeyboardInterrupt in the code, which may catch it and go on: so
 the answer to a Cancel is mostly a result, with the traceback among the output. Code
 that does not end then, because it swallows the interrupt or sits in a call of C, is
-left to itself after a moment, and the client is told.
+interrupted again, for an interrupt that strikes in a destructor is lost; and after a
+moment it is left to itself, and the client is told.
 
 Code that writes nothing for long is told of once a second, for a client has to tell it
 from a worker that does not answer.
@@ -27,7 +28,7 @@ LONGEST_CODE = 60_000
 PIECE_BYTES = 64 * 1024
 LOOK_EVERY_S = 0.05
 SAY_EVERY_S = 1.0
-HEEDS_WITHIN_S = 2.0
+HEEDS_WITHIN_S, AGAIN_AFTER_S = 2.0, 0.9
 RUNS = "runs"
 MOST_CANDIDATES = 500
 
@@ -59,7 +60,8 @@ def conduct(
     Raises:
         CommandError: `cancelled`, if it did not heed the interrupt.
     """
-    offset, said_at, interrupted_at = 0, time.monotonic(), None
+    offset, said_at = 0, time.monotonic()
+    interrupted_at, again_at = None, 0.0
     try:
         while True:
             is_over = evaluation.is_over
@@ -81,10 +83,12 @@ def conduct(
             else:
                 continue
             if interrupted_at is None:
-                interrupted_at = time.monotonic()
-                evaluation.interrupt()
-            elif time.monotonic() > interrupted_at + HEEDS_WITHIN_S:
+                interrupted_at = again_at = time.monotonic()
+            if time.monotonic() > interrupted_at + HEEDS_WITHIN_S:
                 raise CommandError("cancelled", evaluation.why_not_over())
+            if time.monotonic() >= again_at:
+                again_at += AGAIN_AFTER_S
+                evaluation.interrupt()
     finally:
         if not evaluation.is_over:
             evaluation.interrupt()
