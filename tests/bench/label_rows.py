@@ -28,7 +28,7 @@ WALL, CPU = 1, 2
 Batch = tuple[bool, float, float]
 
 
-def label_rows(*, pairs: int, size: int = 100) -> Iterator[Row]:
+def label_rows(*, pairs: int, size: int = 300) -> Iterator[Row]:
     """Yield the cost of a label, and the throughput of Celery with it."""
     with_us, without = (run("label_cost.py", LIVEHEAP=each) for each in ("1", "0"))
     figures = ", ".join(f"{each} {with_us[each] / 1000:.2f} us" for each in HOLDERS)
