@@ -1,5 +1,6 @@
 """Heap.histogram: in a child, in the worker, and the stream between them."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def test_planted_objects_are_counted(heap: Heap, in_process: bool) -> None:
 
 
 def test_both_ways_count_alike(heap: Heap) -> None:
+    gc.collect()
     here, there = (heap.histogram(in_process=where) for where in (True, False))
     assert here.nodes == pytest.approx(there.nodes, rel=0.02)
     assert here.bytes == pytest.approx(there.bytes, rel=0.02)

@@ -42,18 +42,28 @@ ROOT = {
 }
 SLEEP = "print('ready', flush=True); sys.stdin.read()"
 LISTEN = """
+import _thread  # the folder of the others may be shut for this user
 sock = socket.socket(socket.AF_UNIX)
 sock.bind(sys.argv[2])
 sock.listen(int(sys.argv[3]))
+
+def serve():
+    while True:
+        with sock.accept()[0] as client:
+            heard = b''
+            while len(heard) < 48 and (data := client.recv(4096)):
+                heard += data
+            print(heard.hex(), flush=True)
+            try:
+                client.sendall(b'x' * 200)
+            except OSError:
+                pass
+            clients.append(client.dup())
+
+clients = []
 print('ready', flush=True)
-if sys.argv[3] == '0':
-    sys.stdin.read()
-client, _ = sock.accept()
-heard = b''
-while len(heard) < 48 and (data := client.recv(4096)):
-    heard += data
-print(heard.hex(), flush=True)
-client.sendall(b'x' * 200)
+if sys.argv[3] != '0':
+    _thread.start_new_thread(serve, ())
 sys.stdin.read()
 """
 
@@ -273,7 +283,7 @@ def test_another_process_s_socket_gets_a_hello_and_no_proof(trap, owned, listen)
         Session.open(parse(f"unix:{trap}"), scope=Scope.READ, options=OPTIONS)
     said, _ = process.communicate()
 
-    assert len(bytes.fromhex(said)) == 48
+    assert max(len(bytes.fromhex(line)) for line in said.splitlines()) == 48
 
 
 def test_a_socket_that_takes_nobody_is_given_up(trap, uid, listen):
