@@ -3,9 +3,10 @@
     python3 .ci/totals.py build/reports
 
 The last line is `N passed, N failed, N skipped`; before it stands each failed test,
-with its error, since a long log is not read from its beginning. Fails if a test failed,
-if a run left no report, or if anything was skipped by root, who can install whatever a
-test needs.
+with its error, since a long log is not read from its beginning. A test that failed
+beside others and passed alone (`NAME-again.xml`, see pytest.sh) is named as unsteady.
+Fails if a test failed, if a run left no report, or if anything was skipped by root, who
+can install whatever a test needs.
 """
 
 import os
@@ -17,6 +18,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 LONGEST_MESSAGE = 160
+AGAIN = "-again"
 
 
 @dataclass
@@ -26,23 +28,33 @@ class Report:
     name: str
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    passed: set[str] = field(default_factory=set)
 
     def add(self, case: Element) -> None:
+        test = "::".join(filter(None, (case.get("classname"), case.get("name"))))
         skipped = case.find("skipped")
         fault = case.find("failure")
         if fault is None:
             fault = case.find("error")
         if fault is not None:
-            self.counts["failed"] += 1
-            test = "::".join(filter(None, (case.get("classname"), case.get("name"))))
             message = " ".join(fault.get("message", fault.text or "").split())
-            self.failed.append(f"{test}: {message[:LONGEST_MESSAGE]}")
+            self.failed[test] = message[:LONGEST_MESSAGE]
+            self.counts["failed"] += 1
         elif skipped is not None and skipped.get("type") != "pytest.xfail":
             self.counts["skipped"] += 1
             self.reasons[skipped.get("message", "no reason given")] += 1
         else:
             self.counts["passed"] += 1
+            self.passed.add(test)
+
+    def pardon(self, again: "Report") -> dict[str, str]:
+        """Take those that passed alone from the failed; return them."""
+        pardoned = {t: m for t, m in self.failed.items() if t in again.passed}
+        for test in pardoned:
+            del self.failed[test]
+        self.counts.update(failed=-len(pardoned), passed=len(pardoned))
+        return pardoned
 
 
 def read(path: Path) -> Report:
@@ -59,7 +71,13 @@ def in_words(counts: Counter[str]) -> str:
 
 def main(directory: Path) -> int:
     total: Counter[str] = Counter()
-    reports = [read(path) for path in sorted(directory.glob("*.xml"))]
+    read_ones = {path.stem: read(path) for path in sorted(directory.glob("*.xml"))}
+    reports = [r for r in read_ones.values() if not r.name.endswith(AGAIN)]
+    unsteady = {
+        report.name: report.pardon(read_ones[report.name + AGAIN])
+        for report in reports
+        if report.name + AGAIN in read_ones
+    }
     print("\n== totals")
     for report in reports:
         total += report.counts
@@ -71,8 +89,10 @@ def main(directory: Path) -> int:
         total["skipped"] += 1
         print(f"    skipped step: {line}")
     for report in reports:
-        for test in report.failed:
-            print(f"FAILED in {report.name}: {test}")
+        for test, message in unsteady.get(report.name, {}).items():
+            print(f"UNSTEADY in {report.name}, passed alone: {test}: {message}")
+        for test, message in report.failed.items():
+            print(f"FAILED in {report.name}: {test}: {message}")
     print(in_words(total))
     if total["skipped"] and os.geteuid() == 0:
         print("root skips nothing: the skips above count as failures")
