@@ -26,7 +26,7 @@ FIRST_ADDRESS = 1 << 16
 HEAP_TYPE = 1
 
 
-def rows(_plan: object) -> Iterator[Row]:
+def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="lh-bench-") as name:
         places, graph = snapshot_of_planted(Path(name))
     yield markers_row(places, graph)

@@ -1,18 +1,19 @@
 """The benchmark: every figure that liveheap promises, beside its rivals, in one run.
 
-    python tests/bench/run.py                    about ten minutes, 1 M objects
+    python tests/bench/run.py                    a quarter of an hour, 1 M objects
     python tests/bench/run.py --objects 10000000 the big heap: what depends on the size
     python tests/bench/run.py --quick            does it run at all
+    python tests/bench/run.py --only PART ...    some parts
     python tests/bench/run.py --record           also into results.md and the README
 
-The table goes to stdout, progress to stderr. A target that is missed is a line that
+The tables go to stdout, progress to stderr. A target that is missed is a line that
 says so and not an exit code: a busy machine is not a bug. Look at the load average and
 at the ticker at rest before you believe a pause.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +27,14 @@ import host_rows
 import hostile_rows
 import label_rows
 import memory_rows
+import record
 import residence_rows
 import ssh_rows
 from driver import Failed, running_target
-from table import Row, circumstances, markdown
+from table import Row, circumstances
 
-README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
-COMMAND = "python tests/bench/run.py --record"
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
 USUAL_OBJECTS = 1_000_000
 MEMORY_OBJECTS = 8_000_000
 USUAL_PAIRS, BIG_PAIRS = 31, 7
@@ -58,17 +59,19 @@ class Plan:
 def main() -> int:
     given = arguments()
     plan = plan_of(given)
-    lines = [*circumstances(plan.objects), ""]
-    rows = []
-    for row in measured(plan, given.only):
-        rows.append(row)
-        print("  ".join(filter(None, row.cells())), file=sys.stderr, flush=True)
-    lines.append(markdown(rows))
-    text = "\n".join(lines)
-    print(text)
-    if given.record:
-        record(text, objects=plan.objects)
+    for name, rows in measured(plan, given.only):
+        said = tuple(circumstances(plan.objects))
+        part = record.Part.of(said, told(rows))
+        print(f"## {name}\n", *said, "", record.aligned(part.rows), "", sep="\n")
+        if given.record:
+            keep(name, part, objects=plan.objects)
     return 0
+
+
+def told(rows: Iterator[Row]) -> Iterator[Row]:
+    for row in rows:
+        print("  ".join(filter(None, row.cells())), file=sys.stderr, flush=True)
+        yield row
 
 
 def plan_of(given: argparse.Namespace) -> Plan:
@@ -95,23 +98,28 @@ def arguments() -> argparse.Namespace:
         "--only",
         nargs="+",
         metavar="PART",
-        help="some parts, by their functions' names here: task_rows, cloned_rows, ...",
+        help="some parts, by their names in results.md: tasks, cloned, ...",
     )
     given = parser.parse_args()
-    if given.only and given.record:
-        parser.error("a record is of all parts")
+    names = [part_name(part) for part in PARTS]
+    if unknown := set(given.only or ()) - set(names):
+        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(names)}")
     return given
 
 
-def measured(plan: Plan, only: list[str] | None = None) -> Iterator[Row]:
-    """Yield every row; a part that fails is a row that says how."""
-    parts = [aged_rows, leaks_rows, fresh_rows]
-    if plan.sizeless:
-        parts += [memory_and_rest_rows, where_memory_goes_rows]
-        parts += [cloned_rows, task_rows, whole_host_rows, over_ssh_rows]
-        parts += [besieged_rows, completeness.rows]
-    for part in parts if only is None else [p for p in parts if p.__name__ in only]:
-        yield from guarded(part.__name__, part(plan))
+def measured(
+    plan: Plan, only: list[str] | None = None
+) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Yield the parts by name; in one that fails a row says how."""
+    parts = PARTS if plan.sizeless else OF_A_SIZE
+    for part in parts:
+        name = part_name(part)
+        if only is None or name in only:
+            yield name, guarded(name, part(plan))
+
+
+def part_name(part: Callable[[Plan], Iterator[Row]]) -> str:
+    return part.__name__.removesuffix("_rows").replace("_", "-")
 
 
 def guarded(name: str, rows: Iterator[Row]) -> Iterator[Row]:
@@ -119,7 +127,7 @@ def guarded(name: str, rows: Iterator[Row]) -> Iterator[Row]:
     try:
         yield from rows
     except Failed as failure:
-        yield Row(name.replace("_", " "), "failed", beside=str(failure))
+        yield Row(name, "failed", beside=str(failure))
 
 
 def aged_rows(plan: Plan) -> Iterator[Row]:
@@ -178,7 +186,7 @@ def over_ssh_rows(plan: Plan) -> Iterator[Row]:
     yield from ssh_rows.ssh_rows(plan.objects, max(plan.pairs // 2, 3))
 
 
-def task_rows(plan: Plan) -> Iterator[Row]:
+def tasks_rows(plan: Plan) -> Iterator[Row]:
     yield from label_rows.label_rows(pairs=plan.task_pairs)
 
 
@@ -187,19 +195,35 @@ def where_memory_goes_rows(plan: Plan) -> Iterator[Row]:
     yield from residence_rows.residence_rows(scale=1.0 if is_whole else 0.02)
 
 
-def record(text: str, *, objects: int) -> None:
-    """Write the results; of the usual size also between the marks in the README."""
+def completeness_rows(_plan: Plan) -> Iterator[Row]:
+    yield from completeness.rows()
+
+
+OF_A_SIZE = (aged_rows, leaks_rows, fresh_rows)
+PARTS = (
+    *OF_A_SIZE,
+    memory_and_rest_rows,
+    where_memory_goes_rows,
+    cloned_rows,
+    tasks_rows,
+    whole_host_rows,
+    over_ssh_rows,
+    besieged_rows,
+    completeness_rows,
+)
+
+
+def keep(name: str, part: record.Part, *, objects: int) -> None:
+    """Replace a part in the results; one of the usual size in the README too."""
     usual = objects == USUAL_OBJECTS
-    command = COMMAND if usual else f"{COMMAND} --objects {objects}"
-    block = f"`{command}`\n\n{text}\n"
-    name = "results.md" if usual else f"results-{objects // 1_000_000}M.md"
-    results = Path(__file__).with_name(name)
-    results.write_text(f"# The last recorded run\n\n{block}", encoding="utf-8")
-    readme = README.read_text(encoding="utf-8")
-    head, begin, rest = readme.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if usual and begin and end:
-        README.write_text(f"{head}{begin}\n{block}{end}{tail}", encoding="utf-8")
+    size = "" if usual else f"-{objects // 1_000_000}M"
+    results = HERE / f"results{size}.md"
+    kept = {**record.read(results), name: part}
+    order = [part_name(each) for each in PARTS]
+    ordered = {each: kept[each] for each in order if each in kept}
+    record.write(results, ordered)
+    if usual:
+        record.publish(README, ordered)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,13 @@ class Row:
 
 
 def markdown(rows: Iterable[Row]) -> str:
+    """Return the rows as a table."""
+    return aligned(row.cells() for row in rows)
+
+
+def aligned(cells: Iterable[tuple[str, ...]]) -> str:
     """Return a table with its columns aligned, so that it reads in a terminal too."""
-    lines = [COLUMNS, *(row.cells() for row in rows)]
+    lines = [COLUMNS, *cells]
     widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
     rule = tuple("-" * width for width in widths)
     lines.insert(1, rule)
