@@ -1,4 +1,4 @@
-"""The benchmark's record: what is kept of each part, and what of it the README shows."""
+"""The benchmark's record: what is kept of a part, what of it the README shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def bench(monkeypatch):
     found = {}
     for name in ("table", "record"):
         spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
-        assert spec and spec.loader
+        assert spec
+        assert spec.loader
         found[name] = module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, module)
         spec.loader.exec_module(module)
@@ -53,7 +54,10 @@ def test_the_readme_shows_what_has_a_target_and_when_it_was_measured(
     record.publish(readme, parts)
 
     text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n")
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
     assert "- day 1, commit a: aged, tasks\n- day 2, commit b: fresh\n" in text
-    assert "pause" in text and "walk" in text
-    assert "RSS" not in text and "old" not in text
+    assert "pause" in text
+    assert "walk" in text
+    assert "RSS" not in text
+    assert "old" not in text
