@@ -162,10 +162,13 @@ class RollCall:
     def ask(
         self, workers: Iterable[Worker], command: str, *, deadline_s: float
     ) -> dict[Key, Shape | None]:
-        """Return what each worker answered in time; None: it does not know that."""
-        deadline = time.monotonic() + deadline_s
+        """Return what each worker answered in time; None: it does not know that.
+
+        The time begins when all have been asked: to knock as another user takes some.
+        """
         self.refused = set()
         waiting = self._begin(workers, command)
+        deadline = time.monotonic() + deadline_s
         poll = select.poll()
         for call in waiting.values():
             poll.register(call, call.events)

@@ -274,7 +274,7 @@ def test_snapshot_whose_client_vanishes_in_the_middle_ends_the_child(agent, heap
     with session_of(agent) as client:
         request = client.ask("snapshot")
         next(each for each in client.answers(request) if isinstance(each, Chunk))
-    assert heap.walk.closed.wait(5)
+    assert heap.walk.closed.wait(30)
     assert agent.heavy.command is None
 
 
@@ -284,7 +284,7 @@ def test_snapshot_sent_to_a_half_closed_client_ends_too(agent, heap):
         request = client.ask("snapshot")
         next(each for each in client.answers(request) if isinstance(each, Progress))
         client.socket.shutdown(socket.SHUT_WR)
-        assert heap.walk.closed.wait(5)
+        assert heap.walk.closed.wait(30)
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,10 @@ def test_two_heavy_commands_run_on_a_machine_and_a_third_is_told_busy(
     first.send_signal(signal.SIGKILL)
     first.wait()
     client.request("histogram")
-    assert not [fd for fd in os.listdir("/proc/self/fd") if is_lock(fd)]
+    eventually(
+        lambda: not [fd for fd in os.listdir("/proc/self/fd") if is_lock(fd)],
+        what="the slot is given back",
+    )
 
 
 def is_lock(fd: str) -> bool:

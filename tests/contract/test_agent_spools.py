@@ -133,7 +133,8 @@ def test_three_drops_running_change_nothing(agent, heap):
     assert blob.trailer["raw_sha256"] == hashlib.sha256(RAW).hexdigest()
 
 
-def test_a_walk_may_end_after_its_client_has_gone(agent, heap):
+def test_a_walk_may_end_after_its_client_has_gone(agent, heap, monkeypatch):
+    monkeypatch.setattr("liveheap.agent.spools.GRACE_S", 30.0)
     heap.raw(RAW, written=2 * PIECE)
     with session_of(agent) as client:
         spool_id, answers = begin(client)
@@ -341,7 +342,7 @@ def test_an_agent_that_ends_keeps_nothing(agent, heap):
         begin(client)
         agent.close()
         assert waiting.closed.is_set()
-        assert heap.walk.closed.wait(5)
+        assert heap.walk.closed.wait(30)
     assert agent.spools.waiting() == 0
 
 

@@ -38,8 +38,14 @@ def children(tree: Worker) -> list[int]:
 
 
 def rows(env: dict[str, str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(liveheap("ps", "--json", env=env).stdout)
-    return found
+    """List until all are heard and measured in time: `ps` waits for nobody long."""
+
+    def listed() -> list[dict[str, Any]]:
+        found = json.loads(liveheap("ps", "--json", env=env).stdout)
+        late = [row for row in found if row["state"] == "silent" or row["uss"] is None]
+        return [] if late else found
+
+    return eventually(listed, what="all of them are heard and measured")
 
 
 @pytest.fixture

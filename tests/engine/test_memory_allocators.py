@@ -26,6 +26,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def _collected() -> None:
+    """Leave nothing that a collection in the middle of a test would free."""
+    gc.collect()
+
+
 class Mallinfo(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_size_t)

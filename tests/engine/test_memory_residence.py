@@ -4,6 +4,7 @@ The sizes are small and the margins wide enough for what the tests themselves al
 tests/bench has the heaps of 10 MB to 2 GB.
 """
 
+import gc
 import mmap
 import os
 import subprocess
@@ -16,6 +17,12 @@ from residence import MB, PARTS, gained, look
 from liveheap import _heap
 
 PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> None:
+    """Leave nothing that a collection in the middle of a test would free."""
+    gc.collect()
 
 
 def written(length: int, flags: int = PRIVATE) -> mmap.mmap:

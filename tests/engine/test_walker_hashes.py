@@ -8,7 +8,7 @@ import walks
 
 from liveheap import _heap
 
-KEY = bytes(range(16))
+KEY = bytes.fromhex("9e3779b97f4a7c15f39cc0605cedc834")
 STR, BYTES = 1, 2
 WORD = (1 << 64) - 1
 CANARY = "".join(("canary of ", "thirty characters ", "or so"))

@@ -369,6 +369,7 @@ def test_roots_name_the_state_of_the_interpreter(graph):
 
 def test_walking_leaves_no_trace_in_the_worker():
     counts = [0, 0]
+    gc.collect()
     counts[0] = len(gc.get_objects())
     _heap.walk_here(-1, "graph")
     _heap.walk_here(-1, "histogram")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from command_line import MODULE
 from spawn import WORKERS, Stage, Worker
 
-TIMEOUT_S = 5
+TIMEOUT_S = 30
 WITH_AGENT_IN_THE_MASTER = (*MODULE, "run", "--")
 
 

@@ -180,7 +180,7 @@ def listening(directory: Path, home: Path, run_dir: Path) -> SshServer:
         )
         eventually(
             lambda process=process, port=port: (
-                process.poll() is not None or accepts(port)
+                process.poll() is not None or greets(port)
             ),
             what=f"sshd listens on {port}",
         )
@@ -189,9 +189,13 @@ def listening(directory: Path, home: Path, run_dir: Path) -> SshServer:
     raise AssertionError(f"sshd did not start:\n{log.read_text()}")
 
 
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def greets(port: int) -> bool:
+    """Whether it serves: that it listens it does before it knows what SIGHUP means."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as probe:
+            return probe.recv(4) == b"SSH-"
+    except OSError:
+        return False
 
 
 def server_config(directory: Path, home: Path, run_dir: Path, port: int) -> str:

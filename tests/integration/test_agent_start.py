@@ -121,7 +121,7 @@ def test_stop_undoes_all_and_start_works_again(stage):
         host.do("liveheap.start(strict=True)")
         assert host.status()["pid"] == host.pid
         host.do("liveheap.stop()")
-    assert host.descriptors() == files
+    eventually(lambda: host.descriptors() == files, what="its files are closed")
     assert host.do(count) == callbacks
     assert host.do("answer = os.fork() or os._exit(0)")
 
@@ -150,10 +150,10 @@ def test_a_loopback_port_serves_with_the_token_and_never_without(stage):
     port = free_port()
     host = start_host(stage, "plain", env={"LIVEHEAP_TCP": f"127.0.0.1:{port}"})
     token = (host.worker.run_dir / "token").read_bytes()
-    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+    with socket.create_connection(("127.0.0.1", port), 30) as sock:
         assert shake_hands(sock, token).scope is Scope.GRAPH
     with (
-        socket.create_connection(("127.0.0.1", port), 5) as sock,
+        socket.create_connection(("127.0.0.1", port), 30) as sock,
         pytest.raises(AuthenticationError),
     ):
         shake_hands(sock, bytes(32))

@@ -97,7 +97,7 @@ def test_this_machine_is_looked_at_when_nobody_is_named(worker: Worker) -> None:
 
 
 def test_the_text_says_what_to_type(worker: Worker) -> None:
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker)
     done = liveheap("doctor", worker.pid, env=worker.environ, expect=HINDERED)
     os.kill(worker.pid, signal.SIGCONT)
 
@@ -107,8 +107,7 @@ def test_the_text_says_what_to_type(worker: Worker) -> None:
 
 
 def test_a_stopped_worker_is_named_and_stays_stopped(worker: Worker) -> None:
-    os.kill(worker.pid, signal.SIGSTOP)
-    eventually(lambda: state_of(worker.pid) == "T", what="it has stopped")
+    stop(worker)
 
     assert problems(doctor(worker.pid, env=worker.environ)) == [
         "process: it is stopped (SIGSTOP), and answers nobody until it is let go on"
@@ -116,6 +115,11 @@ def test_a_stopped_worker_is_named_and_stays_stopped(worker: Worker) -> None:
     assert f"are stopped: {worker.pid}" in problems(doctor(env=worker.environ))[0]
     assert state_of(worker.pid) == "T"
     os.kill(worker.pid, signal.SIGCONT)
+
+
+def stop(worker: Worker) -> None:
+    os.kill(worker.pid, signal.SIGSTOP)
+    eventually(lambda: state_of(worker.pid) == "T", what="it has stopped")
 
 
 def state_of(pid: int) -> str:
@@ -233,7 +237,7 @@ def test_attach_to_what_is_no_worker_is_refused_in_words(
         sleep.kill()
         eventually(lambda: state_of(sleep.pid) == "Z", what="it is a zombie")
         zombie = refused_to_attach(sleep.pid, worker)
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker)
     stopped = refused_to_attach(worker.pid, worker)
     os.kill(worker.pid, signal.SIGCONT)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from command_line import liveheap, starting
 from contract.minimal_client import shake_hands
-from spawn import Stage, Worker, eventually
+from spawn import Stage, Worker, eventually, free_port
 
 from liveheap.errors import AuthenticationError
 from liveheap.protocol.auth import Scope
@@ -131,9 +131,7 @@ def test_of_several_workers_one_has_to_be_named(
 
 
 def test_an_agent_s_own_port_is_no_gateway(spawn_worker: Callable[..., Worker]) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{probe.getsockname()[1]}"
+    place = f"127.0.0.1:{free_port()}"
     worker = spawn_worker("plain", env={"LIVEHEAP_TCP": place})
     worker.wait_for_socket()
     env = worker.environ
