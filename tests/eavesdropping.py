@@ -115,7 +115,8 @@ def below(folder: Path) -> dict[str, bytes]:
     for root, _, names in os.walk(folder):
         for path in (Path(root, name) for name in names):
             if path.is_file():
-                held[str(path.relative_to(folder))] = path.read_bytes()
+                with contextlib.suppress(FileNotFoundError):  # an agent's, that goes
+                    held[str(path.relative_to(folder))] = path.read_bytes()
     return held
 
 

@@ -81,7 +81,9 @@ def test_a_helper_command_runs_without_an_agent(stage: Stage) -> None:
 
 
 def test_twenty_rq_jobs_leave_no_socket(run: Callable[[Host], Running]) -> None:
-    running = run(replace(RQ, burst=20))
+    # A job whose process is slower than the delay has a name, and leaves it behind.
+    delay = ("LIVEHEAP_FORK_DELAY", "3")
+    running = run(replace(RQ, burst=20, env=(*RQ.env, delay)))
     checks.has_agents(running)
     checks.labels_are_right(running)
     checks.survives_a_burst(running)
