@@ -9,7 +9,9 @@ walked here, and what is not in the tables is refused with the way out. Rules:
   evaluates some texts as Python (those of its relation `Via`), so no text is given to
   it but the names of relations.
 * An attribute of any other object is what its dict or slot holds: no property, no
-  `__getattr__`, no method of the worker is run. A subscript is the builtin container's.
+  `__getattr__`, no method of the worker is run. A subscript is the builtin container's,
+  by a number or a text of Python's own: not even a key's `__eq__`, an index's
+  `__index__` or a dict's `__missing__` runs for it.
 * Nothing can be called but those functions; no argument of theirs is a function, but
   objgraph's own predicate.
 * Names with two underscores in front, and names like `password`, are refused.
@@ -303,20 +305,41 @@ def held_attribute(owner: Any, name: str) -> Any:
 
 
 def held_item(owner: Any, index: Any) -> Any:
-    """Return an item of a builtin container, or of an heir of one."""
+    """Return an item of a builtin container, or of an heir of one; run nothing."""
     kind = type(owner)
     if issubclass(kind, dict):
-        if type(index) not in PLAIN:
-            raise Refused("a key is a number or a text")
-        if showing.is_secret(index):
-            raise Refused(f"what is called {index!r} is not shown under scope values")
-        return dict.__getitem__(owner, index)
+        return held_value(owner, index)
+    if type(index) is not int and not is_range(index):
+        raise Refused("an index is a number")
     for base in SEQUENCES:
         if issubclass(kind, base):
             if base is deque and type(index) is slice:
                 raise Refused("a deque has no slices")
+            if showing.is_secret_pair(owner) and index not in (0, -2):
+                raise Refused("what has such a name is not shown under scope values")
             return base.__getitem__(owner, index)
     raise Refused(f"{showing.brief(owner)} is no container of Python's own")
+
+
+def held_value(owner: dict[Any, Any], key: Any) -> Any:
+    """Return what a dict holds under a key, looked for without the dict's own way.
+
+    That would ask the worker's keys of the same hash whether they are equal, and a
+    missing one may be made: the copy is to be read, not changed.
+    """
+    if type(key) not in PLAIN:
+        raise Refused("a key is a number or a text")
+    if showing.is_secret(key):
+        raise Refused(f"what is called {key!r} is not shown under scope values")
+    kind: Any = type(key)
+    for found, value in dict.items(owner):
+        if type(found) in PLAIN:
+            is_it = found == key
+        else:
+            is_it = issubclass(type(found), kind) and kind.__eq__(found, key) is True
+        if is_it:
+            return value
+    raise Refused(f"{showing.brief(owner)} has no key {key!r}")
 
 
 def length(value: Any = None) -> int:

@@ -13,7 +13,9 @@ from typing import Any
 LONGEST = 64
 MOST_ITEMS, MOST_INSIDE = 10, 3
 DEEPEST = 2
-SECRET = re.compile(r"pass|secret|token|key|auth|cookie|session|cred", re.IGNORECASE)
+WORDS = "pass|secret|token|key|auth|cookie|session|cred"
+SECRET: Any = re.compile(WORDS, re.IGNORECASE)
+SECRET_BYTES: Any = re.compile(WORDS.encode(), re.IGNORECASE)
 HIDDEN = "<hidden>"
 NUMBERS = (bool, int, float, complex, type(None), type(...))
 MODULE_DICT: Any = vars(ModuleType)["__dict__"]
@@ -24,7 +26,22 @@ BRACKETS: Any = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
 
 def is_secret(name: object) -> bool:
     """Whether what has this name is not shown under scope values."""
-    return type(name) is str and SECRET.search(name) is not None
+    for base, pattern in ((str, SECRET), (bytes, SECRET_BYTES)):
+        if issubclass(type(name), base):
+            return pattern.search(name) is not None
+    return False
+
+
+def is_secret_pair(value: Any) -> bool:
+    """Whether it is such a name and what has it, as in a list of headers.
+
+    A name and a number may be a type's and how many there are.
+    """
+    for base in (tuple, list):
+        if issubclass(type(value), base) and base.__len__(value) == 2:
+            name, held = base.__getitem__(value, 0), base.__getitem__(value, 1)
+            return is_secret(name) and type(held) not in NUMBERS
+    return False
 
 
 def label(value: Any) -> str:
@@ -83,20 +100,20 @@ def container(value: Any, depth: int) -> str:
     shown: list[str] = []
     if depth == 0:
         return f"{left}{len(value)} items{right}" if value else left + right
-    for item in value:
+    if is_secret_pair(value):
+        return f"{left}{brief(value[0], depth - 1)}, {HIDDEN}{right}"
+    is_dict = type(value) is dict
+    for item in value.items() if is_dict else value:
         if len(shown) == (MOST_ITEMS if depth == DEEPEST else MOST_INSIDE):
             shown.append(f"... {len(value)} in all")
             break
-        shown.append(
-            pair(item, value[item], depth)
-            if type(value) is dict
-            else brief(item, depth - 1)
-        )
+        shown.append(pair(item, depth) if is_dict else brief(item, depth - 1))
     tail = "," if type(value) is tuple and len(value) == 1 else ""
     return f"{left}{', '.join(shown)}{tail}{right}"
 
 
-def pair(key: Any, value: Any, depth: int) -> str:
+def pair(item: tuple[Any, Any], depth: int) -> str:
     """Return a dict's item."""
+    key, value = item
     text = HIDDEN if is_secret(key) else brief(value, depth - 1)
     return f"{brief(key, depth - 1)}: {text}"

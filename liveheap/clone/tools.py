@@ -3,6 +3,10 @@
 `h` is `hp.heap()`, computed at its first use, since it takes seconds in a large worker.
 objgraph's pictures come out as DOT text, whatever file was asked for, and have a bound;
 the objects that exist only because we look are left out of them.
+
+Both would run code of the worker's for the keys of its dicts: objgraph calls `items` of
+a dict's heir, heapy the `__repr__`, `__eq__` and `__lt__` of keys. Those places are
+ours here. What stays is in heapy's C: `byvia` asks keys for `__hash__` and `__eq__`.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from liveheap.clone import frames, showing
+from liveheap.clone.expressions import PLAIN
 
 NAMES = ("h", "hp", "objgraph")
 MOST_EDGES = 200
@@ -63,6 +68,7 @@ class Tools:
             raise Missing(absent("objgraph")) from exc
         objgraph.IS_INTERACTIVE = False
         objgraph._short_repr = showing.label
+        objgraph._edge_label = edge_label_for(objgraph)
         show = objgraph._show_graph
 
         def draw(
@@ -100,6 +106,11 @@ class Tools:
             raise Missing(absent("guppy3")) from exc
         import reprlib  # noqa: PLC0415
 
+        from guppy.heapy import Path  # noqa: PLC0415
+
+        Path.R_INDEXVAL.stra = stra
+        Path.RelationBase.__eq__ = are_equal
+        Path.RelationBase.__lt__ = is_less
         shown: Any = lambda _self, value, _level: showing.brief(value)  # noqa: E731
         reprlib.Repr.repr_instance = shown  # type: ignore[method-assign]
         return guppy.hpy()
@@ -115,6 +126,48 @@ class Tools:
         if took > WORTH_A_NOTE_S:
             self._note(f"h = hp.heap() took {took:.1f} s")
         return heap
+
+
+def edge_label_for(objgraph: Any) -> Callable[..., str]:
+    """Return objgraph's function that labels a reference, with our way with dicts."""
+    otherwise = objgraph._edge_label
+
+    def label(source: Any, target: Any, shortnames: bool = True) -> str:
+        if type(source) is dict or not issubclass(type(source), dict):
+            return str(otherwise(source, target, shortnames))
+        for key, value in dict.items(source):
+            if value is target:
+                text = key if type(key) is str else showing.brief(key)
+                return f' [label="{objgraph._quote(text[: showing.LONGEST])}",weight=2]'
+        return ""
+
+    return label
+
+
+# heapy's relation between a container and what it holds under a key, which is `r`.
+
+
+def stra(relation: Any, before: str, safe: bool = True) -> str:
+    """Return the relation as text."""
+    return f"{before}[{showing.brief(relation.r)}]"
+
+
+def are_equal(one: Any, other: Any) -> bool:
+    """Whether two relations are the same; keys of the worker's own only by identity."""
+    if getattr(one, "code", None) != getattr(other, "code", other):
+        return False
+    plain = type(one.r) in PLAIN and type(other.r) in PLAIN
+    return bool(one.r == other.r) if plain else one.r is other.r
+
+
+def is_less(one: Any, other: Any) -> bool:
+    """Put relations in an order."""
+    return order_of(one) < order_of(other)
+
+
+def order_of(relation: Any) -> tuple[int, str]:
+    """Return by what a relation is sorted."""
+    return getattr(relation, "code", -1), showing.brief(getattr(relation, "r", None))
 
 
 class Text:

@@ -20,10 +20,17 @@ class Trap:
     __repr__ = __str__ = trap('repr')
     __eq__, __hash__, __len__ = trap('eq'), trap('hash'), trap('len')
     __bool__, __iter__, __call__ = trap('bool'), trap('iter'), trap('call')
+    __index__, __lt__, __getattr__ = trap('index'), trap('less'), trap('getattr')
     lazy = property(trap('property'))
+class Lazy(dict):
+    __missing__, __getitem__, items = trap('missing'), trap('getitem'), trap('items')
+    __iter__, __len__, keys = trap('iter'), trap('len'), trap('keys')
 class Seen: pass
-traps, seen = [Trap() for _ in range(3)], Seen()
+traps, seen, held, lazy = [Trap() for _ in range(3)], Seen(), Seen(), Lazy()
 seen.ran, seen.api_token = ran, 'hunter2'
+seen.keyed = {Trap(): held, Trap(): held, b'cookie': b'hunter2'}
+seen.headers = [(b'Authorization', b'hunter2')]
+dict.update(lazy, {'held': held, 'traps': traps, Trap(): held})
 ran.clear()
 """
 QUESTIONS = (
@@ -33,6 +40,19 @@ QUESTIONS = (
     "objgraph.show_backrefs(t, max_depth=5)",
     "objgraph.find_backref_chain(t[0], objgraph.is_proper_module)",
     "objgraph.typestats()['Trap']",
+    "[1, 2, 3][t[0]]",
+    "[1, 2, 3][t[0]:]",
+    "z = objgraph.by_type('Lazy')[0]",
+    "len(z)",
+    "z['held']",
+    "z['none']",
+    "z[1]",
+    "s = objgraph.by_type('Seen')[0]",
+    "s.keyed",
+    "s.keyed[1]",
+    "s.headers",
+    "objgraph.show_refs([z, s.keyed], max_depth=3)",
+    "objgraph.show_backrefs(z['held'], max_depth=5)",
 )
 OF_HEAPY = (
     "s = hp.iso(*t)",
@@ -45,7 +65,10 @@ OF_HEAPY = (
     "s.byid[0].theone",
     "s.kind",
     "s.domisize",
+    "hp.iso(z['held']).shpaths",
+    "hp.iso(z['held']).byid",
 )
+VIA_KEYS = "hp.iso(z['held'], *t).byvia"
 
 
 @pytest.mark.parametrize("kind", ["plain", "gevent"])
@@ -54,9 +77,13 @@ def test_no_repr_comparison_call_or_property_of_the_worker_runs(stage, kind):
     host.do(TRAPS)
     heapy = OF_HEAPY if sys.version_info < (3, 15) else ()
     with copied(host, Scope.VALUES) as copy:
-        for question in (*QUESTIONS, *heapy):
-            copy.say(question)
+        told = "".join(copy.ask(question)[0] for question in (*QUESTIONS, *heapy))
         assert copy.say("objgraph.by_type('Seen')[0].ran") == "[]"
+        assert "hunter2" not in told
+        if heapy:
+            assert "[<Trap object at 0x" in copy.say(VIA_KEYS)
+            ran = copy.say("objgraph.by_type('Seen')[0].ran")
+            assert not {"repr", "less", "len", "bool"} & set(ran.split("'"))
         text, answer = copy.ask("objgraph.by_type('Seen')[0].api_token")
         assert answer["outcome"] == "error"
         assert "hunter2" not in text

@@ -40,6 +40,29 @@ class Mapping(dict):  # type: ignore[type-arg]
     def __getitem__(self, _key: object) -> Any:
         raise Trap
 
+    __missing__ = __getitem__
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Key:
+    """A key of a worker's dict that would be asked whether it is another."""
+
+    armed = False
+
+    def __hash__(self) -> int:
+        if self.armed:
+            raise Trap
+        return hash(5)
+
+    def __eq__(self, _other: object) -> bool:
+        raise Trap
+
+    def __index__(self) -> int:
+        raise Trap
+
 
 OBJGRAPH = types.ModuleType("objgraph")
 
@@ -58,6 +81,9 @@ OBJGRAPH.__dict__.update(
     os="the module of that name",
 )
 HOST = Host()
+KEY = Key()
+KEYED = {KEY: "under a key", "a": 1, b"set-cookie": b"T"}
+KEY.armed = True
 
 
 @pytest.fixture
@@ -66,6 +92,10 @@ def ask() -> Callable[[str], str]:
     evaluator.names["host"] = HOST
     evaluator.names["items"] = Mapping(a=1, api_token="T", nested={"session": "S"})
     evaluator.names["queue"] = collections.deque([4, 5])
+    evaluator.names["key"], evaluator.names["keyed"] = KEY, KEYED
+    evaluator.names["names"] = {Name("of"): 1, Name("api_key"): "T", True: 2, 2.5: 3}
+    evaluator.names["headers"] = [(b"Cookie", b"T"), [b"path", b"/"], ("Token", 12)]
+    evaluator.names["made"] = collections.defaultdict(list)
 
     def answer(text: str) -> str:
         tree = parse(text, whole=True)
@@ -89,6 +119,13 @@ def ask() -> Callable[[str], str]:
         ("items['a']", "1"),
         ("len(items)", "3"),
         ("queue[1]", "5"),
+        ("keyed['a']", "1"),
+        ("names['of']", "1"),
+        ("names[1]", "2"),
+        ("names[2.5]", "3"),
+        ("headers[0][0]", "b'Cookie'"),
+        ("headers[1][1]", "b'/'"),
+        ("headers", "[(b'Cookie', <hidden>), [b'path', b'/'], ('Token', 12)]"),
         ("objgraph.count('Row')", "3"),
         ("objgraph.by_type('Row')[0].plain", "[1, 2, 3]"),
         ("objgraph.find_backref_chain(host, objgraph.is_proper_module)[1].slot",
@@ -120,6 +157,18 @@ def test_what_may_be_asked(ask, text, answer):
         "host.__init__.__globals__",
         "host.password",
         "items['api_token']",
+        "items['none']",
+        "made['none']",
+        "keyed[5]",
+        "keyed[key]",
+        "keyed[b'set-cookie']",
+        "names['api_key']",
+        "headers[0][1]",
+        "headers[0][-1]",
+        "headers[0][0:]",
+        "host.plain[key]",
+        "host.plain[key:]",
+        "host.plain[True]",
         "host()",
         "host.lazy()",
         "host.plain.append(1)",
@@ -153,6 +202,12 @@ def test_what_may_be_asked(ask, text, answer):
 def test_what_may_not_be_asked(ask, text):
     with pytest.raises((Refused, SyntaxError)):
         ask(text)
+
+
+def test_a_container_is_shown_without_asking_its_keys_for_their_hash(ask):
+    shown = ask("keyed")
+    assert "Key object at" in shown
+    assert "b'set-cookie': <hidden>" in shown
 
 
 @pytest.fixture
