@@ -32,6 +32,16 @@ def liveheap(
     return done
 
 
+def of_its_own(said: str) -> str:
+    """Return what was said but for that, and why, a worker has been silent for long.
+
+    On a busy machine any worker may be: the client says so, and waits.
+    """
+    lines = said.splitlines(keepends=True)
+    slow = ("not answering: ", "from outside: ")
+    return "".join(line for line in lines if not line.startswith(slow))
+
+
 def starting(
     *words: object, env: Mapping[str, str], **options: Any
 ) -> "subprocess.Popen[str]":

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import liveheap
+from command_line import liveheap, of_its_own
 from spawn import Stage, Worker
 from terminal import on_a_screen
 
@@ -34,7 +34,7 @@ def test_a_question_of_the_command_line_is_answered(
     two, many = done.stdout.split()
     assert two == "2"
     assert int(many) > 100
-    assert done.stderr == ""
+    assert of_its_own(done.stderr) == ""
     done = liveheap("clone", worker.pid, env=env, stdin="'piped'\n")
     assert done.stdout == "'piped'\n"
     done = liveheap("clone", worker.pid, "-c", "import os", env=env, expect=FAILED)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import liveheap
+from command_line import liveheap, of_its_own
 from spawn import Stage, Worker
 from terminal import on_a_screen
 
@@ -36,7 +36,7 @@ def test_code_of_the_command_line_runs_there_and_its_end_is_the_exit_code(
     code = "import os; os.getpid()\nprint('\\x1b[31mred\\ttab\\r')"
     done = liveheap("console", worker.pid, "-c", code, env=env)
     assert done.stdout == f"{worker.pid}\n\\x1b[31mred\ttab\\x0d\n"
-    assert done.stderr == ""
+    assert of_its_own(done.stderr) == ""
     done = liveheap("console", worker.pid, "-c", "1 / 0", env=env, expect=FAILED)
     assert done.stdout.endswith("ZeroDivisionError: division by zero\n")
     done = liveheap(
