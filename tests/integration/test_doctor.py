@@ -62,10 +62,27 @@ def bare_worker(stage: Stage) -> Worker:
     return stage.spawn_command([sys.executable, "-c", BARE])
 
 
-def doctor(*words: object, env: dict[str, str], expect: int = HINDERED) -> list[str]:
+def examined(
+    *words: object, env: dict[str, str], expect: int, attempts: int = 5
+) -> dict[str, Any]:
+    """Run it; return its answer.
+
+    Once more where a worker of a busy machine has not answered in its two seconds.
+    """
+    for _ in range(attempts):
+        done = liveheap("doctor", *words, "--json", env=env, expect=None)
+        if "it has not answered within" not in done.stdout:
+            break
+    assert done.returncode == expect, done.stdout + done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def doctor(
+    *words: object, env: dict[str, str], expect: int = HINDERED, attempts: int = 5
+) -> list[str]:
     """Run it; return its findings as `state check: sentence`."""
-    done = liveheap("doctor", *words, "--json", env=env, expect=expect)
-    return told(json.loads(done.stdout))
+    return told(examined(*words, env=env, expect=expect, attempts=attempts))
 
 
 def told(answer: dict[str, Any]) -> list[str]:
@@ -83,11 +100,17 @@ def problems(found: list[str]) -> list[str]:
     ]
 
 
+def answers(found: list[str]) -> bool:
+    """Whether an agent was heard; where the machine is busy, with a note: slowly."""
+    return any("agent: it answers" in each for each in found)
+
+
 def test_nothing_hinders_a_worker_with_an_agent(worker: Worker) -> None:
     found = doctor(worker.pid, env=worker.environ, expect=0)
 
-    for check in ("process", "agent", "token", "memory", "pause", "spool", "limits"):
+    for check in ("process", "token", "memory", "pause", "spool", "limits"):
         assert any(each.startswith(f"ok {check}:") for each in found), check
+    assert answers(found)
     assert not problems(found)
 
 
@@ -287,7 +310,7 @@ def test_a_socket_that_nobody_listens_at_is_named(named_socket: Any) -> None:
 def test_an_agent_that_does_not_answer_is_seen_from_outside(named_socket: Any) -> None:
     pid, environ, ours = named_socket
     ours.listen()
-    (silent, *_) = problems(doctor(pid, env=environ))
+    (silent, *_) = problems(doctor(pid, env=environ, attempts=1))
     assert "it has not answered within 2 s" in silent
     assert "from outside: RSS" in silent
 
@@ -303,7 +326,7 @@ def test_a_queue_that_is_full_is_no_reason_to_wait_for_ever(named_socket: Any) -
 
 def test_a_path_and_a_port_are_looked_at_too(worker: Worker) -> None:
     found = doctor(f"unix:{worker.wait_for_socket()}", env=worker.environ, expect=0)
-    assert any(each.startswith("ok agent: it answers") for each in found)
+    assert answers(found)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -379,13 +402,6 @@ def test_a_worker_with_files_of_its_own_is_reached(stage: Stage) -> None:
     if subprocess.run(["unshare", "-m", "true"], check=False).returncode:
         pytest.skip("may not unshare")
     worker = stage.spawn_command(command, env={"LIVEHEAP_DIR": ""})
-    found = eventually(
-        lambda: [
-            each
-            for each in doctor(worker.pid, env=worker.environ, expect=0)
-            if each.startswith(("ok namespaces", "ok agent"))
-        ],
-        what="it is looked at",
-    )
+    found = doctor(worker.pid, env=worker.environ, expect=0)
     assert f"it is reached through /proc/{worker.pid}/root" in "".join(found)
-    assert "ok agent: it answers" in "".join(found)
+    assert answers(found)

@@ -1,15 +1,15 @@
 """The doctor on a host behind ssh: what is said there, and what keeps us from it."""
 
-import json
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import MODULE, liveheap
+from command_line import MODULE
 from spawn import Worker, eventually
 from ssh_server import NEEDS_BASH, NEEDS_SSHD, SshServer
+from test_doctor import examined
 
 pytestmark = NEEDS_SSHD
 HINDERED = 1
@@ -24,9 +24,9 @@ def worker(spawn_worker: Callable[..., Worker]) -> Worker:
 
 def doctor(*words: object, env: dict[str, str], expect: int) -> dict[str, list[str]]:
     """Run it; return its sentences by state, those of problems with their hints."""
-    done = liveheap("doctor", *words, "--json", env=env, expect=expect)
+    answer = examined(*words, env=env, expect=expect)
     found: dict[str, list[str]] = {"ok": [], "note": [], "problem": []}
-    for each in json.loads(done.stdout)["findings"]:
+    for each in answer["findings"]:
         hint = f" try: {each['hint']}" if each["state"] == "problem" else ""
         found[each["state"]].append(f"{each['check']}: {each['said']}{hint}")
     return found
@@ -51,7 +51,8 @@ def test_the_doctor_there_has_the_word_and_a_login_that_works_is_said(
     found = doctor(f"box/{worker.pid}", env=desk, expect=0)
 
     assert found["ok"][0].startswith("ssh: box was reached in ")
-    assert any(each.startswith("agent: it answers") for each in found["ok"])
+    heard = found["ok"] + found["note"]  # a note where the machine is busy: slowly
+    assert any(each.startswith("agent: it answers") for each in heard)
 
 
 @NEEDS_BASH
