@@ -34,7 +34,10 @@ from liveheap_client.target import parse
 
 pytestmark = AS_ROOT
 OPTIONS = DialOptions(
-    environ={}, connect_timeout_s=5, patience=Patience(timeout_s=5), has_terminal=False
+    environ={},
+    connect_timeout_s=30,
+    patience=Patience(timeout_s=30),
+    has_terminal=False,
 )
 ROOT = {
     **{k: v for k, v in os.environ.items() if not k.startswith("LIVEHEAP")},
@@ -239,7 +242,7 @@ def test_a_name_that_becomes_a_link_after_the_look_leads_nowhere(
     owned(trap)
 
     with pytest.raises(ConnectError, match="Permission denied"):
-        otheruser.knock(uid, trap, timeout_s=5, peer="worker")
+        otheruser.knock(uid, trap, timeout_s=30, peer="worker")
     with pytest.raises(BlockingIOError):
         private.accept()
 
@@ -268,7 +271,7 @@ def test_a_token_that_is_none_of_the_users_is_not_read(
         owned(token)
     listen(8)
 
-    transport, found = otheruser.knock(whose, trap, timeout_s=5, peer="worker")
+    transport, found = otheruser.knock(whose, trap, timeout_s=30, peer="worker")
     transport.close()
 
     assert found is None
