@@ -13,6 +13,9 @@ nothing protects the bytes: that is what ssh is for. No HTTP, and no word to who
 does not begin with the magic. Strangers stay in the agent's lobby, in this thread;
 whoever has proved himself gets one of MAX_GUESTS threads. Workers of other users are
 not there, also for root. Nothing is written, so nothing is left behind.
+
+The worker's session is opened with the token of that moment. So a guest whose own key
+has run out, or was made of a token that has been replaced since, is told so and goes.
 """
 
 import json
@@ -27,10 +30,11 @@ from typing import Any
 
 from liveheap import registry, tokens
 from liveheap.agent.config import parse_tcp
+from liveheap.agent.gate import Gate, never
 from liveheap.agent.listener import open_tcp
 from liveheap.agent.lobby import Lobby, Visitor
 from liveheap.agent.stream import Bell, PeerGone, Stream
-from liveheap.errors import LiveheapError, ProtocolError
+from liveheap.errors import AuthenticationError, LiveheapError, ProtocolError
 from liveheap.protocol.auth import AgentHandshake, Agreed, Ident, Key, Scope, scope_key
 from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
 from liveheap.protocol.exchange import GATEWAY
@@ -154,14 +158,15 @@ class Gateway:
             time.sleep(REST_S)
             return
         accepted = socket.socket(fileno=fileno)
+        reader = tokens.Reader(self.environ, None)
         handshake = AgentHandshake(
-            lambda: tokens.find_token(self.environ),
+            reader,
             self._ident,
             self._ceiling,
             busy=lambda: len(self._guests) >= MAX_GUESTS,
         )
         stream = Stream(accepted, idle_s=ASK_WITHIN_S)
-        self._lobby.enter(Visitor(stream, handshake, TCP, lambda: False))
+        self._lobby.enter(Visitor(stream, handshake, TCP, reader.is_stale))
         self._poll.register(accepted.fileno(), select.POLLIN)
 
     def _forget(self, fileno: int) -> None:
@@ -201,6 +206,7 @@ class Guest:
         self._agreed = visitor.handshake.result
         self._connection = Connection(Role.AGENT, agreed=self._agreed)
         self._trailing = visitor.handshake.trailing
+        self._gate = Gate(self._agreed, visitor.is_stale, never)
 
     def serve(self) -> None:
         """Answer until a worker is asked for; then relay until either side ends."""
@@ -222,11 +228,14 @@ class Guest:
                         idle_s=IDLE_S,
                     )
                     return
+                if self._gate.why_over() is not None:
+                    return
 
     def _answer(self, request: Request) -> LocalLink | None:
         """Answer one request; return the worker's link if it asked for one."""
         link: LocalLink | None = None
         try:
+            self._check_right()
             if request.command == "workers":
                 answer: Message = Result(request.id, self._list())
             elif request.command == "worker":
@@ -247,6 +256,11 @@ class Guest:
             raise
         return link
 
+    def _check_right(self) -> None:
+        over = self._gate.why_over()
+        if over is not None:
+            raise AuthenticationError(over, hint="connect anew", code="expired")
+
     def _list(self) -> Record:
         """Return the workers as `ps` knows them."""
         with roster.calling(self._environ) as roll:
@@ -262,10 +276,12 @@ class Guest:
             max_version=self._agreed.version,
         )
         found = chosen(self._workers(), args.get("pid"), args.get("name"))
+        key = self._key(found)
+        self._check_right()  # behind the reading: what was read may be a new token
         door = reach.knock(found, how)
         try:
             agreed, trailing = reach.shake_hands(
-                door.transport, self._key(found), door.expected, how, pid=door.pid
+                door.transport, key, door.expected, how, pid=door.pid
             )
         except BaseException:
             door.transport.close()

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap, starting
-from contract.minimal_client import shake_hands
+from contract.minimal_client import Gone, MinimalClient, shake_hands
 from spawn import Stage, Worker, eventually, free_port
 
-from liveheap.errors import AuthenticationError
+from liveheap.errors import AuthenticationError, CommandError
 from liveheap.protocol.auth import Scope
 from liveheap_client.errors import UsageError
 from liveheap_client.gateway import MAX_GUESTS, address
@@ -241,6 +241,20 @@ def test_a_gateway_grants_graph_unless_told_otherwise(
     with gateway.connect() as client, pytest.raises(AuthenticationError) as refused:
         shake_hands(client, token_of(worker), Scope.EXEC)
     assert refused.value.code == "scope"
+
+
+@pytest.mark.parametrize("question", ["workers", "worker"])
+def test_a_guest_gets_nothing_once_the_token_was_replaced(
+    question: str, worker: Worker, gateway: Gateway
+) -> None:
+    with gateway.connect() as client:
+        guest = MinimalClient(client, shake_hands(client, token_of(worker), Scope.READ))
+        guest.request("workers")
+        liveheap("token", "--rotate", env=worker.environ)
+        with pytest.raises(CommandError, match="the token was replaced"):
+            guest.request(question)
+        with pytest.raises(Gone):
+            guest.next_message()
 
 
 def test_guests_are_bounded_and_leave_nothing(worker: Worker, gateway: Gateway) -> None:
