@@ -19,6 +19,7 @@ import contextlib
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -256,6 +257,18 @@ def where_threads_are(pid: int) -> str:
             where = [(task / name).read_text().strip() for name in ("wchan", "syscall")]
             lines.append(" ".join((task.name, state, *where)))
     return "\n".join(lines)
+
+
+def state_of(pid: int) -> str:
+    """Return a process's state letter, or raise OSError if it is gone."""
+    stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    return stat.rpartition(")")[2].split()[0]
+
+
+def stop(pid: int) -> None:
+    """Stop a process, and return when it stands: a signal takes its time."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: state_of(pid) == "T", what=f"{pid} has stopped")
 
 
 def kill_group(leader: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap, starting
-from spawn import Worker, eventually
+from spawn import Worker, eventually, stop
 
 USAGE = 2
 
@@ -62,7 +62,7 @@ def test_one_that_ends_is_told_and_keeps_nobody_from_being_judged(
     fleet = started(spawn_worker, "cache", "log", "nothing")
     words = ("diff", "--all", fleet.pid, "--interval", "1")
     _, dying, stopped = children(fleet)
-    os.kill(stopped, signal.SIGSTOP)
+    stop(stopped)
     with starting(*words, env=fleet.environ) as process:
         assert process.stderr is not None
         process.stderr.readline()

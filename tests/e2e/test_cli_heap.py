@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap
-from spawn import Worker
+from spawn import Worker, stop
 from terminal import on_a_screen
 
 USAGE, CANNOT_CONNECT, SAID_NO, INTERRUPTED = 2, 3, 5, 130
@@ -184,7 +184,7 @@ def test_backrefs_on_a_terminal_says_what_its_snapshot_cost(
 def test_ctrl_c_during_a_snapshot_leaves_no_file(
     env: dict[str, str], in_tmp: Path, worker: Worker
 ) -> None:
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker.pid)
     try:
         with on_a_screen("snapshot", worker.pid, "-o", "x", env=env) as screen:
             screen.wait_for("not answering")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from command_line import liveheap, starting
-from spawn import Stage, Worker, eventually
+from spawn import Stage, Worker, eventually, stop
 from terminal import on_a_screen
 
 
@@ -52,9 +52,7 @@ def rows(env: dict[str, str]) -> list[dict[str, Any]]:
 def stopped(tree: Worker) -> Iterator[int]:
     """One of the children, stopped by a signal."""
     pid = children(tree)[1]
-    os.kill(pid, signal.SIGSTOP)
-    state = Path(f"/proc/{pid}/stat")
-    eventually(lambda: ") T " in state.read_text(), what="the child is stopped")
+    stop(pid)
     yield pid
     os.kill(pid, signal.SIGCONT)
 

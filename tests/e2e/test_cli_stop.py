@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import liveheap
-from spawn import Stage, Worker, eventually
+from spawn import Stage, Worker, eventually, stop
 
 
 def started(stage: Stage, run_dir: Path | None = None) -> Worker:
@@ -40,7 +40,7 @@ def test_one_worker_is_stopped_and_seen_to_be(stage: Stage) -> None:
 def test_all_are_stopped_and_who_cannot_be_told_is_named(stage: Stage) -> None:
     first = started(stage)
     second = started(stage, first.run_dir)
-    os.kill(second.pid, signal.SIGSTOP)
+    stop(second.pid)
     try:
         done = liveheap("stop", "--all", "--json", env=first.environ, expect=1)
     finally:

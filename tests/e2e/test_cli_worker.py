@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from command_line import MODULE, liveheap
-from spawn import Worker, eventually
+from spawn import Worker, eventually, stop
 from terminal import FAKE_SSH, on_a_screen, without
 
 from liveheap_client import patience
@@ -211,7 +211,7 @@ def test_a_link_that_drops_is_said_in_ssh_s_words(env: dict[str, str]) -> None:
 def test_a_worker_stopped_by_a_signal_is_told_and_not_waited_for_forever(
     worker: Worker, env: dict[str, str]
 ) -> None:
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker.pid)
     try:
         done = liveheap(
             "status", worker.pid, "--timeout", "0.5", env=env, expect=CANNOT_CONNECT
@@ -307,7 +307,7 @@ def test_no_color_is_honoured(worker: Worker, env: dict[str, str]) -> None:
 def test_ctrl_c_while_a_worker_is_silent_ends_at_once_with_130(
     worker: Worker, env: dict[str, str]
 ) -> None:
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker.pid)
     try:
         with on_a_screen("status", worker.pid, env=env) as screen:
             screen.wait_for("not answering")

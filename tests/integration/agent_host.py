@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from contract.minimal_client import MinimalClient, connect
-from spawn import Stage, Worker, eventually
+from spawn import Stage, Worker, eventually, state_of
 
 from liveheap.errors import AuthenticationError
 from liveheap.protocol.auth import Scope
@@ -174,8 +174,6 @@ def run_times(pid: int, but: Collection[int] = ()) -> dict[int, RunTime]:
 
 def is_alive(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
+    with suppress(OSError):
+        return state_of(pid) != "Z"
+    return False

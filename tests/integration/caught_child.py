@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from spawn import eventually
+from spawn import eventually, state_of
 
 BALLAST = 200_000
 """What to give the worker gevent_leak, so that there is a middle to be caught in."""
@@ -50,11 +50,9 @@ def children(pid: int) -> set[int]:
 
 def state(pid: int) -> str:
     """Return a process's state letter; empty if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[0]
+    with contextlib.suppress(OSError):
+        return state_of(pid)
+    return ""
 
 
 def is_gone(pid: int) -> bool:

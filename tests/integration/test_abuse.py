@@ -19,7 +19,7 @@ import msgpack
 import pytest
 from agent_host import Host, start_host
 from contract.minimal_client import connect
-from spawn import Stage, eventually
+from spawn import Stage, eventually, stop
 from strangers import AS_ROOT, as_stranger, stranger_uid
 
 from liveheap.errors import AuthenticationError, CommandError, LiveheapError
@@ -146,7 +146,7 @@ def test_a_number_that_leads_to_no_agent_is_told_what_it_is(who, words, nobody, 
 
 def test_a_worker_that_stands_still_is_told_to_and_waits_for_nobody(host):
     with opened(host, host.pid, timeout_s=2.0) as session:
-        os.kill(host.pid, signal.SIGSTOP)
+        stop(host.pid)
         try:
             with pytest.raises(TimedOut, match="is stopped") as error:
                 session.request("status")

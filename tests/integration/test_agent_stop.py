@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from agent_host import Host, start_host
 from contract.minimal_client import Gone
-from spawn import Stage, eventually
+from spawn import Stage, eventually, stop
 
 from liveheap.errors import AuthenticationError, CommandError
 from liveheap.protocol.auth import Scope
@@ -147,7 +147,7 @@ def test_the_lowest_scope_is_enough(ceiling, stage):
 
 
 def test_a_worker_that_is_stopped_by_a_signal_obeys_when_it_goes_on(host):
-    os.kill(host.pid, signal.SIGSTOP)
+    stop(host.pid)
     (host.worker.run_dir / "disabled").touch()
     os.kill(host.pid, signal.SIGCONT)
     poke(host, host.pid)

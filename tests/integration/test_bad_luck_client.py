@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from caught_child import BALLAST, children, is_gone
 from command_line import liveheap
-from spawn import Worker, eventually
+from spawn import Worker, eventually, stop
 
 from liveheap.errors import CommandError
 from liveheap.protocol.auth import Scope
@@ -140,7 +140,7 @@ def test_worker_that_forks_during_a_session_keeps_it_and_shares_nothing(
         forking.wait_for_socket(child)
         with open_session(forking, child) as other:
             assert status(other)["pid"] == child
-            os.kill(forking.pid, signal.SIGSTOP)
+            stop(forking.pid)
             assert status(other)["pid"] == child
             os.kill(forking.pid, signal.SIGCONT)
 

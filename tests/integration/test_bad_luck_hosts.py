@@ -13,7 +13,7 @@ import pytest
 from agent_host import Host, start_host
 from command_line import liveheap, starting
 from contract.minimal_client import Gone
-from spawn import WORKERS, Stage, eventually
+from spawn import WORKERS, Stage, eventually, stop
 
 from liveheap_client.patience import QUIET_S
 
@@ -136,7 +136,7 @@ def test_a_worker_that_is_stopped_in_the_middle_of_a_session_goes_on_with_it(
 ) -> None:
     with host.connect() as client:
         client.request("status")
-        os.kill(host.pid, signal.SIGSTOP)
+        stop(host.pid)
         request = client.ask("snapshot")
         assert client.socket.fileno() >= 0
         os.kill(host.pid, signal.SIGCONT)

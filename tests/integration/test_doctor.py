@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from command_line import DEADLINE_S, MODULE, liveheap
-from spawn import Stage, Worker, eventually
+from spawn import Stage, Worker, eventually, state_of, stop
 
 from liveheap import registry
 
@@ -120,7 +120,7 @@ def test_this_machine_is_looked_at_when_nobody_is_named(worker: Worker) -> None:
 
 
 def test_the_text_says_what_to_type(worker: Worker) -> None:
-    stop(worker)
+    stop(worker.pid)
     done = liveheap("doctor", worker.pid, env=worker.environ, expect=HINDERED)
     os.kill(worker.pid, signal.SIGCONT)
 
@@ -130,7 +130,7 @@ def test_the_text_says_what_to_type(worker: Worker) -> None:
 
 
 def test_a_stopped_worker_is_named_and_stays_stopped(worker: Worker) -> None:
-    stop(worker)
+    stop(worker.pid)
 
     assert problems(doctor(worker.pid, env=worker.environ)) == [
         "process: it is stopped (SIGSTOP), and answers nobody until it is let go on"
@@ -138,15 +138,6 @@ def test_a_stopped_worker_is_named_and_stays_stopped(worker: Worker) -> None:
     assert f"are stopped: {worker.pid}" in problems(doctor(env=worker.environ))[0]
     assert state_of(worker.pid) == "T"
     os.kill(worker.pid, signal.SIGCONT)
-
-
-def stop(worker: Worker) -> None:
-    os.kill(worker.pid, signal.SIGSTOP)
-    eventually(lambda: state_of(worker.pid) == "T", what="it has stopped")
-
-
-def state_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
 
 
 def test_a_directory_that_others_can_enter_is_named(worker: Worker) -> None:
@@ -260,7 +251,7 @@ def test_attach_to_what_is_no_worker_is_refused_in_words(
         sleep.kill()
         eventually(lambda: state_of(sleep.pid) == "Z", what="it is a zombie")
         zombie = refused_to_attach(sleep.pid, worker)
-    stop(worker)
+    stop(worker.pid)
     stopped = refused_to_attach(worker.pid, worker)
     os.kill(worker.pid, signal.SIGCONT)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from injecting import Target, skip_where_ptrace_is_refused
-from spawn import eventually
+from spawn import eventually, state_of, stop
 
 from liveheap_client.errors import InjectError
 from liveheap_client.inject import interpreter, moment, ptrace, room, tracee
@@ -67,11 +67,9 @@ def test_another_tracer_is_named(target: Target) -> None:
 
 
 def test_a_stopped_process_stays_stopped(target: Target) -> None:
-    os.kill(target.pid, signal.SIGSTOP)
-    stat = Path(f"/proc/{target.pid}/stat")
-    eventually(lambda: " T " in stat.read_text("utf-8"), what="it has stopped")
+    stop(target.pid)
     assert "stopped" in refusal(target.pid).message
-    assert " T " in stat.read_text("utf-8")
+    assert state_of(target.pid) == "T"
     os.kill(target.pid, signal.SIGCONT)
 
 

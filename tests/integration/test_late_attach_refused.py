@@ -18,7 +18,7 @@ from late_attach import (
     running,
     start_unprepared,
 )
-from spawn import Stage, eventually
+from spawn import Stage, eventually, stop
 
 from liveheap.protocol.auth import Scope
 from liveheap_client import patience
@@ -76,11 +76,7 @@ def test_the_reason_is_said_where_a_process_cannot_have_one():
 
 def test_a_worker_that_stands_still_is_not_touched():
     with running(bare_python(), "-I", "-c", ASLEEP) as worker:
-        worker.send_signal(signal.SIGSTOP)
-        eventually(
-            lambda: "T" in Path(f"/proc/{worker.pid}/stat").read_text().split(),
-            what="it is stopped",
-        )
+        stop(worker.pid)
         error = refusal(worker.pid)
     assert "stopped" in str(error)
     assert f"kill -CONT {worker.pid}" in str(error.hint)
