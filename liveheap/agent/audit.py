@@ -11,6 +11,8 @@ kernel vouches for, what stands in `told` the client has said of itself. Argumen
 numbers and switches; of a text only how long it is. The one exception is what is run in
 the worker: `code`, because who may run code could else do anything unseen. All text is
 cut, and everything beyond ASCII is escaped, so that no line can pretend to be another.
+A piece of `code` is cut by nothing else in its line: who runs it could say so much of
+himself that no room were left.
 
 A disk that is full, read-only or gone costs the line, which is counted in the next one
 that can be written, and nothing else. A standard error that nobody reads is not waited
@@ -28,6 +30,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from liveheap import process
+from liveheap.commands.evaluating import LONGEST_PART
 
 LIMIT_BYTES = 1 << 20
 LONGEST_LINE = 4096  # what a pipe takes in one piece
@@ -114,15 +117,23 @@ class Place:
 
 def encoded(line: Mapping[str, object]) -> bytes:
     """Return a line as JSON, its texts cut as much as that takes."""
+    code = line.get("code")
+    whole = isinstance(code, str) and len(code) <= LONGEST_PART
+    record = {"code": code} if whole else {}
     for longest in LONGEST_TEXTS:
-        text = json.dumps(bounded(line, longest)).encode() + b"\n"
+        text = as_json(bounded(line, longest), record)
         if len(text) <= LONGEST_LINE:
             return text
     kept = {name: line[name] for name in list(line)[:MOST_PLAIN]}
-    return json.dumps(bounded({**kept, "cut": True}, 64, DEEPEST - 1)).encode() + b"\n"
+    return as_json(bounded({**kept, "cut": True}, 64, DEEPEST - 1), record)
 
 
-def bounded(value: object, longest: int, depth: int = 0) -> object:
+def as_json(line: Mapping[str, object], record: Mapping[str, object]) -> bytes:
+    """Return a line with what stands in it as it is."""
+    return json.dumps({**line, **record}).encode() + b"\n"
+
+
+def bounded(value: Any, longest: int, depth: int = 0) -> Any:
     """Return plain data of a bounded size in place of whatever it is."""
     if value is None or isinstance(value, (bool, float)):
         return value

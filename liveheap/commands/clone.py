@@ -12,7 +12,13 @@ from collections.abc import Generator
 
 from liveheap.commands.base import Command, Param, Piece, Step, max_pause
 from liveheap.commands.context import Context
-from liveheap.commands.evaluating import CODE, TEXT, candidates, conduct
+from liveheap.commands.evaluating import (
+    CODE,
+    TEXT,
+    candidates,
+    conduct,
+    put_on_record,
+)
 from liveheap.commands.owner import refuse_force
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record, Table
@@ -46,7 +52,7 @@ def ask(
 ) -> Generator[Step | Piece, None, Record]:
     """Evaluate something in the copy."""
     made = ctx.made_clone()
-    ctx.audit("clone-line", code=code)
+    put_on_record(ctx, "clone-line", code)
     most = min(max_output, ctx.rails.max_output)
     evaluation = made.evaluate(code, whole=whole, max_output=most)
     return (yield from conduct(ctx, evaluation))

@@ -7,15 +7,19 @@ says where one is.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 from liveheap.commands.base import Command, Piece, Step
 from liveheap.commands.context import Context
-from liveheap.commands.evaluating import CODE, TEXT, candidates, conduct
+from liveheap.commands.evaluating import (
+    CODE,
+    TEXT,
+    candidates,
+    conduct,
+    put_on_record,
+)
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record, Table
-
-LONGEST_PART = 256
 
 
 def run(
@@ -25,17 +29,10 @@ def run(
     console = ctx.console()
     if not code.strip():
         return Record((("outcome", "text", "ok"), *console.place()))
-    for part in parts(code):
-        ctx.audit("console-line", code=part)
+    put_on_record(ctx, "console-line", code)
     most = min(max_output, ctx.rails.max_output)
     evaluation = console.evaluate(code, whole=whole, max_output=most)
     return (yield from conduct(ctx, evaluation))
-
-
-def parts(code: str) -> Iterator[str]:
-    """Yield code in pieces that the log takes without cutting them."""
-    for at in range(0, len(code), LONGEST_PART):
-        yield code[at : at + LONGEST_PART]
 
 
 def complete(ctx: Context, *, text: str) -> Generator[Step | Piece, None, Table]:

@@ -147,6 +147,20 @@ def test_code_is_told_before_it_runs_cut_and_escaped(audited, log):
     assert max(map(len, log.read_bytes().splitlines())) < audit.LONGEST_LINE
 
 
+def test_nothing_that_a_client_says_pushes_its_code_out_of_the_log(audited, log):
+    talkative = {f"{n}" * 64: "\U0001f600" * 256 for n in range(8)}
+    code = "#" * 3000 + "\U0001f40d" * 1000 + "\nthe last line"
+    with session_of(audited, Scope.EXEC) as client:
+        client.request("clone")
+        ask(client, "status", talkative)
+        for command in ("console", "clone-ask"):
+            list(client.answers(client.ask(command, code=code, whole=True)))
+    for what in ("console-line", "clone-line"):
+        told = [line for line in lines_of(log) if line["what"] == what]
+        assert "".join(line["code"] for line in told) == code
+    assert max(map(len, log.read_bytes().splitlines())) < audit.LONGEST_LINE
+
+
 @pytest.mark.parametrize(
     "facts",
     [
