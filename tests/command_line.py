@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MODULE = (sys.executable, "-m", "liveheap_client")
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def liveheap(

@@ -31,15 +31,15 @@ from pathlib import Path
 from typing import TypeVar
 
 WORKERS = Path(__file__).parent / "integration" / "workers"
-START_DEADLINE_S = 30.0
-END_DEADLINE_S = 30.0
+START_DEADLINE_S = 60.0
+END_DEADLINE_S = 60.0
 POLL_INTERVAL_S = 0.01
 
 Answer = TypeVar("Answer")
 
 
 def eventually(
-    question: Callable[[], Answer], *, what: str, deadline_s: float = 30.0
+    question: Callable[[], Answer], *, what: str, deadline_s: float = 60.0
 ) -> Answer:
     """Ask until the answer is true, and return it; AssertionError at the deadline."""
     end = time.monotonic() + deadline_s

@@ -23,7 +23,7 @@ from liveheap.protocol.messages import (
     Role,
 )
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 class Gone(Exception):

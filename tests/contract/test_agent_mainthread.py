@@ -15,7 +15,7 @@ from spawn import eventually
 from liveheap.agent import native
 from liveheap.agent.mainthread import MainThread
 
-LONG_S = 20.0
+LONG_S = 60.0
 
 
 class Pending:

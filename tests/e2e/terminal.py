@@ -15,7 +15,7 @@ from pathlib import Path
 
 from command_line import MODULE
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 FAKE_SSH = Path(__file__).with_name("fake_ssh.py")
 
 
@@ -55,7 +55,7 @@ class Screen:
         """Read to the end and return the exit code."""
         while data := self._read():
             self.seen += data
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def _read(self) -> str:
         ready, _, _ = select.select([self._master], [], [], DEADLINE_S)

@@ -84,7 +84,7 @@ def test_a_worker_s_successor_is_asked_on(
     words = ("--interval", "1", "--rounds", "4", "--json", "--keep", tmp_path / "k")
     with starting("diff", "--all", dying, *words, env=fleet.environ) as process:
         first = tmp_path / "k" / str(dying) / "round-001.liveheap"
-        eventually(first.exists, what="the first round is there", deadline_s=30)
+        eventually(first.exists, what="the first round is there")
         os.kill(dying, signal.SIGKILL)
         said, _ = process.communicate(timeout=60)
 

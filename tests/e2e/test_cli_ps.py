@@ -37,11 +37,11 @@ def children(tree: Worker) -> list[int]:
     return [int(word) for word in tree.said.split()[:-1]]
 
 
-def rows(env: dict[str, str]) -> list[dict[str, Any]]:
+def rows(env: dict[str, str], *words: str) -> list[dict[str, Any]]:
     """List until all are heard and measured in time: `ps` waits for nobody long."""
 
     def listed() -> list[dict[str, Any]]:
-        found = json.loads(liveheap("ps", "--json", env=env).stdout)
+        found = json.loads(liveheap("ps", *words, "--json", env=env).stdout)
         late = [row for row in found if row["state"] == "silent" or row["uss"] is None]
         return [] if late else found
 
@@ -76,10 +76,10 @@ def test_a_tree_is_listed_with_what_each_has_to_itself(
 def test_a_bridge_lists_the_same(tree: Worker, env: dict[str, str]) -> None:
     bridge = f"{sys.executable} -m liveheap_client bridge --list"
 
-    here, far = rows(env), liveheap("ps", "--json", "--via", bridge, env=env).stdout
+    here, far = rows(env), rows(env, "--via", bridge)
 
     same = ("pid", "parent", "depth", "program", "state", "start_time")
-    assert [{name: row[name] for name in same} for row in json.loads(far)] == [
+    assert [{name: row[name] for name in same} for row in far] == [
         {name: row[name] for name in same} for row in here
     ]
 
@@ -105,7 +105,7 @@ def test_watched_in_a_pipe_it_prints_blocks_until_the_reader_leaves(
             lines = list(iter(process.stdout.readline, "\n"))
             blocks.append(lines)
         process.stdout.close()
-        process.wait(20)
+        process.wait(60)
 
     for headline, titles, *workers in blocks:
         assert "3 workers" in headline
@@ -122,7 +122,7 @@ def test_watched_as_json_it_prints_a_list_a_line_and_ctrl_c_is_no_error(
         assert process.stdout is not None
         looks = [json.loads(process.stdout.readline()) for _ in range(3)]
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=60)
 
     assert [len(look) for look in looks] == [3, 3, 3]
     assert process.returncode == 0
@@ -159,7 +159,7 @@ def test_sessions_that_stay_open_leave_few_lines_in_the_audit_log(
         for _ in range(20):
             process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
     again = eventually(lambda: repeated(log, before), what="the sessions have ended")
     assert again >= 2 * 20

@@ -103,7 +103,7 @@ def test_watched_hosts_are_headed_by_how_many_answer(env: dict[str, str]) -> Non
         assert process.stdout is not None
         blocks = [list(iter(process.stdout.readline, "\n")) for _ in range(2)]
         process.stdout.close()
-        process.wait(20)
+        process.wait(60)
 
     for headline, titles, *rest in blocks:
         assert " 2 workers" in headline
@@ -152,7 +152,7 @@ def test_ctrl_c_ends_it_though_a_host_never_answers(
     with starting("ps", "web-1", "web-2", env=hanging) as process:
         eventually((tmp_path / "up").exists, what="an ssh has begun")
         process.send_signal(2)
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert "interrupted" in said

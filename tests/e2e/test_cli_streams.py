@@ -95,7 +95,7 @@ def test_a_killed_hunt_leaves_no_snapshot_behind(
     assert process.stdout.readline().startswith("round 1/2")
 
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
 
     assert (process.returncode, of_its_own(err)) == (128 + number, "")
     assert list(tmp_path.iterdir()) == []

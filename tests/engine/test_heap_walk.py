@@ -131,7 +131,7 @@ def test_a_walk_that_has_only_to_end_says_so(heap: Heap) -> None:
         progress = walk.progress()
         assert (progress.written, progress.done) == (True, False)
         resume(walk.pid)
-        assert walk.wait(10)
+        assert walk.wait(60)
         assert walk.outcome().complete
         assert walk.outcome().raw_length == progress.raw_bytes
 
@@ -139,7 +139,7 @@ def test_a_walk_that_has_only_to_end_says_so(heap: Heap) -> None:
 def test_a_killed_walk_says_that_it_was_cancelled(heap: Heap) -> None:
     with held_walk(heap) as walk:
         walk.kill()
-        assert walk.wait(10)
+        assert walk.wait(60)
         assert walk.outcome().reason == "cancelled"
         assert not walk.outcome().complete
 
@@ -147,7 +147,7 @@ def test_a_killed_walk_says_that_it_was_cancelled(heap: Heap) -> None:
 def test_a_walk_killed_from_outside_says_so(heap: Heap) -> None:
     with held_walk(heap) as walk:
         os.kill(walk.pid, signal.SIGKILL)
-        assert walk.wait(10)
+        assert walk.wait(60)
         outcome = walk.outcome()
         assert not outcome.complete
         assert outcome.reason is not None

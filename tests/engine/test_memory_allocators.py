@@ -157,7 +157,7 @@ def test_stacks_and_arenas_of_threads_are_counted() -> None:
     threads = [threading.Thread(target=serve) for _ in range(6)]
     for thread in threads:
         thread.start()
-        assert ready.acquire(timeout=10)
+        assert ready.acquire(timeout=60)
     after = look()
     end.set()
     for thread in threads:

@@ -32,7 +32,7 @@ from liveheap_client.target import parse
 
 HELLO = """
 sock = socket.socket(socket.AF_UNIX)
-sock.settimeout(10)
+sock.settimeout(60)
 sock.connect(sys.argv[2])
 try:
     sock.sendall(bytes.fromhex(sys.argv[3]))

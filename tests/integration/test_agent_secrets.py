@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pytest
 from agent_host import start_host
-from eavesdropping import spellings
+from eavesdropping import below, spellings
 from listening import Listening, around
 from spawn import Stage, Worker, eventually
 
@@ -37,12 +37,6 @@ def worker(stage: Stage) -> Worker:
     )
 
 
-def files_of(worker: Worker) -> dict[str, bytes]:
-    """Return what is in the files of a worker's run directory."""
-    paths = [path for path in worker.run_dir.iterdir() if not path.is_socket()]
-    return {path.name: path.read_bytes() for path in paths}
-
-
 def test_no_value_leaves_on_the_wire_or_in_the_worker_s_files(worker):
     names, written = {}, {}
     with Listening(worker.wait_for_socket()) as client:
@@ -56,7 +50,7 @@ def test_no_value_leaves_on_the_wire_or_in_the_worker_s_files(worker):
                 client.request(bad[0], **bad[1])
         for command in sorted(COMMANDS, key=lambda each: each.name in LEAVING):
             if command.name in LEAVING:
-                written = files_of(worker)
+                written = below(worker.run_dir)
             before = len(client.heard)
             args = {"force": True} if command.name == "snapshot" else {}
             list(client.answers(client.ask(command.name, **args)))
@@ -67,7 +61,7 @@ def test_no_value_leaves_on_the_wire_or_in_the_worker_s_files(worker):
     assert len(names["snapshot"]) > 1 << 20
     assert around(WORD, heard) == []
     eventually(lambda: not worker.sockets(), what="it has left")
-    written |= files_of(worker)
+    written |= below(worker.run_dir)
     assert {"audit.log", "token"} <= set(written)
     assert [name for name, data in written.items() if WORD in data] == []
     assert WORD.decode() not in worker.stderr

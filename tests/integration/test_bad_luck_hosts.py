@@ -71,7 +71,7 @@ def test_a_wedged_worker_is_called_so_within_two_seconds_and_seen_from_outside(
         clients.append(starting(*words, env=host.worker.environ))
 
     for host, client, seen in zip(hosts, clients, WEDGES.values(), strict=True):
-        _, said = client.communicate(timeout=30)
+        _, said = client.communicate(timeout=60)
         host.worker.kill()
         assert client.returncode == CONNECT_FAILED
         first, *rest = said.splitlines()
@@ -94,7 +94,7 @@ def test_a_worker_that_execs_in_the_middle_of_a_session_ends_it_and_answers_anew
     with host.connect() as client:
         client.request("status")
         tell(host, "os.execv(sys.executable, [sys.executable, *sys.argv])")
-        client.socket.settimeout(10)
+        client.socket.settimeout(60)
         with pytest.raises(Gone):
             client.next_message()
     host.worker.wait_until_ready()
@@ -119,7 +119,7 @@ WORLD.write(str(os.getpid()))
 WORLD.close()
 """,
         )
-        client.socket.settimeout(10)
+        client.socket.settimeout(60)
         with pytest.raises(Gone):
             client.next_message()
     noted = host.worker.stderr_path.parent / "daemon"
@@ -250,7 +250,7 @@ def test_the_hosts_own_manhole_goes_on(first: str, stage: Stage) -> None:
         host.do("os.environ['LIVEHEAP'] = '1'; import liveheap; liveheap.start()")
     use(host)
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(60)
         path = f"/tmp/manhole-{host.pid}"
         eventually(lambda: not client.connect_ex(path), what="its manhole is open")
         client.sendall(

@@ -64,7 +64,7 @@ def test_an_honest_client_works_on_and_another_comes_in_through_a_crowd(stage: S
                     assert host.do("answer = 6 * 7") == 42
                     assert host.descriptors() <= most_files
                     assert host.threads() <= threads + MOST_SESSIONS
-                eventually(lambda: comes_in(host), what="one comes in", deadline_s=30)
+                eventually(lambda: comes_in(host), what="one comes in")
             assert client.request("status").as_dict()["pid"] == host.pid
         assert did["garbage"] > 0
     lines = (host.worker.run_dir / "audit.log").read_text().splitlines()

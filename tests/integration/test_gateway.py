@@ -42,7 +42,7 @@ class Gateway:
         return f"127.0.0.1:{self.port}"
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def files(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -52,7 +52,7 @@ class Gateway:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def close(self) -> None:
         self.process.kill()
@@ -287,7 +287,7 @@ def test_a_guest_that_asks_nothing_is_shown_out(worker: Worker) -> None:
     try:
         assert process.stderr
         port = int(process.stderr.readline().partition(";")[0].rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             shake_hands(client, token_of(worker), Scope.READ)
             assert client.recv(1) == b""
     finally:

@@ -76,7 +76,7 @@ def test_ended_demo_takes_its_worker_and_its_files_with_it(
     worker = int(pid.split("process ")[1].split(".")[0])
 
     os.killpg(demo.pid, number)
-    demo.communicate(timeout=30)
+    demo.communicate(timeout=60)
 
     assert demo.returncode == 130
     eventually(lambda: not Path(f"/proc/{worker}").exists(), what="the worker is gone")
@@ -90,7 +90,7 @@ def test_worker_of_a_killed_demo_ends_by_itself(quiet_place: dict[str, str]) -> 
     worker = int(pid.split("process ")[1].split(".")[0])
 
     demo.kill()
-    demo.communicate(timeout=30)
+    demo.communicate(timeout=60)
 
     eventually(lambda: not Path(f"/proc/{worker}").exists(), what="the worker is gone")
 

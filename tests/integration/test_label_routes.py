@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from eavesdropping import below
 from listening import Listening, around
 from spawn import Stage, Worker, eventually
 
@@ -55,9 +56,7 @@ def test_requests_have_their_routes_name_and_nothing_of_the_clients_leaves(sites
     assert {each["name"] for each in status["done_by_name"]} == {"GET", *NAMES}
     assert status["done"] == 15
     assert status["tasks"] == []
-    files = b"".join(
-        path.read_bytes() for path in sites.run_dir.iterdir() if not path.is_socket()
-    )
+    files = b"".join(below(sites.run_dir).values())
     assert b"snapshot" in files, "the audit log is among them"
     assert b"routed_sites.py" in ps.stdout
     for heard in (client.heard, ps.stdout, later.heard, files):

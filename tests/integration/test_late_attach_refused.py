@@ -129,7 +129,7 @@ def test_a_wedged_interpreter_is_told_within_two_seconds():
             took = time.monotonic() - began
         finally:
             attempt.send_signal(signal.SIGINT)
-            attempt.wait(30)
+            attempt.wait(60)
             attempt.stderr.close()
             attempt.stdout.close()  # type: ignore[union-attr]
     assert "GIL" in said[1]
@@ -183,7 +183,7 @@ def test_the_luggage_goes_when_the_client_is_interrupted(stage: Stage):
         try:
             eventually(lambda: luggage_of(worker.pid), what="its luggage is there")
             attempt.send_signal(signal.SIGINT)
-            attempt.wait(30)
+            attempt.wait(60)
         finally:
             attempt.stderr.close()  # type: ignore[union-attr]
             attempt.stdout.close()  # type: ignore[union-attr]

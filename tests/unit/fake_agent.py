@@ -61,7 +61,7 @@ class FakeAgent:
             if event is CLOSED:
                 return
             if event is NEED_DATA:
-                connection.receive_data(self._own.receive(timeout=10))
+                connection.receive_data(self._own.receive(timeout=60))
                 continue
             assert isinstance(event, Request | Cancel)
             self.received.append(event)

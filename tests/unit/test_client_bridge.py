@@ -23,7 +23,7 @@ class Relay:
         self.agent, ours = socket.socketpair()
         self._stdin, self._client_writes = os.pipe()
         self._client_reads, self._stdout = os.pipe()
-        self.agent.settimeout(10)
+        self.agent.settimeout(60)
         self._thread = threading.Thread(
             target=self._run, args=(ours, trailing), daemon=True
         )

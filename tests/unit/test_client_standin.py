@@ -34,7 +34,7 @@ Meddle = Callable[[bytes, int], bytes]
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     agent, client = socket.socketpair()
     for end in (agent, client):
-        end.settimeout(10)
+        end.settimeout(60)
     yield agent, client
     for end in (agent, client):
         end.close()

@@ -96,7 +96,7 @@ def test_one_long_step_without_a_word_shows_the_bar_too(
 
     with bar(terminal) as shown:
         shown.update("collecting")
-        assert talk.appeared.wait(10)
+        assert talk.appeared.wait(60)
 
 
 def test_a_bar_whose_end_became_unknown_is_not_full() -> None:

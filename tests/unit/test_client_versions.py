@@ -44,7 +44,7 @@ class RecordedAgent:
         self._thread.start()
 
     def _serve(self) -> None:
-        while said := self._own.receive(timeout=10):
+        while said := self._own.receive(timeout=60):
             if said not in self._answers:
                 self.unknown.append(said)
                 self._own.end_sending()
@@ -157,7 +157,7 @@ def test_an_agent_that_left_our_protocol_behind_is_told_with_what_to_do(
 
     def refuse() -> None:
         with pytest.raises(AuthenticationError):
-            agent.receive(theirs.receive(timeout=10))
+            agent.receive(theirs.receive(timeout=60))
         theirs.send(agent.data_to_send())
         theirs.close()
 
