@@ -224,7 +224,7 @@ class Agent:
             self._forked = True
             self._listener.wake()
 
-    def after_fork_in_child(self) -> None:
+    def after_fork_in_child(self, *, comes_up: bool) -> None:
         """Let go of everything that is the parent's, and come up under our own name."""
         listener, self._listener, self._entry = self._listener, None, None
         if listener is not None:
@@ -238,7 +238,7 @@ class Agent:
         self._generation += 1
         self._forked = False
         self._let_go()
-        if self.config.children and not was_closing:
+        if comes_up and not was_closing:
             self.threads.start(self.come_up_later)
         else:
             self._closing = True

@@ -155,10 +155,11 @@ def after_fork_in_child() -> None:
         tasks.REGISTRY.after_fork_in_child()
         HEIRS.forget_all()
         if agent is not None:
-            if not agent.config.children:
+            comes_up = agent.config.children and not Current.off
+            if not comes_up:
                 Current.agent = None
                 tasks.REGISTRY.switch_off()
-            agent.after_fork_in_child()
+            agent.after_fork_in_child(comes_up=comes_up)
 
 
 def say(what: str) -> None:

@@ -112,6 +112,21 @@ answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert found == 0
 
 
+def test_a_child_forked_while_the_agent_is_about_to_stop_has_none(host):
+    alone = host.do(
+        """
+import liveheap.agent.start as agent
+agent.stay_away()
+pid = os.fork()
+if pid == 0:
+    threads = len(os.listdir("/proc/self/task"))
+    os._exit(agent.Current.agent is None and threads == 1)
+answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+    )
+    assert alone == 1
+
+
 def test_a_fork_beside_the_file_brings_no_agent(stage):
     host = start_host(stage, "plain", env={"LIVEHEAP_FORK_DELAY": "0"})
     with host.connect():
