@@ -46,17 +46,34 @@ class NotApplicable(Exception):
 def has_agents(running: Running) -> str:
     """Every Python process has an agent of its own, which knows the process's role."""
     wait_for_agents(running)
-    facts = {pid: running.status(pid) for pid in running.workers()}
-    for pid, each in facts.items():
-        assert each["pid"] == pid, f"{pid} answers as {each['pid']}"
-    roles = Counter(str(each["role"]) for each in facts.values())
+    for pid in (listed := running.workers()):
+        told = running.status(pid)["pid"]
+        assert told == pid, f"{pid} answers as {told}"
     if running.host.masterless:
-        assert running.pid not in facts, "the master has an agent"
-    if running.way != "call":
-        # From 3.14 on multiprocessing's usual way is to have a server fork.
-        expected = {*running.host.roles, "forkserver"}
-        assert {*roles, "forkserver"} == expected, f"{dict(roles)}, not {expected}"
+        assert running.pid not in listed, "the master has an agent"
+    roles = known_roles(running)
     return ", ".join(f"{count} {role}" for role, count in sorted(roles.items()))
+
+
+def known_roles(running: Running) -> Counter[str]:
+    """Return how many play which role, once who starts up is past being an `app`.
+
+    A process that is no fork has an agent before it has imported its framework.
+    """
+    # From 3.14 on multiprocessing's usual way is to have a server fork.
+    expected = {*running.host.roles, "forkserver"}
+    roles: Counter[str] = Counter()
+
+    def are_known() -> bool:
+        nonlocal roles
+        roles = Counter(str(running.status(pid)["role"]) for pid in running.workers())
+        return running.way == "call" or {*roles, "forkserver"} == expected
+
+    try:
+        eventually(are_known, what="the roles", deadline_s=WAIT_S)
+    except AssertionError as late:
+        raise AssertionError(f"{dict(roles)}, not {expected}") from late
+    return roles
 
 
 def wait_for_agents(running: Running) -> None:

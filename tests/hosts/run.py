@@ -3,10 +3,12 @@
     make test-hosts                                     all of it, about half an hour
     make test-hosts HOSTS=celery PYTHONS='3.11 3.12'   by the beginnings of names
     make test-hosts RECORD=--record                     also into results.md and README
+    make test-hosts RECORD='--again --record'           run what failed the last time
 
 The table goes to stdout, each cell to stderr as it ends. CPython 3.14 and 3.15 run in
 the chroot of .ci/newpythons.sh where this machine has none. A cell is a process of its
 own, and is ended with all that it started after a time. Exit code 1: a check failed.
+Of a cell that was run again the record says so, and of what it had failed.
 """
 
 import argparse
@@ -29,6 +31,8 @@ CELL_S = 240
 RESULTS = environments.PROJECT / "build" / "hosts"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 
+Cell = dict[str, Any]
+
 
 def main() -> int:
     given = arguments()
@@ -42,8 +46,12 @@ def main() -> int:
         run_all(given.inside, f"python{given.inside}", hosts, given.jobs)
         return 0
     results = {}
+    commit = table.commit()
     for version in given.pythons or PYTHONS:
-        results[version] = of_one_python(version, found.get(version), hosts, given.jobs)
+        before = last_time(version) if given.again else {}
+        due = [host for host in hosts if is_due(before.get(host.name))]
+        fresh = of_one_python(version, found.get(version), due, given.jobs)
+        results[version] = kept(version, hosts, before, fresh, commit)
     table.show(results, hosts)
     if given.record:
         table.record(results, hosts)
@@ -56,6 +64,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pythons", nargs="*", default=[], choices=[*PYTHONS])
     parser.add_argument("--jobs", type=int, default=2, help="cells side by side")
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--again", action="store_true", help="only what failed last")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.record and (given.hosts or given.pythons):
@@ -63,10 +72,42 @@ def arguments() -> argparse.Namespace:
     return given
 
 
+def last_time(version: str) -> dict[str, Cell]:
+    """Return the cells of a Python as they were last, by host."""
+    file = RESULTS / f"{version}.json"
+    cells = json.loads(file.read_text()) if file.exists() else []
+    return {cell["host"]: cell for cell in cells}
+
+
+def is_due(before: Cell | None) -> bool:
+    """Return whether a cell is to be run: it never was, or it failed."""
+    return before is None or bool(table.faults(before))
+
+
+def kept(
+    version: str,
+    hosts: list[Host],
+    before: dict[str, Cell],
+    fresh: list[Cell],
+    commit: str,
+) -> list[Cell]:
+    """Put fresh cells in the place of those before, and keep them for the next time."""
+    cells = dict(before)
+    for cell in fresh:
+        old = before.get(cell["host"], {})
+        failed = [*old.get("at_first", ()), *table.faults(old)]
+        again = {"at_first": failed} if failed else {}
+        cells[cell["host"]] = {**cell, "commit": commit, **again}
+    (RESULTS / f"{version}.json").write_text(json.dumps([*cells.values()], indent=1))
+    return [cells[host.name] for host in hosts]
+
+
 def of_one_python(
     version: str, interpreter: str | None, hosts: list[Host], jobs: int
-) -> list[dict[str, Any]]:
+) -> list[Cell]:
     """Return the cells of one Python, wherever it is."""
+    if not hosts:
+        return []
     if interpreter is not None:
         return run_all(version, interpreter, hosts, jobs)
     if version not in environments.NEWEST or not environments.is_root():
@@ -86,9 +127,7 @@ def of_one_python(
     return list(json.loads((RESULTS / f"{version}.json").read_text()))
 
 
-def run_all(
-    version: str, interpreter: str, hosts: list[Host], jobs: int
-) -> list[dict[str, Any]]:
+def run_all(version: str, interpreter: str, hosts: list[Host], jobs: int) -> list[Cell]:
     """Run the cells of one Python of this file system; keep what came out."""
     say(f"CPython {version}: environment")
     possible = [host for host in hosts if not is_too_new(version, host)]
@@ -130,7 +169,7 @@ def minor(version: str) -> int:
     return int(version.partition(".")[2])
 
 
-def cell(version: str, host: Host) -> dict[str, Any]:
+def cell(version: str, host: Host) -> Cell:
     """Run one cell in a process of its own, bounded in time."""
     log = RESULTS / f"{version}-{slug(host)}.log"
     place = environments.folder(version, host.environment)

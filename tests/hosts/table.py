@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -97,6 +98,9 @@ def reasons(by_name: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
         for name, cell in cells.items():
             for reason in [cell["missing"]] if "missing" in cell else faults(cell):
                 told.setdefault(reason, []).append(f"{name} on {version}")
+            for reason in cell.get("at_first", ()):
+                again = f"run again, commit {cell['commit']}; at first {reason}"
+                told.setdefault(again, []).append(f"{name} on {version}")
     if told:
         yield ""
     for reason, places in told.items():
@@ -141,8 +145,8 @@ def block(results: Results, hosts: list[Host]) -> str:
             f"`{COMMAND}`",
             "",
             item(
-                f"{date.today().isoformat()}, commit {commit()}, Linux {kernel}, "
-                f"{os.cpu_count()} cores"
+                f"{date.today().isoformat()}, commit {commit_of(results)}, "
+                f"Linux {kernel}, {os.cpu_count()} cores"
             ),
             item(versions(results)),
             item(f"yes: {MEANING}"),
@@ -169,6 +173,12 @@ def record(results: Results, hosts: list[Host]) -> None:
     _, end, tail = rest.partition(END)
     if begin and end:
         README.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+
+
+def commit_of(results: Results) -> str:
+    """Return the commit that most cells were run at."""
+    each = Counter(cell["commit"] for cells in results.values() for cell in cells)
+    return str(each.most_common(1)[0][0])
 
 
 def commit() -> str:
