@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap import tasks
 from liveheap.agent import gate
-from liveheap.agent.copies import Copy, Keeper
+from liveheap.agent.copied import Copy
+from liveheap.agent.copies import Coming, Keeper
 from liveheap.commands.context import Heap, Held
 from liveheap.commands.spooled import Spooled
 from liveheap.console import LiveConsole
@@ -131,8 +132,8 @@ class AgentContext:
 
     def clone(
         self, *, max_pause_ms: float, force: bool, lives_s: float, is_free: bool
-    ) -> Copy:
-        """Make the session's copy."""
+    ) -> Coming:
+        """Begin to make the session's copy."""
         return self.held("clone", self._agent.copies.keeper).make(
             max_pause_ms=max_pause_ms,
             force=force,

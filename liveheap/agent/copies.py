@@ -1,317 +1,36 @@
-"""Copies of the worker that run Python: started, asked, interrupted, ended.
-
-A copy belongs to one session and dies with it: with its thread (PDEATHSIG), with its
-socket, with the session's end, which kills it, and with the worker. It is niced, the
-first to be killed when memory is short, limited in memory, and kills itself after its
-time. What can go wrong in it becomes an answer here: a text for each way in which a
-copy ends, and a copy that does not let itself be interrupted is killed.
+"""Making copies of the worker that run Python: one at a time, and until one answers.
 
 Before the clone the import lock is taken, so that no other thread is in the middle of
-importlib's tables. A copy that does not say soon that it is ready has met a lock which
-another thread held (see csrc/copier.h): it is killed, and another one made.
+importlib's tables. What may still be held by another thread are locks that nobody mends
+in the copy, malloc's before all (csrc/copier.h): then the copy sleeps for ever before
+it has said that it is ready. It is killed for that, and another one made; but not for
+being slow. It stands behind everybody else for a processor, and on a machine where
+everything waits, so does it; who kills it then has to begin anew. Which of the two it
+is, the kernel says (pulse.py).
+
+So whoever asked may have to wait. He is told so, and may leave at any time.
 """
 
 from __future__ import annotations
 
 import _imp
 import _socket
-import os
 import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from liveheap import forks, limits
-from liveheap.agent.descriptor import OwnSocket, SocketLost
-from liveheap.clone import wire
-from liveheap.clone.inside import PACKAGES, Program
-from liveheap.clone.tools import absent
-from liveheap.commands.context import Fields, Heap, HeapCopy
+from liveheap.agent.copied import LOOK_EVERY_S, Copy
+from liveheap.agent.pulse import Pulse
+from liveheap.clone.inside import Program
+from liveheap.commands.context import Heap
 from liveheap.errors import CommandError
 
-ATTEMPTS = 3
-READY_S = 15.0
-LOOK_EVERY_S = 0.05
-SEND_S = 2.0
-COMPLETE_S = 5.0
-GRACE_S = 3.0
+ATTEMPTS = 5
+STILL_LOOKS = 20
+COMES_UP_S = 120.0
 IMPORT_LOCK_S = 2.0
-RECEIVE_BYTES = 1 << 16
-SIZES = (b"Rss", b"Private_Clean", b"Private_Dirty")
 FIRST_FREE = 3
-SIGINT, SIGKILL, SIGALRM, SIGXCPU = 2, 9, 14, 24
-CRASHES = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
-
-
-class Copy:
-    """A living copy, or what is left of one."""
-
-    def __init__(self, made: HeapCopy, near: _socket.socket) -> None:
-        self.pid = made.child.pid
-        self.pause_ns = made.child.pause_ns
-        self.rss = made.rss
-        self.cap = made.cap
-        self.lives_s = made.lives_s
-        self.started = time.monotonic()
-        self.packages: Mapping[str, Any] = {}
-        self._child = made.child
-        self._socket = OwnSocket(near)
-        self._inbox = wire.Inbox()
-        self._oom_kills = limits.oom_kills()
-        self._ended: CommandError | None = None
-        self._is_foreign = False
-        near.settimeout(LOOK_EVERY_S)
-        forks.in_child(_forget_copies)
-        _copies.add(self)
-
-    @property
-    def left_s(self) -> float:
-        """How long it may live on."""
-        return max(self.started + self.lives_s - time.monotonic(), 0.0)
-
-    @property
-    def lives(self) -> bool:
-        """Whether it can be asked."""
-        if self._ended is None and self._child.poll() is not None:
-            self._ended = self._explain()
-        return self._ended is None
-
-    def memory(self) -> Mapping[str, int]:
-        """What it costs: bytes that only it has, and those that the worker has, too."""
-        path = f"/proc/{self.pid}/smaps_rollup"
-        fields: dict[bytes, int] = {}
-        with suppress(OSError, ValueError), open(path, "rb") as file:
-            for line in file:
-                name, _, value = line.partition(b":")
-                if name in SIZES:
-                    fields[name] = int(value.split()[0]) * 1024
-        own = fields.get(b"Private_Dirty", 0) + fields.get(b"Private_Clean", 0)
-        return {"own": own, "shared": max(fields.get(b"Rss", 0) - own, 0)}
-
-    def wait_until_ready(self) -> bool:
-        """Wait for its first word; False if it does not come."""
-        deadline = time.monotonic() + READY_S
-        while time.monotonic() < deadline:
-            message = self.receive()
-            if message is not None and message[0] == wire.READY:
-                self.packages = message[1] if isinstance(message[1], dict) else {}
-                return True
-        return False
-
-    def evaluate(self, code: str, *, whole: bool, max_output: int) -> CopyEvaluation:
-        """Begin to run code."""
-        asked = {"code": code, "whole": whole, "max_output": max_output}
-        self._send(wire.pack(wire.ASK, asked))
-        return CopyEvaluation(self, max_output)
-
-    def complete(self, text: str) -> list[str]:
-        """Return what the last name of a text may become."""
-        self._send(wire.pack(wire.COMPLETE, text))
-        deadline = time.monotonic() + COMPLETE_S
-        while time.monotonic() < deadline:
-            message = self.receive()
-            if message is not None and message[0] == wire.DONE:
-                found = message[1] if isinstance(message[1], list) else []
-                return [name for name in found if isinstance(name, str)]
-        self.kill("killed: it did not answer")
-        raise self._is_lost()
-
-    def facts(self) -> Fields:
-        """Say what it is and what it costs."""
-        memory = self.memory()
-        told: list[tuple[str, str, Any]] = [
-            ("pid", "count", self.pid),
-            ("pause", "seconds", round(self.pause_ns / 1e9, 6)),
-            ("rss", "bytes", self.rss),
-            ("own", "bytes", memory["own"]),
-            ("shared", "bytes", memory["shared"]),
-            ("cap", "bytes", self.cap),
-            ("lives", "seconds", round(self.left_s, 1)),
-        ]
-        missing = [name for name in PACKAGES if not self.packages.get(name)]
-        if missing:
-            told.append(("without", "text", absent(missing[0])))
-        return tuple(told)
-
-    def signal(self) -> None:
-        """Have KeyboardInterrupt raised in what it runs."""
-        if self.lives:
-            with suppress(OSError):
-                os.kill(self.pid, SIGINT)
-
-    def kill(self, why: str) -> None:
-        """End it, with whatever it has started."""
-        if self._ended is None:
-            self._ended = CommandError("failed", f"the copy was {why}", hint=AGAIN)
-        self._end()
-
-    def close(self) -> None:
-        """End it and give everything back. May be called twice."""
-        _copies.discard(self)
-        if not self._is_foreign:
-            self.kill("ended")
-        self._socket.close()
-
-    def forget(self) -> None:
-        """In a process forked meanwhile: it is not ours there."""
-        self._is_foreign = True
-        self._child.forget()
-        self._socket.close()
-
-    def _end(self) -> None:
-        if self._child.poll() is None:
-            with suppress(OSError):
-                os.killpg(self.pid, SIGKILL)  # its own group, once it has made one
-            self._child.kill()
-            self._child.wait(10.0)
-
-    def _send(self, data: bytes) -> None:
-        if not self.lives and self._ended is not None:
-            raise self._ended
-        try:
-            self._socket.socket.settimeout(SEND_S)
-            self._socket.socket.sendall(data)
-            self._socket.socket.settimeout(LOOK_EVERY_S)
-        except OSError as exc:
-            raise self._is_lost() from exc
-
-    def receive(self) -> tuple[str, Any] | None:
-        """Return a message; None if none comes within a moment."""
-        try:
-            message = self._inbox.take()
-            if message is not None:
-                return message
-            data = self._socket.socket.recv(RECEIVE_BYTES)
-            if not data:
-                raise self._is_lost()
-            self._inbox.put(data)
-            return self._inbox.take()
-        except (TimeoutError, BlockingIOError):
-            if self.left_s == 0:
-                raise self._is_lost() from None
-            return None
-        except wire.Garbled as exc:
-            self.kill(f"killed: it sent {exc}")
-            raise self._is_lost() from exc
-        except SocketLost as exc:
-            self.kill("killed: the worker closed its socket")
-            raise self._is_lost() from exc
-        except OSError as exc:
-            raise self._is_lost() from exc
-
-    def _is_lost(self) -> CommandError:
-        """Reap it and say how it ended."""
-        if self._ended is None:
-            if self._child.wait(1.0) is None:
-                self.kill("killed: it does not listen any more")
-            else:
-                self._ended = self._explain()
-        assert self._ended is not None
-        return self._ended
-
-    def _explain(self) -> CommandError:
-        status = self._child.status()
-        number = status["signal"]
-        if number in (SIGALRM, SIGXCPU) or self.left_s == 0:
-            text = f"its {self.lives_s:.0f} s are over"
-        elif number == SIGKILL and limits.oom_kills() > self._oom_kills:
-            text = "the kernel killed it: memory is short. The worker was spared"
-        elif number in CRASHES:
-            text = f"it crashed ({CRASHES[number]}). The worker did not"
-        elif number:
-            text = f"it was killed from outside (signal {number})"
-        else:
-            text = "it has ended"
-        return CommandError("failed", f"the copy is gone: {text}", hint=AGAIN)
-
-
-class CopyEvaluation:
-    """Code that runs in a copy: see `Evaluation` in `commands/context.py`."""
-
-    def __init__(self, copy: Copy, max_output: int) -> None:
-        self.is_over = False
-        self.doing = ""
-        self._copy = copy
-        self._output = bytearray()
-        self._left = max_output * LONGEST_CHARACTER
-        self._sent = 0
-        self._answer: Mapping[str, Any] = {}
-
-    def wait(self, seconds: float) -> None:
-        """Wait a moment for its next message."""
-        message = None if self.is_over else self._copy.receive()
-        if message is None:
-            return
-        kind, content = message
-        if kind == wire.TEXT and isinstance(content, bytes):
-            self._output += content[: self._left]
-            self._left -= len(content)
-        elif kind == wire.NOTE:
-            self.doing = str(content)[:LONGEST_NOTE]
-        elif kind == wire.DONE:
-            self._answer = content if isinstance(content, dict) else {}
-            self.is_over = True
-
-    def take(self, limit: int) -> bytes:
-        """Return the next bytes of its output, cut between characters."""
-        end = min(limit, len(self._output))
-        while 0 < end < len(self._output) and self._output[end] & 0xC0 == 0x80:
-            end -= 1
-        data = bytes(self._output[:end])
-        del self._output[:end]
-        self._sent += len(data)
-        return data
-
-    def interrupt(self) -> None:
-        """Raise KeyboardInterrupt in it, if that can be done now."""
-        self._copy.signal()
-
-    def why_not_over(self) -> str:
-        """End a copy that does not heed an interrupt; say so.
-
-        It stands behind everybody else for a processor, so it has some more time first.
-        """
-        deadline = time.monotonic() + GRACE_S
-        while not self.is_over and time.monotonic() < deadline:
-            self.wait(LOOK_EVERY_S)
-        if self.is_over:
-            return "cancelled"
-        self._copy.kill("killed: it did not let itself be interrupted")
-        return (
-            "cancelled; it did not let itself be interrupted, so the copy was killed: "
-            f"{AGAIN}"
-        )
-
-    def fields(self) -> Fields:
-        """Say how it ended, and what the copy costs by now."""
-        answer, copy = self._answer, self._copy
-        told: list[tuple[str, str, Any]] = [
-            ("outcome", "text", str(answer.get("outcome", "error"))[:16]),
-            ("bytes", "bytes", self._sent),
-            ("truncated", "bool", bool(answer.get("truncated")) or self._left < 0),
-        ]
-        if answer.get("raised") is not None:
-            told.append(("raised", "text", str(answer["raised"])[:LONGEST_NOTE]))
-        pictures = answer.get("pictures")
-        if isinstance(pictures, list) and pictures:
-            dots = [dot for dot in pictures if isinstance(dot, str)][:MOST_PICTURES]
-            told.append(("pictures", "list", dots))
-        told.append(("own", "bytes", copy.memory()["own"]))
-        told.append(("left", "seconds", round(copy.left_s, 1)))
-        return tuple(told)
-
-
-AGAIN = "begin again for a new copy; the worker serves on"
-MOST_PICTURES = 10
-LONGEST_NOTE = 200
-LONGEST_CHARACTER = 4
-_copies: weakref.WeakSet[Copy] = weakref.WeakSet()
-
-
-def _forget_copies() -> None:
-    for copy in list(_copies):
-        copy.forget()
 
 
 class Copies:
@@ -355,15 +74,9 @@ class Copies:
         }
 
     def make(
-        self,
-        *,
-        own_threads: frozenset[int],
-        is_free: bool,
-        max_pause_ms: float,
-        force: bool,
-        lives_s: float,
-    ) -> Copy:
-        """Make a copy that answers.
+        self, on_ready: Callable[[Copy], object], *, is_free: bool, **options: Any
+    ) -> Coming:
+        """Begin to make a copy that answers.
 
         Raises:
             CommandError: `busy`, `refused`, or `failed` with the reason.
@@ -377,29 +90,16 @@ class Copies:
                 hint=f"it ends with its session, or in {living.left_s:.0f} s",
                 detail={"retry_after": round(living.left_s, 1)},
             )
-        for _ in range(ATTEMPTS):
-            copy = self._attempt(
-                own_threads,
-                is_free=is_free,
-                max_pause_ms=max_pause_ms,
-                force=force,
-                lives_s=lives_s,
-            )
-            with suppress(CommandError):
-                if copy.wait_until_ready():
-                    self._living = copy
-                    self.on_change()
-                    return copy
-            copy.close()
-        raise CommandError(
-            "failed",
-            f"{ATTEMPTS} copies did not come up: each met a lock that a thread of the "
-            "worker held, or was killed",
-            hint="try again; `liveheap snapshot` needs no lock of the worker",
-        )
+
+        def welcome(copy: Copy) -> None:
+            self._living = copy
+            on_ready(copy)
+            self.on_change()
+
+        return Coming(lambda: self._attempt(is_free=is_free, **options), welcome)
 
     def _attempt(
-        self, own_threads: frozenset[int], *, is_free: bool, **limits: Any
+        self, *, own_threads: frozenset[int], is_free: bool, **limits: Any
     ) -> Copy:
         near, far = _socket.socketpair()
         try:
@@ -417,6 +117,69 @@ class Copies:
             far.close()
 
 
+class Coming:
+    """A copy on its way: attempt after attempt, until one answers."""
+
+    def __init__(
+        self, attempt: Callable[[], Copy], welcome: Callable[[Copy], object]
+    ) -> None:
+        self._attempt = attempt
+        self._welcome = welcome
+        self._failed = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._copy: Copy | None = self._attempt()
+        self._pulse = Pulse(self._copy.pid)
+        self._over_at = time.monotonic() + COMES_UP_S
+
+    def wait(self) -> Copy | None:
+        """Wait a moment; return the copy once it answers.
+
+        Raises:
+            CommandError: none comes up.
+        """
+        copy = self._copy
+        assert copy is not None
+        why = None
+        try:
+            if copy.look_if_ready():
+                self._copy = None
+                self._welcome(copy)
+                return copy
+        except CommandError as gone:
+            why = gone.message
+        if why is None and self._pulse.look() >= STILL_LOOKS << self._failed:
+            why = f"it slept at a lock ({self._pulse.where()})"
+        if why is not None:
+            self._again(why)
+        elif time.monotonic() > self._over_at:
+            raise no_copy(f"no processor for it within {COMES_UP_S:.0f} s")
+        return None
+
+    def _again(self, why: str) -> None:
+        self.close()
+        self._failed += 1
+        if self._failed == ATTEMPTS:
+            raise no_copy(why)
+        self._begin()
+
+    def close(self) -> None:
+        """End what has not come up. May be called twice."""
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.close()
+
+
+def no_copy(why: str) -> CommandError:
+    """Return what is told when the last attempt has failed."""
+    return CommandError(
+        "failed",
+        f"no copy came up: {why}",
+        hint="try again; `liveheap snapshot` needs no lock of the worker",
+    )
+
+
 class Keeper:
     """Keeps a session's copy, and ends it with the session."""
 
@@ -424,11 +187,13 @@ class Keeper:
         self.copy: Copy | None = None
         self._copies = copies
 
-    def make(self, **options: Any) -> Copy:
-        """Make the copy, in the place of the one there was."""
+    def make(self, **options: Any) -> Coming:
+        """Begin to make the copy, in the place of the one there was."""
         self.close()
-        self.copy = self._copies.make(**options)
-        return self.copy
+        return self._copies.make(self._keep, **options)
+
+    def _keep(self, copy: Copy) -> None:
+        self.copy = copy
 
     def close(self) -> None:
         """End it."""

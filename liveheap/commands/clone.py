@@ -8,12 +8,15 @@ console is. What is asked stands in the audit log before it runs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
+from contextlib import closing
 
 from liveheap.commands.base import Command, Param, Piece, Step, max_pause
 from liveheap.commands.context import Context
 from liveheap.commands.evaluating import (
     CODE,
+    SAY_EVERY_S,
     TEXT,
     candidates,
     conduct,
@@ -24,6 +27,7 @@ from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record, Table
 
 LIVES_S = 600.0
+COMES_UP = "the copy comes up"
 
 
 def run(
@@ -37,12 +41,19 @@ def run(
     """
     refuse_force(ctx, force)
     yield Step("clone")
-    made = ctx.clone(
+    coming = ctx.clone(
         max_pause_ms=max_pause_ms,
         force=force,
         lives_s=min(lives_s, ctx.rails.max_clone),
         is_free=python,
     )
+    said_at = time.monotonic()
+    with closing(coming):
+        while (made := coming.wait()) is None:
+            if time.monotonic() > said_at + SAY_EVERY_S:
+                said_at = time.monotonic()
+                yield Step(COMES_UP)
+            ctx.check()
     ctx.heap_is_free()
     return Record(made.facts())
 

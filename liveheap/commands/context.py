@@ -274,6 +274,22 @@ class Clone(Protocol):
         ...
 
 
+class Coming(Protocol):
+    """A copy on its way."""
+
+    def wait(self) -> Clone | None:
+        """Wait a moment; return the copy once it answers.
+
+        Raises:
+            CommandError: none comes up, and why.
+        """
+        ...
+
+    def close(self) -> None:
+        """End what has not come up; a copy that has is the session's."""
+        ...
+
+
 class Context(Protocol):
     """What the agent lends a command for one run."""
 
@@ -353,8 +369,8 @@ class Context(Protocol):
 
     def clone(
         self, *, max_pause_ms: float, force: bool, lives_s: float, is_free: bool
-    ) -> Clone:
-        """Make a copy of the worker for this session, in the place of one it had.
+    ) -> Coming:
+        """Begin a copy of the worker for this session, in the place of one it had.
 
         Raises:
             CommandError: `busy` if another session has one, or why there is none.

@@ -33,6 +33,7 @@ run_copy(struct copy *copy)
     }
     page->stage = STAGE_FENCED;
     heap_keep_one_thread(PyThreadState_Get());
+    PyGC_Disable(); /* a collection would be of the worker's whole heap */
     PyOS_AfterFork_Child();
     page->stage = STAGE_WALKING;
     PyObject *result = PyObject_CallOneArg(copy->program, copy->frames);

@@ -16,8 +16,8 @@
  *
  * What nobody mends is malloc: glibc makes its locks right in a child of its own fork()
  * only, and that one sends SIGCHLD. Another thread may have held one of them. The
- * program therefore says that it is ready, and who started it waits no longer than is
- * reasonable, and clones again.
+ * program therefore says that it is ready, and who started it clones again if it sleeps
+ * before it has.
  */
 #ifndef LIVEHEAP_COPIER_H
 #define LIVEHEAP_COPIER_H

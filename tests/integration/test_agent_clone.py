@@ -40,20 +40,29 @@ import sys
 len({id(one) for held in vars(sys.modules['liveheap.frames']).values()
      if isinstance(held, dict) for one in held.get('mine', ())})
 """
-FENCES = """
+SESSION_NICE = """
+import os
+def session_nice():
+    try:
+        return int(open('/proc/self/autogroup').read().split()[-1])
+    except (OSError, IndexError):
+        return None
+"""
+FENCES = f"""{SESSION_NICE}
 import json, os, resource, signal
 status = dict(line.split(':', 1) for line in open('/proc/self/status'))
-print(json.dumps({
-    'files': sorted(os.readlink(f'/proc/self/fd/{n}').partition(':')[0]
+print(json.dumps({{
+    'files': sorted(os.readlink(f'/proc/self/fd/{{n}}').partition(':')[0]
                     for n in os.listdir('/proc/self/fd') if n != '3'),
     'oom': open('/proc/self/oom_score_adj').read().strip(),
     'nice': os.getpriority(os.PRIO_PROCESS, 0),
+    'session nice': session_nice(),
     'name': status['Name'].strip(),
     'caught': int(status['SigCgt'], 16) == 1 << (signal.SIGINT - 1),
     'memory': resource.getrlimit(resource.RLIMIT_AS)[0] > 0,
     'threads': int(status['Threads']),
     'switch': 'gevent' in repr(type(__import__('_thread').allocate_lock())),
-}))
+}}))
 """
 
 
@@ -125,11 +134,14 @@ def test_the_copy_is_fenced_off_and_the_host_notices_nothing(stage):
         "hub = __import__('gevent').get_hub()"
     )
     nice = host.do("answer = os.getpriority(os.PRIO_PROCESS, 0)")
+    session_nice = host.do(f"{SESSION_NICE}\nanswer = session_nice()")
     with host.unharmed(), copied(host) as copy:
         found = json.loads(copy.say(FENCES))
         assert found["files"] == ["/dev/null"] * 3 + ["socket"]
         assert found["oom"] == "1000"
         assert found["nice"] == min(nice + 10, 19)
+        behind = None if session_nice is None else min(session_nice + 10, 19)
+        assert found["session nice"] == behind
         assert (found["name"], found["threads"]) == ("liveheap-clone", 1)
         assert found["caught"]
         assert found["memory"]

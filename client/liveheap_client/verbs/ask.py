@@ -51,7 +51,7 @@ def ask(
         progress.update(command.name)
         session = caller.session(command.scope_of(args))
         shape = session.request(
-            command.name, args, on_progress=_teller(command.name, progress, notes)
+            command.name, args, on_progress=telling_steps(command.name, progress, notes)
         )
     show(desk, rename(shape), as_json=as_json)
     if desk.terminal.talk_is_watched and not as_json:
@@ -104,9 +104,11 @@ def cost_line(note: Progress) -> str:
     return "; ".join(parts)
 
 
-def _teller(
+def telling_steps(
     title: str, progress: Bar, notes: list[Progress]
 ) -> Callable[[Progress], None]:
+    """Return what shows the steps of a command, and keeps those that tell a cost."""
+
     def tell(event: Progress) -> None:
         text = title if event.phase == title else f"{title}: {event.phase}"
         progress.update(text, done=event.done, total=event.total)

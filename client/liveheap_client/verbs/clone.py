@@ -21,11 +21,12 @@ from liveheap.protocol.auth import Scope
 from liveheap.protocol.results import Record
 from liveheap_client.desk import Desk
 from liveheap_client.errors import UsageError
+from liveheap_client.progress import bar
 from liveheap_client.render.units import human_bytes, human_seconds
 from liveheap_client.session import Session
 from liveheap_client.shell import repl
 from liveheap_client.terminal import Terminal
-from liveheap_client.verbs.ask import help_text, option
+from liveheap_client.verbs.ask import help_text, option, telling_steps
 from liveheap_client.verbs.base import Verb, json_option, target_argument
 from liveheap_client.verbs.output import refuse, write
 
@@ -68,7 +69,7 @@ def perform(
             refuse(Path(path), option=name, replace=force_overwrite)
     scope = Scope.EXEC if args["python"] else CLONE.scope
     with desk.caller(target) as caller, caller.apart(scope) as session:
-        made = _made(session, args)
+        made = _made(desk.terminal, session, args)
         pictures = Pictures(desk.terminal, session.ident.pid, svg, html)
         evaluate = pictures.taking(
             repl.asking(session, CLONE_ASK.name, tell=once(desk), max_output=max_output)
@@ -84,8 +85,14 @@ def perform(
         )
 
 
-def _made(session: Session, args: Mapping[str, Any]) -> Mapping[str, Any]:
-    shape = session.request(CLONE.name, {k: v for k, v in args.items() if v})
+def _made(
+    terminal: Terminal, session: Session, args: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    given = {name: value for name, value in args.items() if value}
+    with bar(terminal) as progress:
+        progress.update(CLONE.name)
+        tell = telling_steps(CLONE.name, progress, [])
+        shape = session.request(CLONE.name, given, on_progress=tell)
     if not isinstance(shape, Record):
         raise CommandError("failed", "the worker does not say what copy it made")
     return shape.as_dict()
