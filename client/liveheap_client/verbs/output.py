@@ -1,7 +1,8 @@
 """Texts that a verb writes into a file which the person named.
 
 Whether the name is free is asked before the work, for that may stop a worker or take a
-minute; the text appears under its name at once and whole, or not at all.
+minute; the text appears under its name at once and whole, or not at all. Only its owner
+may read it, as with a snapshot: it says the same, values of the worker's among it.
 """
 
 import contextlib
@@ -29,10 +30,16 @@ def refuse(path: Path, *, option: str, replace: bool) -> None:
 
 
 def write(path: Path, text: str, *, option: str) -> None:
-    """Write a text beside its place and move it there."""
+    """Write a text beside its place and move it there.
+
+    In a folder of everybody's somebody may have put a link where it is written first.
+    """
     part = path.with_name(f"{path.name}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        part.write_text(text, encoding="utf-8")
+        part.unlink(missing_ok=True)
+        with open(os.open(part, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
         os.replace(part, path)
     except OSError as exc:
         with contextlib.suppress(OSError):
