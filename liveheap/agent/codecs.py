@@ -5,17 +5,23 @@
 that is loaded by itself, under a name of ours.
 
 An agent that was brought into a worker takes zstd where the worker has it loaded, and
-otherwise packs nothing: its frames are zstd, too, of blocks as they are. To bring the
-extension would cost the worker a megabyte, for it is never unloaded again.
+otherwise packs nothing. To bring the extension would cost the worker a megabyte, for it
+is never unloaded again.
 
 A frame is level 1 with a larger table and a shorter match: as fast (2.9 ms a MiB), and
 a tenth smaller (5.2 bytes an object instead of 5.8), for the records of a graph repeat
 in short pieces. From level 2 on it takes twice as long.
+
+That is still less than a fast link carries, and it is the worker's machine that packs.
+So ranges go out packed until enough went to see that the link hardly had to be waited
+for; then as they are, while that is sooner. A slow link shows within a few ranges, when
+what lies between it and us is full. Each attempt that failed makes the next one rarer.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -25,12 +31,14 @@ from importlib.machinery import (
 )
 from typing import Any
 
-MAGIC = 0xFD2FB528
-ONE_SEGMENT = 0xA0  # one segment, a content size of four bytes, no checksum
-LARGEST_BLOCK = 1 << 17
+from liveheap.protocol.messages import CODEC_STORED, CODEC_ZSTD
+
 LEVEL = 1
 FITTED = {"window_log": 19, "hash_log": 15, "min_match": 6}
 EXTENSION = "backend_c"
+EVIDENCE_BYTES = 4 << 20
+LESS_OFTEN = 4
+RECENT = 4
 
 
 def load_zstd() -> Any:
@@ -66,23 +74,73 @@ class Codecs:
     def __init__(self, *, as_found: bool = False) -> None:
         self._zstd = sys.modules.get("zstandard") if as_found else load_zstd()
 
-    def compressor(self) -> Callable[[bytes], bytes]:
+    def packer(self) -> Packer:
         """Return a packer; its buffers live as long as it does."""
-        compress: Callable[[bytes], bytes]
         if self._zstd is None:
-            return as_it_is
+            return Packer(None)
         fitted = self._zstd.ZstdCompressionParameters.from_level(LEVEL, **FITTED)
-        compress = self._zstd.ZstdCompressor(compression_params=fitted).compress
-        return compress
+        return Packer(self._zstd.ZstdCompressor(compression_params=fitted).compress)
 
 
-def as_it_is(raw: bytes) -> bytes:
-    """Return bytes as a zstd frame in which nothing is compressed."""
-    parts = [MAGIC.to_bytes(4, "little"), bytes([ONE_SEGMENT])]
-    parts.append(len(raw).to_bytes(4, "little"))
-    begins = range(0, len(raw), LARGEST_BLOCK) or [0]
-    for begin in begins:
-        block = raw[begin : begin + LARGEST_BLOCK]
-        is_last = begin == begins[-1]
-        parts += [(len(block) << 3 | is_last).to_bytes(3, "little"), block]
-    return b"".join(parts)
+class Packer:
+    """Packs ranges where the client has them sooner so, and else leaves them.
+
+    Call `sent` when a range has been handed over: how long that took tells the link.
+    """
+
+    def __init__(
+        self,
+        compress: Callable[[bytes], bytes] | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._compress = compress
+        self._clock = clock
+        self._packs = compress is not None
+        self._evidence_bytes = EVIDENCE_BYTES
+        self._packed_cost = 0.0
+        self._raw = self._stored = 0
+        self._packing_s = self._sending_s = 0.0
+        self._recent: list[float] = []
+        self._handed_at = 0.0
+
+    def pack(self, raw: bytes) -> tuple[int, bytes]:
+        """Return a range's codec and its bytes for the wire."""
+        if not self._packs or self._compress is None:
+            self._raw = len(raw)
+            self._handed_at = self._clock()
+            return CODEC_STORED, raw
+        began = self._clock()
+        packed = self._compress(raw)
+        self._handed_at = self._clock()
+        self._packing_s += self._handed_at - began
+        self._raw += len(raw)
+        self._stored += len(packed)
+        return CODEC_ZSTD, packed
+
+    def sent(self) -> None:
+        """What `pack` returned has been handed over."""
+        took = self._clock() - self._handed_at
+        if self._compress is None:
+            return
+        if self._packs:
+            self._sending_s += took
+            if self._stored >= self._evidence_bytes:
+                self._judge_packed()
+        else:
+            self._recent = [*self._recent[1 - RECENT :], took / max(self._raw, 1)]
+            if sum(self._recent) > RECENT * self._packed_cost:
+                self._evidence_bytes *= LESS_OFTEN
+                self._begin(packs=True)
+
+    def _judge_packed(self) -> None:
+        """Leave it if to send all the raw bytes would take less than both do now."""
+        cost = self._packing_s + self._sending_s
+        self._packed_cost = cost / self._raw
+        unpacked = self._sending_s * self._raw / self._stored
+        self._begin(packs=unpacked >= cost)
+
+    def _begin(self, *, packs: bool) -> None:
+        self._packs = packs
+        self._raw = self._stored = 0
+        self._packing_s = self._sending_s = 0.0
+        self._recent = []

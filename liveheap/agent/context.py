@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from liveheap import tasks
 from liveheap.agent import gate
+from liveheap.agent.codecs import Packer
 from liveheap.agent.copied import Copy
 from liveheap.agent.copies import Coming, Keeper
 from liveheap.commands.context import Heap, Held
@@ -109,9 +110,9 @@ class AgentContext:
         native = getattr(known, "native_id", None)
         return native if type(native) is int else None
 
-    def compressor(self) -> Callable[[bytes], bytes]:
-        """A function that packs bytes as one zstd frame."""
-        return self._agent.codecs.compressor()
+    def packer(self) -> Packer:
+        """What packs the ranges of one stream."""
+        return self._agent.codecs.packer()
 
     def held(self, key: str, make: Callable[[], H]) -> H:
         """What this session keeps under a key."""

@@ -53,6 +53,18 @@ class Histogram(Protocol):
     def flags(self) -> Sequence[str]: ...
 
 
+class Packer(Protocol):
+    """What makes ranges of one stream ready for the wire."""
+
+    def pack(self, raw: bytes) -> tuple[int, bytes]:
+        """Return a range's codec and its bytes for the wire."""
+        ...
+
+    def sent(self) -> None:
+        """What `pack` returned has been handed over."""
+        ...
+
+
 class Progress(Protocol):
     """How far a walk is."""
 
@@ -342,8 +354,8 @@ class Context(Protocol):
         """Return a thread's number in a snapshot, given Python's; None if not known."""
         ...
 
-    def compressor(self) -> Callable[[bytes], bytes]:
-        """Return a function that packs bytes as one zstd frame, off the GIL."""
+    def packer(self) -> Packer:
+        """Return what packs the ranges of one stream, off the GIL."""
         ...
 
     def on_main(

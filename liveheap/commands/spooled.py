@@ -1,9 +1,10 @@
 """A snapshot that lies in its spool: sent from there, and sent on if the link drops.
 
 Ranges of 1 MiB are read back, hashed and compressed off the GIL, each as one zstd
-frame, and handed out at the client's pace. A range goes out as soon as it is whole, so
-a large heap is half sent when its walk is done. The hash is over raw bytes: a reader
-may verify what it decoded, whatever the frames were.
+frame, or left as they are where that is sooner, and handed out at the client's pace. A
+range goes out as soon as it is whole, so a large heap is half sent when its walk is
+done. The hash is over raw bytes: a reader may verify what it decoded, whatever the
+frames were.
 
 Who comes back after a dropped link names the snapshot and the raw offset up to which
 it has everything. What was hashed once is not hashed again, so to go on costs what is
@@ -28,7 +29,6 @@ from liveheap.protocol.results import Blob
 from liveheap.rails import Rails
 
 RANGE = 1 << 20
-CODEC_ZSTD = 1
 LOOK_EVERY_S = 0.005
 SHOW_EVERY_S = 0.05
 ID_BYTES = 16
@@ -65,7 +65,7 @@ class Spooled:
             raise CommandError(
                 "bad-argument", f"offset: only {self._hashed} bytes were sent so far"
             )
-        pack, sent, over, shown = ctx.compressor(), offset, False, 0.0
+        packer, sent, over, shown = ctx.packer(), offset, False, 0.0
         ctx.while_stalled(lambda: self._let_go(ctx))
         while True:
             progress = self._walk.progress()
@@ -75,7 +75,8 @@ class Spooled:
                 over = self._let_go(ctx)
             elif is_whole or (over and written > sent):
                 raw = self._read(sent, min(RANGE, written - sent))
-                yield Piece(sent, len(raw), CODEC_ZSTD, pack(raw))
+                yield Piece(sent, len(raw), *packer.pack(raw))
+                packer.sent()
                 sent += len(raw)
             elif over:
                 return Blob(self.header, self._concluded(ctx))

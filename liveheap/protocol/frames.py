@@ -15,6 +15,7 @@ nothing leaves that the other end would refuse.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -28,6 +29,7 @@ from liveheap.errors import (
 from liveheap.protocol import packing
 
 LENGTH_BYTES = 4
+CRUMB_BYTES = 4 * 1024
 MAX_TEXT = 64 * 1024
 
 
@@ -76,37 +78,59 @@ class FrameBuffer:
     """Bytes in, frame bodies out.
 
     Holds what the caller fed it and has not taken: feed at most one read at a time,
-    then take frames until there is none.
+    then take frames until there is none. What was fed is kept as it came, and copied
+    once, when a frame is whole; only crumbs are put together, or each would cost more
+    than it holds.
     """
 
-    __slots__ = ("_data",)
+    __slots__ = ("_fed", "_length", "_pieces")
 
     def __init__(self, data: bytes = b"") -> None:
-        self._data = bytearray(data)
+        self._pieces: deque[bytes | memoryview] = deque()
+        self._fed = 0
+        self._length: int | None = None
+        self.feed(data)
 
     def __len__(self) -> int:
-        return len(self._data)
+        return self._fed + (0 if self._length is None else LENGTH_BYTES)
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take bytes from the stream."""
-        self._data += data
+        """Take bytes from the stream. They must not change any more."""
+        if not data:
+            return
+        self._fed += len(data)
+        if self._pieces and len(self._pieces[-1]) + len(data) <= CRUMB_BYTES:
+            data = b"".join((self._pieces.pop(), data))
+        self._pieces.append(data)
 
     def next_frame(self, limits: Limits) -> dict[str, Any] | None:
         """Take the next frame's map; None if more bytes are needed."""
-        if len(self._data) < LENGTH_BYTES:
-            return None
-        length = int.from_bytes(self._data[:LENGTH_BYTES], "little")
-        if not 0 < length <= limits.frame:
+        if self._length is None:
+            if self._fed < LENGTH_BYTES:
+                return None
+            self._length = int.from_bytes(self._take(LENGTH_BYTES), "little")
+        if not 0 < self._length <= limits.frame:
             raise RemoteProtocolError(
-                f"a frame of {length} bytes, expected 1 to {limits.frame}"
+                f"a frame of {self._length} bytes, expected 1 to {limits.frame}"
             )
-        end = LENGTH_BYTES + length
-        if len(self._data) < end:
+        if self._fed < self._length:
             return None
-        with memoryview(self._data) as whole, whole[LENGTH_BYTES:end] as body:
-            fields = decode(body, limits)
-        del self._data[:end]
-        return fields
+        body, self._length = self._take(self._length), None
+        return decode(body, limits)
+
+    def _take(self, length: int) -> bytes | memoryview:
+        """Take bytes that are there; a view of them if they came in one piece."""
+        self._fed -= length
+        parts: list[bytes | memoryview] = []
+        while length:
+            piece = self._pieces.popleft()
+            if len(piece) > length:
+                view = memoryview(piece)
+                self._pieces.appendleft(view[length:])
+                piece = view[:length]
+            parts.append(piece)
+            length -= len(piece)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _map_without_surprises(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from contract.fake_heap import FakeCount, FakeHeap
 from contract.minimal_client import Gone, MinimalClient
 from spawn import eventually
 
+from liveheap.agent.codecs import Packer
 from liveheap.agent.service import Agent
 from liveheap.errors import CommandError
 from liveheap.protocol.messages import Cancel, Chunk, Failure, Progress, Request, Result
@@ -37,7 +38,7 @@ def audited(agent: Agent, tmp_path) -> Agent:
 @pytest.fixture
 def incompressible(agent: Agent, monkeypatch) -> None:
     """Send what the heap wrote as it is, so that it fills every buffer on the way."""
-    monkeypatch.setattr(agent.codecs, "compressor", lambda: bytes)
+    monkeypatch.setattr(agent.codecs, "packer", lambda: Packer(None))
 
 
 # A heavy command's end.

@@ -7,7 +7,6 @@ from contract.agent_under_test import session_of
 from contract.minimal_client import MinimalClient
 from spawn import eventually
 
-from liveheap.agent.codecs import as_it_is
 from liveheap.agent.service import Agent
 from liveheap.errors import CommandError
 
@@ -28,12 +27,3 @@ def test_an_agent_answers_and_leaves(agent: Agent, injected: bool, args: dict):
         answer = client.request("detach", **args).as_dict()
     assert answer == {"left": True, "injected": injected}
     eventually(lambda: agent._closing, what="the agent closes")
-
-
-@pytest.mark.parametrize("length", [0, 1, 1 << 17, (1 << 17) + 1, 1 << 20])
-def test_a_frame_that_is_not_packed_is_zstd_all_the_same(length: int):
-    zstandard = pytest.importorskip("zstandard")
-    raw = bytes(range(256)) * (length // 256 + 1)
-    packed = as_it_is(raw[:length])
-    assert zstandard.ZstdDecompressor().decompress(packed) == raw[:length]
-    assert len(packed) <= length + 9 + 3 * (length // (1 << 17) + 1)

@@ -15,6 +15,7 @@ from contract.fake_heap import FakeHeap, FakeWalk
 from contract.minimal_client import Gone, MinimalClient
 from spawn import eventually
 
+from liveheap.agent.codecs import Packer
 from liveheap.agent.service import Agent
 from liveheap.agent.spools import Spools
 from liveheap.errors import CommandError, RemoteProtocolError
@@ -30,8 +31,8 @@ LARGE = b"\0" * (64 << 20)
 
 @pytest.fixture(autouse=True)
 def incompressible(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send what the heap wrote as it is: the fake frames decode to themselves."""
-    monkeypatch.setattr(agent.codecs, "compressor", lambda: bytes)
+    """Send what the heap wrote as it is."""
+    monkeypatch.setattr(agent.codecs, "packer", lambda: Packer(None))
 
 
 @pytest.fixture

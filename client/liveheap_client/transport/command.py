@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from liveheap_client.errors import ConnectError, ConnectionLost, TimedOut
 from liveheap_client.transport.base import Transport
+from liveheap_client.transport.relay import widen
 
-RECEIVE_BYTES = 1 << 18
+RECEIVE_BYTES = 1 << 20
 SEND_TIMEOUT_S = 30.0
 NOT_FOUND = 127
 _REAP_TIMEOUT_S = 2.0
@@ -62,6 +63,7 @@ class CommandTransport(Transport):
         self._stdout = self._process.stdout.fileno()
         self._stderr = self._process.stderr.fileno()
         self._stderr_open = True
+        widen(self._stdout)
         os.set_blocking(self._stdin, False)
         os.set_blocking(self._stderr, False)
 
