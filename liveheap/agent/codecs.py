@@ -1,4 +1,4 @@
-"""zstd, loaded the cheap way, and told what a record stream is like.
+"""zstd, loaded the cheap way, and used where it makes a download shorter.
 
 `import zstandard` imports `platform`, which before Python 3.12 imports `subprocess`,
 `selectors` and `threading` into the worker. Only its C extension is needed here, so
@@ -8,14 +8,11 @@ An agent that was brought into a worker takes zstd where the worker has it loade
 otherwise packs nothing. To bring the extension would cost the worker a megabyte, for it
 is never unloaded again.
 
-A frame is level 1 with a larger table and a shorter match: as fast (2.9 ms a MiB), and
-a tenth smaller (5.2 bytes an object instead of 5.8), for the records of a graph repeat
-in short pieces. From level 2 on it takes twice as long.
-
-That is still less than a fast link carries, and it is the worker's machine that packs.
-So ranges go out packed until enough went to see that the link hardly had to be waited
-for; then as they are, while that is sooner. A slow link shows within a few ranges, when
-what lies between it and us is full. Each attempt that failed makes the next one rarer.
+To pack takes 2.9 ms a MiB: less than a fast link carries, and it is the worker's
+machine that packs. So ranges go out packed until enough went to see that the link
+hardly had to be waited for; then as they are, while that is sooner. A slow link shows
+within a few ranges, when what lies between it and us is full. Each attempt that failed
+makes the next one rarer.
 """
 
 from __future__ import annotations
@@ -31,14 +28,13 @@ from importlib.machinery import (
 )
 from typing import Any
 
+from liveheap.commands.spooled import FITTED, LEVEL
 from liveheap.protocol.messages import CODEC_STORED, CODEC_ZSTD
 
-LEVEL = 1
-FITTED = {"window_log": 19, "hash_log": 15, "min_match": 6}
 EXTENSION = "backend_c"
-EVIDENCE_BYTES = 4 << 20
+EVIDENCE_BYTES = 3 << 20
 LESS_OFTEN = 4
-RECENT = 4
+RECENT = 8
 
 
 def load_zstd() -> Any:

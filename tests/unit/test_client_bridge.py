@@ -1,17 +1,22 @@
 """The bridge's relay over real sockets and pipes, and its words."""
 
 import contextlib
+import errno
 import os
+import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
+from spawn import eventually
 
 from liveheap.errors import AuthenticationError
 from liveheap.protocol.auth import Agreed, Scope
 from liveheap_client import bridge
 from liveheap_client.errors import ConnectError, TimedOut, UsageError
+from liveheap_client.transport import relay as transport_relay
 
 BIG = os.urandom(1 << 20) * 3
 
@@ -88,6 +93,79 @@ def test_bytes_pass_both_ways_unchanged(relay: Relay) -> None:
     sender.start()
     assert relay.read(len(BIG)) == BIG
     sender.join()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM])
+def test_where_the_kernel_moves_nothing_itself_bytes_pass_all_the_same(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: object, **_more: object) -> int:
+        raise OSError(number, "no splice here")
+
+    monkeypatch.setattr(os, "splice", refused)
+    assert passed(b"trailing") == b"trailing" + BIG
+
+
+def test_where_python_knows_no_splice_bytes_pass_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "splice")
+    assert passed(b"trailing") == b"trailing" + BIG
+
+
+def test_where_no_pipe_may_be_large_bytes_pass_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_arguments: object) -> int:
+        raise PermissionError(errno.EPERM, "too many large pipes")
+
+    monkeypatch.setattr("fcntl.fcntl", refused)
+    assert passed(b"trailing") == b"trailing" + BIG
+
+
+def test_what_trails_the_handshake_comes_before_what_the_kernel_moves() -> None:
+    assert passed(b"trailing") == b"trailing" + BIG
+
+
+def test_a_client_that_waits_before_it_reads_gets_all_and_costs_no_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns = []
+    wait = transport_relay._wait
+
+    def counting(*arguments: object) -> object:
+        turns.append(1)
+        return wait(*arguments)
+
+    monkeypatch.setattr(transport_relay, "_wait", counting)
+    relay = Relay()
+    sender = threading.Thread(target=relay.agent.sendall, args=(BIG,))
+    sender.start()
+    eventually(lambda: is_full(relay), what="the pipe is full")
+    seen = len(turns)
+    time.sleep(0.2)
+    assert len(turns) - seen < 10
+    assert relay.read(len(BIG)) == BIG
+    sender.join(10)
+    relay.close()
+
+
+def is_full(relay: Relay) -> bool:
+    """Whether the relay's pipe to the client takes no more."""
+    return not select.select([], [relay._stdout], [], 0)[1]
+
+
+def passed(trailing: bytes) -> bytes:
+    """Have an agent send much, and close; return what its client got."""
+    relay = Relay(trailing)
+    sender = threading.Thread(target=relay.agent.sendall, args=(BIG,))
+    sender.start()
+    data = relay.read(len(trailing) + len(BIG))
+    sender.join(10)
+    relay.agent.close()
+    assert relay.read(1) == b""
+    relay.close()
+    return data
 
 
 def test_end_of_stdin_is_a_half_close_and_answers_still_come(relay: Relay) -> None:

@@ -59,6 +59,32 @@ def test_a_frame_is_read_whole_and_byte_by_byte_and_with_bytes_trailing():
     assert len(trailing) == 7
 
 
+@pytest.mark.parametrize("step", [7, 4095, 4096, 4097, 100_000])
+def test_a_large_frame_in_pieces_of_any_size_is_the_same(step):
+    fields = {"kind": "chunk", "data": bytes(range(256)) * 1200}
+    data = frames.encode(fields, AGENT) * 2
+    buffer, seen = FrameBuffer(), []
+    for begin in range(0, len(data), step):
+        buffer.feed(data[begin : begin + step])
+        while (frame := buffer.next_frame(AGENT)) is not None:
+            seen.append(frame)
+    assert seen == [fields] * 2
+    assert len(buffer) == 0
+
+
+def test_a_frame_in_crumbs_costs_little_more_than_it_holds():
+    data = frames.encode({"data": bytes(40_000)}, AGENT)
+    buffer = FrameBuffer()
+    tracemalloc.start()
+    try:
+        for begin in range(0, len(data) - 1, 2):
+            buffer.feed(data[begin : begin + 2])
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1.3 * len(data)
+
+
 def test_two_frames_in_one_piece_are_two():
     small = {"kind": "cancel", "id": 1}
     both = FrameBuffer(frames.encode(small, CLIENT) * 2)

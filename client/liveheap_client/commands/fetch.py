@@ -1,8 +1,8 @@
 """Fetch a snapshot into a file, over a link that may drop.
 
-Chunks are written as they come, compressed as they are; the writer verifies the whole
-before the file gets its name. Until then it is NAME.part, which goes if the whole does
-not come: a part of a graph answers questions wrongly.
+Chunks are written in the order they come, and packed if they are not; the writer
+verifies the whole before the file gets its name. Until then it is NAME.part, which goes
+if the whole does not come: a part of a graph answers questions wrongly.
 
 The agent keeps the spool on a lease. A dropped or frozen link is dialled again, a few
 times with growing delays, and the same agent asked for what is missing, by the
@@ -32,6 +32,7 @@ from liveheap.protocol.messages import Chunk, Progress, Result
 from liveheap.protocol.results import Blob
 from liveheap.snapshot.writer import SnapshotWriter
 from liveheap_client.caller import Caller
+from liveheap_client.commands.press import Press
 from liveheap_client.errors import (
     ClientError,
     ConnectError,
@@ -134,6 +135,7 @@ class _Download:
         self._caller = caller
         self._scope = scope
         self._writer = writer
+        self._press = Press(writer.records)
         self._on_progress = on_progress
         self._on_trouble = on_trouble
         self._instance = ""
@@ -143,6 +145,10 @@ class _Download:
 
     def run(self, args: Mapping[str, Any]) -> Blob:
         """Fetch all of it, however often the link drops within reason."""
+        with self._press:
+            return self._fetch(args)
+
+    def _fetch(self, args: Mapping[str, Any]) -> Blob:
         self._on_progress(Fetched("snapshot", 0, 0, 0))
         try:
             return self._begin(args)
@@ -232,13 +238,14 @@ class _Download:
             raise RemoteProtocolError(
                 f"a chunk at {chunk.offset}, expected at {self._raw_bytes}"
             )
-        self._writer.records(chunk.codec, chunk.raw_length, chunk.data)
+        self._press.chunk(chunk.codec, chunk.raw_length, chunk.data)
         self._raw_bytes += chunk.raw_length
         self._stored_bytes += len(chunk.data)
 
     def _finish(self, session: Session, result: Result) -> Blob:
         if not isinstance(result.shape, Blob):
             raise RemoteProtocolError("a snapshot's result is a blob")
+        self._press.flush()
         self._writer.trailer(result.shape.trailer)
         if self._id is not None:
             with contextlib.suppress(LiveheapError):  # else the lease ends it

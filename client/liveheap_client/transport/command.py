@@ -63,7 +63,7 @@ class CommandTransport(Transport):
         self._stdout = self._process.stdout.fileno()
         self._stderr = self._process.stderr.fileno()
         self._stderr_open = True
-        widen(self._stdout)
+        widen(self._stdout, RECEIVE_BYTES)
         os.set_blocking(self._stdin, False)
         os.set_blocking(self._stderr, False)
 

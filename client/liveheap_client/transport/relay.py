@@ -3,9 +3,10 @@
 Also half of what is sent to a machine without liveheap (sending.py), so it is written
 for Python 3.6, with its standard library alone, and with quoted annotations.
 
-What an agent sends is a snapshot, mostly, and sshd takes it from a pipe, 64 KiB at a
-time unless the pipe is made larger. From 3.10 on the kernel can move it from socket to
-pipe, so that this process neither copies nor holds it: half of what a bridge costs.
+What an agent sends is a snapshot, mostly, and sshd takes it from a pipe. From 3.10 on
+the kernel can move it from socket to pipe, so that this process neither copies nor
+holds it. A place in a pipe then has four times as much as its size says: so a pipe of
+a quarter of AHEAD_BYTES is what lets an agent work on while ssh is busy.
 """
 
 import errno
@@ -20,6 +21,7 @@ BRIDGE_VERSION = 1
 BUFFER_BYTES = 1 << 18
 AHEAD_BYTES = 1 << 20
 LINGER_S = 60.0
+PIPE_BYTES = AHEAD_BYTES >> 2
 F_SETPIPE_SZ = 1031
 
 TYPE_CHECKING = False
@@ -115,10 +117,10 @@ def splice(source: int, sink: int) -> int:
         raise OSError(errno.ENOSYS, "no splice") from None
 
 
-def widen(pipe: int) -> bool:
-    """Make a pipe as large as anybody may; false if it is none, or may not be."""
+def widen(pipe: int, size: int) -> bool:
+    """Give a pipe more room; false if it is none, or may not have that."""
     try:
-        return fcntl.fcntl(pipe, F_SETPIPE_SZ, AHEAD_BYTES) >= AHEAD_BYTES
+        return fcntl.fcntl(pipe, F_SETPIPE_SZ, size) >= size
     except OSError:
         return False
 
@@ -137,7 +139,7 @@ def relay(
     """
     agent = connected.fileno()
     out = Way(stdin, agent)
-    back = (Splice if widen(stdout) else Way)(agent, stdout, trailing)
+    back = (Splice if widen(stdout, PIPE_BYTES) else Way)(agent, stdout, trailing)
     for descriptor in (stdin, stdout, agent):
         os.set_blocking(descriptor, False)
     half_closed = False
