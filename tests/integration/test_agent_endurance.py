@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from agent_host import Host, start_host
+from caught_child import children
 from spawn import eventually
 
 # A hunt through the night is thousands; LIVEHEAP_ENDURANCE=10 makes this 2,000 and 300.
@@ -68,8 +69,7 @@ def test_sessions_and_walks_leave_nothing_behind(stage):
             sizes.append(rss(host.pid))
     assert objects(host) - objects_before < 200
     assert min(b - a for a, b in pairwise(sizes)) < GROWTH_ALLOWED, sizes
-    children = Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text()
-    assert children == ""
+    eventually(lambda: not children(host.pid), what="no child is left")
 
 
 def objects(host: Host) -> int:
