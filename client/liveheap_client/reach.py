@@ -10,14 +10,14 @@ enters himself. Standard library only.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 from liveheap import registry
 from liveheap.protocol.auth import VERSION, Agreed, ClientHandshake, Scope
 from liveheap_client import credentials, otheruser
 from liveheap_client import patience as waiting
 from liveheap_client.credentials import Secret
-from liveheap_client.errors import ConnectionLost
+from liveheap_client.errors import ConnectionLost, TimedOut
 from liveheap_client.patience import Patience
 from liveheap_client.transport import tcp, unix
 from liveheap_client.transport.base import Transport
@@ -159,6 +159,9 @@ def shake_hands(
     """Prove who is who over a stream; return what was agreed, and what came after.
 
     `received`: what the other side has sent already. `pid`: the worker's, here.
+
+    Whoever answers is a stranger still: each of his answers has the patience's time as
+    a whole, and not for every byte of it.
     """
     handshake = ClientHandshake(
         secret,
@@ -167,12 +170,20 @@ def shake_hands(
         expect_start=expected.start_time,
         max_version=reach.max_version,
     )
+    whole_by = monotonic() + reach.patience.timeout_s
     while True:
         data = handshake.data_to_send()
         if data:
             transport.send(data)
+            whole_by = monotonic() + reach.patience.timeout_s
         if handshake.done:
             return handshake.result, bytes(handshake.trailing)
+        if monotonic() > whole_by:
+            raise TimedOut(
+                "who answers does not come to the end of it "
+                f"(waited {reach.patience.timeout_s:g} s)",
+                hint="is that an agent? liveheap ps lists those that are here",
+            )
         if not received:
             received = waiting.receive(transport, reach.patience, pid=pid)
         if not received:
