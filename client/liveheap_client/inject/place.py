@@ -67,6 +67,9 @@ class Place:
         os.mkfifo(name, 0o600, dir_fd=self.fd)
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(name, flags, dir_fd=self.fd)
+        if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise InjectError(f"{name} in {self.path} was exchanged for another file")
         _give(fd, self.process)
         return fd
 
@@ -107,12 +110,27 @@ def place_for(process: Process, n_bytes: int) -> Iterator[Place]:
             os.mkdir(name, 0o700, dir_fd=parent)
             fd = os.open(name, _DIRECTORY, dir_fd=parent)
         try:
+            _check_ours(fd, home)
             yield Place(fd, f"{home}/{name}", home, parent, _may_execute(fd), process)
         finally:
             os.close(fd)
     finally:
         shutil.rmtree(f"/proc/self/fd/{parent}/{name}", ignore_errors=True)
         os.close(parent)
+
+
+def _check_ours(fd: int, home: str) -> None:
+    """Raise InjectError if this is not the directory that was just made.
+
+    The one above is the worker's user's, who may have put another in its place; ours is
+    ours until it is handed over.
+    """
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != 0o700:
+        raise InjectError(
+            f"somebody has exchanged the directory that was made in {home}",
+            hint=f"look who: ls -la {home}",
+        )
 
 
 @contextlib.contextmanager
