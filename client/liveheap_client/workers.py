@@ -18,7 +18,10 @@ from liveheap_client.errors import ConnectError, UsageError
 from liveheap_client.patience import state
 
 ZOMBIE = "Z"
-START_HINT = "start it with: liveheap run -- CMD, or call liveheap.start() in it"
+START_HINT = (
+    "start it with: liveheap run -- CMD, or call liveheap.start() in it; "
+    "one that runs already gets one by: liveheap inject PID"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ def test_growth_outside_the_heap_is_somebodys(name: str, part: str) -> None:
     assert outside.main_part(rounds) == part
     assert outside.is_clear(rounds)
     assert (outside.words(rounds) or "").startswith("20.0 MiB are ")
-    assert "{}" in (outside.next_step(rounds) or "")
+    assert (outside.next_step(rounds) or "").startswith(("memory", "trim"))
 
 
 def test_growth_of_several_kinds_is_told_as_such() -> None:

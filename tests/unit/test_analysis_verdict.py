@@ -330,6 +330,23 @@ def test_the_next_command_looks_at_one_object_where_the_type_says_nothing() -> N
     assert of([10, 20, 30, 40, 50])["next"].startswith("liveheap backrefs worker.Row")
 
 
+def test_a_shell_is_told_what_can_be_typed_into_it() -> None:
+    leak, calm = of([10, 20, 30, 40, 50]), of([50, 50, 50, 50, 50])
+    here = Places("", None, None, in_shell=True)
+
+    assert next_command(leak, here) == "backrefs worker.Row"
+    assert next_command(calm, here) == "leaks --rounds 6 --interval 5m"
+    kept = replace(here, newest="my round.liveheap")
+    assert next_command(leak, kept) == "backrefs worker.Row 'my round.liveheap'"
+
+
+def test_a_worker_that_nobody_had_to_name_is_not_named() -> None:
+    leak = of([10, 20, 30, 40, 50])
+
+    alone = next_command(leak, Places("", None, None))
+    assert alone == "liveheap backrefs worker.Row"
+
+
 def test_of_a_worker_that_is_gone_the_next_command_names_its_rounds() -> None:
     calm = of([50, 50, 50, 50, 50])
 

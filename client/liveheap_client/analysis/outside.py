@@ -40,10 +40,10 @@ _WORDS = {
     "mapped": "are mapped: files, shared memory, mmap or stacks of threads",
 }
 _NEXT = {
-    "fragmentation": "liveheap memory {}  # only a new worker has no fragments",
-    "malloc-free": "liveheap trim {}  # gives it back; MALLOC_ARENA_MAX=2 keeps less",
-    "native": "liveheap memory {} --interval 5m --walk  # then memray, heaptrack",
-    "mapped": "liveheap memory {} --interval 5m",
+    "fragmentation": "memory  # only a new worker has no fragments",
+    "malloc-free": "trim  # gives it back; MALLOC_ARENA_MAX=2 keeps less",
+    "native": "memory --interval 5m --walk  # then memray, heaptrack",
+    "mapped": "memory --interval 5m",
 }
 
 Memory = Sequence[Mapping[str, Any]]
@@ -99,7 +99,7 @@ def words(memory: Memory) -> str | None:
 
 
 def next_step(memory: Memory) -> str | None:
-    """Return the command to type next, with `{}` where the worker goes."""
+    """Return the verb to type next, with its options and why."""
     part = main_part(memory)
     return None if part is None else _NEXT[part]
 

@@ -255,12 +255,14 @@ class Places:
     """What the next command may name.
 
     `newest` is the file of the last round; `rounds` are all of them, as a shell writes
-    them; None where no file was kept. `target` is the worker.
+    them; None where no file was kept. `target` is the worker, "" where none need be
+    named. A shell is told its verbs without the program's name.
     """
 
     target: str | None
     newest: str | None
     rounds: str | None
+    in_shell: bool = False
 
 
 def next_command(report: Report, places: Places) -> str:
@@ -278,7 +280,7 @@ def next_command(report: Report, places: Places) -> str:
     if kind == "native":
         return _after_native(report, places)
     if suspect is None:
-        return f"liveheap histogram {_place(places)}"
+        return _typed(places, "histogram", _place(places))
     return _look_at(suspect, places)
 
 
@@ -286,7 +288,8 @@ def _after_native(report: Report, places: Places) -> str:
     """Return what shows more of growth outside the heap: the worker, if it lives."""
     step = outside.next_step(report["memory"])
     if step is not None and places.target is not None:
-        return step.format(quote(places.target))
+        verb, _, rest = step.partition(" ")
+        return _typed(places, verb, _worker(places), rest)
     again = _again(places, "--rounds 6 --interval 5m")
     return f"{again}  # if it goes on: a native profiler (memray, heaptrack)"
 
@@ -300,31 +303,41 @@ def _look_at(suspect: Mapping[str, Any], places: Places) -> str:
     brought = carried(suspect)
     kind = suspect["type"] if "." in suspect["type"] else brought
     if suspect["orphan"] and kind is not None:
-        return f"liveheap paths {quote(kind)} {_place(places)}"
+        return _typed(places, "paths", quote(kind), _place(places))
     if kind is not None:
-        return f"liveheap backrefs {quote(kind)} {_place(places)}"
+        return _typed(places, "backrefs", quote(kind), _place(places))
     if places.newest is not None:
-        return f"liveheap object {suspect['example']} {_place(places)}"
+        return _typed(places, "object", suspect["example"], _place(places))
     if suspect["orphan"]:
-        return f"liveheap leaks {_place(places)} --keep DIR"
-    return f"liveheap collections {_place(places)}"
+        return _typed(places, "leaks", _place(places), "--keep DIR")
+    return _typed(places, "collections", _place(places))
 
 
 def _again(places: Places, options: str) -> str:
     """Return how to hunt on; of a worker that is gone there are its rounds to see."""
     if places.target is None and places.rounds is not None:
         return _page(places)
-    return f"liveheap leaks {quote(places.target or 'TARGET')} {options}"
+    return _typed(places, "leaks", _worker(places), options)
 
 
 def _page(places: Places) -> str:
     if places.rounds is None:
         return "liveheap ps"
-    return f"liveheap report {places.rounds} -o report.html"
+    return _typed(places, "report", places.rounds, "-o report.html")
+
+
+def _typed(places: Places, *words: str) -> str:
+    return " ".join(filter(None, ("" if places.in_shell else "liveheap", *words)))
+
+
+def _worker(places: Places) -> str:
+    if places.target is None:
+        return "TARGET"
+    return places.target and quote(places.target)
 
 
 def _place(places: Places) -> str:
-    return quote(places.newest or places.target or "TARGET")
+    return quote(places.newest) if places.newest else _worker(places)
 
 
 def _suspect(report: Report) -> Mapping[str, Any]:

@@ -181,8 +181,8 @@ def _not_found(facts: FarFacts) -> Finding:
     if any(each.startswith("python3 ") for each in facts.probe.get("HERE", ())):
         return note(
             "liveheap",
-            f"{said}; workers are asked through its python3, but ps, inject and doctor "
-            "need liveheap there",
+            f"{said}; workers are asked through its python3, but inject and doctor "
+            "need liveheap there, and ps knows more with it",
             f"ssh {facts.host} python3 -m pip install liveheap",
         )
     return problem(

@@ -150,7 +150,7 @@ class Hunt:
             for number in range(1, self.rounds + 1):
                 refuse_kept_round(round_path(keep, number))
         found = series()
-        asked: str | None = target or "TARGET"
+        asked: str | None = target or ""
         with (
             self.desk.scratch(keep) as directory,
             bar(self.desk.terminal) as progress,
@@ -175,7 +175,7 @@ class Hunt:
                     found.note(f"from round {len(found) + 1} on: {line.told}")
         kept = None if keep is None else f"{shlex.quote(str(keep))}/round-*{SUFFIX}"
         newest = None if keep is None else str(round_path(keep, len(found)))
-        return Taken(found, Places(asked, newest, kept))
+        return Taken(found, Places(asked, newest, kept, self.desk.in_shell))
 
     def _follow(self, target: str | None, chase: _Chase) -> None:
         """Take the rounds that are left, as long as one process answers."""

@@ -12,6 +12,10 @@ _GOES = (
     *("blocks_first", "rss_first", "blocks_max", "rss_max"),
     *("overlapped", "measured", "longest", "running"),
 )
+NOBODY = (
+    "no task has had a name so far: those of known frameworks have one, and "
+    "liveheap.task gives it to others"
+)
 
 
 def perform(desk: Desk, *, as_json: bool, target: str | None = None) -> int:
@@ -21,6 +25,9 @@ def perform(desk: Desk, *, as_json: bool, target: str | None = None) -> int:
         shape = caller.session(TASKS.scope).request(TASKS.name)
     if as_json or not isinstance(shape, Table):
         show(desk, shape, as_json=as_json)
+        return 0
+    if not shape.rows and desk.terminal.look.human:
+        desk.terminal.say(NOBODY)
         return 0
     lines = fitting(
         shape.columns,
