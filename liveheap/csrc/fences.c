@@ -265,6 +265,18 @@ lower_limit(int which, uint64_t value)
     return (int)syscall(SYS_prlimit64, 0, which, &limit, NULL);
 }
 
+/* A dump of this process is the worker's memory.  With a limit of 0 the kernel writes no
+ * file, but a core_pattern that is a pipe (apport, for one) gets it all the same; 1 ends
+ * that as well, and is too little for a file. */
+static void
+leave_no_core(void)
+{
+    struct rlimit one = {.rlim_cur = 1, .rlim_max = 1};
+    if (syscall(SYS_prlimit64, 0, RLIMIT_CORE, &one, NULL) < 0) {
+        lower_limit(RLIMIT_CORE, 0);
+    }
+}
+
 /* The first number of /proc/self/statm, in bytes; 0 if it cannot be read. */
 static uint64_t
 address_space_bytes(void)
@@ -287,7 +299,7 @@ static uint32_t
 lower_limits(const struct fence_plan *plan)
 {
     uint32_t missing = 0;
-    lower_limit(RLIMIT_CORE, 0);
+    leave_no_core();
     if (plan->cpu_s > 0) {
         lower_limit(RLIMIT_CPU, plan->cpu_s);
     }
