@@ -27,7 +27,8 @@ from liveheap.clone.tools import absent
 from liveheap.commands.context import Fields, HeapCopy
 from liveheap.errors import CommandError
 
-LOOK_EVERY_S = 0.05
+LOOK_EVERY_S, LOOK_LATER_EVERY_S = 0.05, 0.5
+LONG_QUIET_S = 2.0
 SEND_S = 2.0
 COMPLETE_S = 5.0
 GRACE_S = 3.0
@@ -58,7 +59,6 @@ class Copy:
         self._oom_kills = limits.oom_kills()
         self._ended: CommandError | None = None
         self._is_foreign = False
-        near.settimeout(LOOK_EVERY_S)
         forks.in_child(_forget_copies)
         _copies.add(self)
 
@@ -165,18 +165,23 @@ class Copy:
         if not self.lives and self._ended is not None:
             raise self._ended
         try:
-            self._socket.socket.settimeout(SEND_S)
+            self._wait_at_most(SEND_S)
             self._socket.socket.sendall(data)
-            self._socket.socket.settimeout(LOOK_EVERY_S)
         except OSError as exc:
             raise self._is_lost() from exc
 
-    def receive(self) -> tuple[str, Any] | None:
+    def _wait_at_most(self, seconds: float) -> None:
+        """Bound the next wait; saying it again would cost a system call."""
+        if self._socket.socket.gettimeout() != seconds:
+            self._socket.socket.settimeout(seconds)
+
+    def receive(self, seconds: float = LOOK_EVERY_S) -> tuple[str, Any] | None:
         """Return a message; None if none comes within a moment."""
         try:
             message = self._inbox.take()
             if message is not None:
                 return message
+            self._wait_at_most(seconds)
             data = self._socket.socket.recv(RECEIVE_BYTES)
             if not data:
                 raise self._is_lost()
@@ -232,12 +237,21 @@ class CopyEvaluation:
         self._left = max_output * LONGEST_CHARACTER
         self._sent = 0
         self._answer: Mapping[str, Any] = {}
+        self._quiet_since = time.monotonic()
 
     def wait(self, seconds: float) -> None:
-        """Wait a moment for its next message."""
-        message = None if self.is_over else self._copy.receive()
+        """Wait a moment for its next message.
+
+        Each look takes the interpreter's lock from the worker: who is quiet for long is
+        looked at rarely.
+        """
+        if self.is_over:
+            return
+        is_new = time.monotonic() < self._quiet_since + LONG_QUIET_S
+        message = self._copy.receive(seconds if is_new else LOOK_LATER_EVERY_S)
         if message is None:
             return
+        self._quiet_since = time.monotonic()
         kind, content = message
         if kind == wire.TEXT and isinstance(content, bytes):
             self._output += content[: self._left]
@@ -260,6 +274,7 @@ class CopyEvaluation:
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in it, if that can be done now."""
+        self._quiet_since = time.monotonic()
         self._copy.signal()
 
     def why_not_over(self) -> str:

@@ -30,6 +30,7 @@ ATTEMPTS = 5
 STILL_LOOKS = 20
 COMES_UP_S = 120.0
 IMPORT_LOCK_S = 2.0
+ENDS_WITHIN_S = 1.0
 FIRST_FREE = 3
 
 
@@ -81,7 +82,9 @@ class Copies:
         Raises:
             CommandError: `busy`, `refused`, or `failed` with the reason.
         """
-        living = self.living
+        deadline = time.monotonic() + ENDS_WITHIN_S
+        while (living := self.living) is not None and time.monotonic() < deadline:
+            self._sleep(LOOK_EVERY_S)  # its session may be about to end
         if living is not None:
             raise CommandError(
                 "busy",

@@ -2,11 +2,14 @@
 
 The pause is all that the worker's interpreter stands still for: frames, CPython's own
 code around a fork, the fork. Beside it the bare clone of the same process, in turn. The
-throughput is counted in paired batches: one with nobody asking, one while a copy
-computes `h[0].byvia` and the like, on another core and behind the worker.
+throughput is counted without a copy, beside one that computes `h[0].byvia` and the like
+on another core and behind the worker, without one again, and so on: what happens beside
+a copy is set against the mean of before and after. All of it has bounds: what a copy
+still computes at a batch's end is left, and the copy ends with its session.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import struct
@@ -14,35 +17,47 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from driver import Failed, Target, running_program
 from table import Row
 
 from liveheap.errors import LiveheapError
 from liveheap.protocol.auth import Scope
+from liveheap.protocol.messages import Result
 from liveheap_client.session import Session
 
 ALLOW = {"LIVEHEAP_ALLOW": "exec"}
 CLONE = {"max_pause_ms": 60_000.0, "force": True}
 DEAF = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})"
 SPIN = "print('on', flush=True)\nwhile True: pass"
-EXPLORE = "h[0].byvia", "h.byrcs", "objgraph.most_common_types()", "h[0].rp"
+EXPLORE = "h[0].byvia", "h.byrcs", "objgraph.most_common_types()"
 SETTLE_S = 0.5
+SLICE_S = 10.0
 
 
-def clone_rows(objects: int, *, pairs: int, batch_s: float) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """How much to count."""
+
+    pauses: int
+    copies: int
+    alone_s: float
+    explore_s: float
+
+
+def clone_rows(objects: int, batches: Batches) -> Iterator[Row]:
     place = running_program("clone_target.py", objects, more=ALLOW)
     with place as target:
         label = f"{target.facts['rss'] / 1e9:.2g} GB under load"
-        yield pause_row(target, label, pairs)
-        yield from exploring_rows(target, label, pairs, batch_s)
+        yield pause_row(target, label, batches.pauses)
+        yield from exploring_rows(target, label, batches)
         yield deaths_row(target, label)
 
 
-def pause_row(target: Target, label: str, pairs: int) -> Row:
+def pause_row(target: Target, label: str, pauses: int) -> Row:
     ours, bare = [], []
-    for _ in range(2 * pairs + 1):
+    for _ in range(pauses):
         bare.append(target.do("bare")["ns"] / 1e6)
         with target.session(Scope.VALUES) as session:
             ours.append(float(made(session)["pause"]) * 1e3)
@@ -57,37 +72,34 @@ def pause_row(target: Target, label: str, pairs: int) -> Row:
     )
 
 
-def exploring_rows(
-    target: Target, label: str, pairs: int, batch_s: float
-) -> Iterator[Row]:
-    """Compare batches without a copy and with one that computes all the time."""
-    ratios, by_cpu, own, first_s = [], [], 0.0, 0.0
-    for _ in range(pairs):
-        before = Count.of(target)
-        time.sleep(batch_s)
-        alone = Count.of(target).since(before)
-        with target.session(Scope.VALUES) as session:
-            made(session)
-            before = Count.of(target)
-            own, first_s = explore(session, until=time.monotonic() + batch_s)
-            explored = Count.of(target).since(before)
-        ratios.append(explored.a_second / alone.a_second)
-        by_cpu.append(explored.a_cpu_second / alone.a_cpu_second)
-        time.sleep(SETTLE_S)
-    ratio = median(ratios)
+def exploring_rows(target: Target, label: str, batches: Batches) -> Iterator[Row]:
+    """Compare what is done beside a copy that computes with before and after."""
+    alone, explored = [alone_count(target, batches.alone_s)], []
+    for _ in range(batches.copies):
+        explored.append(explored_counts(target, batches.explore_s))
+        alone.append(alone_count(target, batches.alone_s))
+    ratios, by_cpu = [], []
+    for each, before, after in zip(explored, alone, alone[1:], strict=False):
+        usual = before.plus(after)
+        ratios += [one.a_second / usual.a_second for one in each.slices]
+        by_cpu += [one.a_cpu_second / usual.a_cpu_second for one in each.slices]
+    ratio = fmean(ratios)
     yield Row(
         f"throughput while the clone is explored, {label}",
-        f"{alone.a_second:.0f} a second alone, {explored.a_second:.0f} beside it",
+        f"{fmean(one.a_second for each in explored for one in each.slices):.0f} a "
+        f"second; {fmean(one.a_second for one in alone):.0f} alone",
         ">= 0.95",
-        f"{min(ratios):.3f} to {max(ratios):.3f} in {pairs} pairs of batches; "
-        f"{median(by_cpu):.3f} by CPU time",
+        f"{min(ratios):.3f} to {max(ratios):.3f} in {len(ratios)} batches beside "
+        f"{len(explored)} copies; {fmean(by_cpu):.3f} by CPU time",
         f"{ratio:.3f}",
         ratio >= 0.95,
     )
+    first_s = [each.first_s for each in explored if each.first_s is not None]
+    took = f"{min(first_s):.1f} s" if first_s else f"not in {batches.explore_s:g} s"
     yield Row(
         f"clone, after exploring: memory of its own, {label}",
-        f"{own / 1e6:.0f} MB",
-        beside=f"h[0].byvia at first: {first_s:.1f} s",
+        f"{max(each.own for each in explored) / 1e6:.0f} MB",
+        beside=f"h[0].byvia at first: {took}",
     )
 
 
@@ -112,6 +124,13 @@ class Count:
             self.cpu_seconds - before.cpu_seconds,
         )
 
+    def plus(self, other: "Count") -> "Count":
+        return Count(
+            self.requests + other.requests,
+            self.seconds + other.seconds,
+            self.cpu_seconds + other.cpu_seconds,
+        )
+
     @property
     def a_second(self) -> float:
         return self.requests / self.seconds
@@ -121,21 +140,54 @@ class Count:
         return self.requests / self.cpu_seconds
 
 
-def explore(session: Session, *, until: float) -> tuple[float, float]:
-    """Ask one thing after the other; return the copy's own bytes, and the first's time.
+def alone_count(target: Target, seconds: float) -> Count:
+    before = Count.of(target)
+    time.sleep(seconds)
+    return Count.of(target).since(before)
 
-    What runs at the end is interrupted: the batch is over.
-    """
-    own, first_s, asked = 0.0, 0.0, 0
-    while time.monotonic() < until or not asked:
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What was counted beside one copy, and what that copy came to."""
+
+    slices: list[Count]
+    first_s: float | None
+    """How long the first question took; None if it had no answer by the end."""
+    own: float
+
+
+def explored_counts(target: Target, seconds: float) -> Explored:
+    """Count slice by slice while a copy answers one question after the other."""
+    with target.session(Scope.VALUES) as session:
+        made(session)
         began = time.monotonic()
-        code = EXPLORE[asked % len(EXPLORE)]
-        shape = session.request("clone-ask", {"code": code, "whole": True})
-        answer = shape.as_dict()  # type: ignore[union-attr]
-        own = float(answer["own"])
-        first_s = first_s or time.monotonic() - began
-        asked += 1
-    return own, first_s
+        slices, first_s, before = [], None, Count.of(target)
+        for is_answer in exploring(session):
+            now = time.monotonic()
+            if is_answer and first_s is None:
+                first_s = now - began
+            if now - before.seconds >= min(SLICE_S, seconds):
+                at = Count.of(target)
+                slices.append(at.since(before))
+                before = at
+            if now - began >= seconds:
+                return Explored(slices, first_s, own_bytes(target))
+    raise Failed("the copy answers no more")
+
+
+def exploring(session: Session) -> Iterator[bool]:
+    """Ask for ever; yield at least every two seconds, and true with each answer."""
+    for code in itertools.cycle(EXPLORE):
+        asked = {"code": code, "whole": True}
+        with contextlib.closing(session.stream("clone-ask", asked)) as events:
+            for event in events:
+                yield isinstance(event, Result)
+
+
+def own_bytes(target: Target) -> float:
+    with target.session(Scope.READ) as session:
+        status = session.request("status").as_dict()  # type: ignore[union-attr]
+        return float(status.get("clone_memory") or 0)
 
 
 def deaths_row(target: Target, label: str) -> Row:

@@ -33,6 +33,8 @@ import ssh_rows
 from driver import Failed, running_target
 from table import Row, circumstances
 
+from liveheap.errors import LiveheapError
+
 HERE = Path(__file__).parent
 README = HERE.parents[1] / "README.md"
 USUAL_OBJECTS = 1_000_000
@@ -126,7 +128,7 @@ def guarded(name: str, rows: Iterator[Row]) -> Iterator[Row]:
     """Yield rows; if they end with a failure, one more that says so."""
     try:
         yield from rows
-    except Failed as failure:
+    except (Failed, LiveheapError) as failure:
         yield Row(name, "failed", beside=str(failure))
 
 
@@ -166,10 +168,10 @@ def memory_and_rest_rows(plan: Plan) -> Iterator[Row]:
 def cloned_rows(plan: Plan) -> Iterator[Row]:
     """A worker of a gigabyte: five thirds of the objects of the other memory rows."""
     is_whole = plan.objects >= USUAL_OBJECTS
+    batches = clone_rows.Batches(11, 2, 12.0, 60.0)
     yield from clone_rows.clone_rows(
         plan.memory_objects * 5 // 3,
-        pairs=5 if is_whole else 2,
-        batch_s=20.0 if is_whole else 1.0,
+        batches if is_whole else clone_rows.Batches(3, 1, 1.0, 3.0),
     )
 
 
