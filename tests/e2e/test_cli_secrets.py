@@ -23,6 +23,7 @@ from spawn import Stage, Worker
 from liveheap.commands import COMMANDS
 from liveheap_client import bare, cli
 
+pytestmark = pytest.mark.timeout(900)  # one fixture runs a hundred command lines
 WORD, NAMED = "SECRET9", "NAMED9"
 ADDRESS = re.compile(rb"0x[0-9a-f]{6,}")
 

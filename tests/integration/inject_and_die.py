@@ -11,10 +11,12 @@ from typing import Any
 from liveheap_client.inject import ptrace, tracee, visits
 
 SETTLES_WITHIN_S = 0.02
+STOPS_WITHIN_S = 60.0
 
 
 def main() -> None:
     visits.SETTLE_S = SETTLES_WITHIN_S
+    visits.STOP_WITHIN_S = visits.CLEAR_WITHIN_S = STOPS_WITHIN_S
     for line in sys.stdin:
         order = json.loads(line)
         seconds = order.pop("seconds", None)
@@ -53,7 +55,7 @@ def inject_and_die(*, pid: int, code: str, step: int, after: bool, **how: Any) -
         (tracee.Memory, "write"),
     ):
         setattr(owner, name, counted(getattr(owner, name)))
-    ptrace.inject(pid, code, timeout=20, **how)
+    ptrace.inject(pid, code, timeout=60, **how)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ def _ptrace_is_allowed() -> None:
 @pytest.fixture(autouse=True)
 def _settles_fast_and_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visits, "SETTLE_S", 0.02)
-    monkeypatch.setattr(visits, "STOP_WITHIN_S", 20.0)
-    monkeypatch.setattr(visits, "CLEAR_WITHIN_S", 20.0)
+    monkeypatch.setattr(visits, "STOP_WITHIN_S", 60.0)
+    monkeypatch.setattr(visits, "CLEAR_WITHIN_S", 60.0)
 
 
 @pytest.mark.parametrize(

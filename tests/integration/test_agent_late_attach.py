@@ -10,6 +10,7 @@ from late_attach import bring, luggage_of, start_unprepared
 from spawn import eventually
 
 from liveheap.protocol.results import Record, Table
+from liveheap_client.inject import ladder
 
 TRACES = """
 import atexit, gc, signal, threading
@@ -97,7 +98,8 @@ def test_what_the_worker_forks_has_no_agent_while_it_is_there_nor_after(stage):
 
 if sys.version_info >= (3, 14):
 
-    def test_where_the_interpreter_runs_scripts_nobody_is_stopped(stage):
+    def test_where_the_interpreter_runs_scripts_nobody_is_stopped(stage, monkeypatch):
+        monkeypatch.setitem(ladder.WAITS_S, "remote_exec", 60.0)
         host = start_unprepared(stage, "asyncio")
         arrival = bring(host)
         assert (arrival.way, arrival.stopped_ms) == ("remote_exec", None)

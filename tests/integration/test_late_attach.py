@@ -191,7 +191,8 @@ def listens(path: Path) -> bool:
     return any(int(flags, 16) & ACCEPTS for _, _, _, flags, *_ in found)
 
 
-def test_a_manhole_is_used_where_the_worker_has_one():
+def test_a_manhole_is_used_where_the_worker_has_one(monkeypatch):
+    monkeypatch.setitem(ladder.WAITS_S, "manhole", 60.0)
     program = f"import manhole; manhole.install(verbose=False); {ASLEEP}"
     with running(sys.executable, "-W", "ignore", "-c", program) as worker:
         path = Path(f"/tmp/manhole-{worker.pid}")
