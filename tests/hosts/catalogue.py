@@ -51,6 +51,7 @@ class Host:
     environment: str = ""  # of its own, where its needs clash with others'
     newest: str = ""  # the last CPython on which it can run
     too_new: str = ""  # why
+    remark: str = ""  # what its "yes" leaves out
 
     @property
     def needs_broker(self) -> bool:
@@ -223,8 +224,13 @@ HOSTS = (
         roles=PREFORKED,
     ),
     mrq("MRQ"),
-    # No renewal: its supervisor ends with a child, which gevent reaps before it looks.
-    mrq("MRQ, 2 processes", "--processes", "2", roles=PREFORKED),
+    mrq(
+        "MRQ, 2 processes",
+        *("--processes", "2"),
+        roles=PREFORKED,
+        remark="no child is killed: also without an agent its supervisor ends then, for "
+        "gevent has reaped the child that it looks for",
+    ),
     huey("process", roles=PREFORKED),
     huey("thread"),
     huey(

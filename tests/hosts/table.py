@@ -88,21 +88,25 @@ def lines(results: Results, hosts: list[Host]) -> Iterator[str]:
     for row in rows:
         padded = (text.ljust(width) for text, width in zip(row, widths, strict=True))
         yield f"| {' | '.join(padded)} |"
-    yield from reasons(by_name)
+    yield ""
+    yield from (item(f"{host.name}: {host.remark}") for host in hosts if host.remark)
+    yield from reasons(by_name, commit_of(results))
 
 
-def reasons(by_name: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
-    """Yield why a cell is empty or broken, each reason once."""
+def reasons(
+    by_name: dict[str, dict[str, dict[str, Any]]], commit: str
+) -> Iterator[str]:
+    """Yield why a cell is empty or broken, or not of this commit; each reason once."""
     told: dict[str, list[str]] = {}
     for version, cells in by_name.items():
         for name, cell in cells.items():
             for reason in [cell["missing"]] if "missing" in cell else faults(cell):
                 told.setdefault(reason, []).append(f"{name} on {version}")
-            for reason in cell.get("at_first", ()):
-                again = f"run again, commit {cell['commit']}; at first {reason}"
+            if cell["commit"] != commit or "at_first" in cell:
+                failed = "; ".join(cell.get("at_first", ()))
+                at_first = f"; at first {failed}" if failed else ""
+                again = f"run again, commit {cell['commit']}{at_first}"
                 told.setdefault(again, []).append(f"{name} on {version}")
-    if told:
-        yield ""
     for reason, places in told.items():
         where = ", ".join(places) if len(places) < 4 else f"{len(places)} cells"
         yield item(f"{where}: {reason}")
