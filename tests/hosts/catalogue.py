@@ -228,8 +228,8 @@ HOSTS = (
         "MRQ, 2 processes",
         *("--processes", "2"),
         roles=PREFORKED,
-        remark="no child is killed: also without an agent its supervisor ends then, for "
-        "gevent has reaped the child that it looks for",
+        remark="no child is killed: also without an agent its supervisor ends then, "
+        "for gevent has reaped the child that it looks for",
     ),
     huey("process", roles=PREFORKED),
     huey("thread"),
