@@ -147,3 +147,18 @@ def test_the_small_ones_memory_is_told_apart_until_the_time_is_up(
 
     assert asked == [1, 2, 3]
     assert known == dict.fromkeys(asked, (1, 2))
+
+
+STRANGE = (None, True, -1, 10**30, float("nan"), float("inf"), "", "x", [], [{}], {})
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=repr)
+@pytest.mark.parametrize("look", [WIDE, Look(human=False, width=None)], ids=["", "|"])
+def test_one_worker_with_strange_facts_hides_no_other(strange: Any, look: Look) -> None:
+    known = row(5, tasks=[{"task": "t", "running": 1, "longest": 2.0}], running=1)
+    rows = [{**known, name: strange} for name in known if name != "pid"]
+    rows.append({**known, "tasks": [{"task": strange, "longest": strange}]})
+
+    table = shown([*rows, row(7, program="honest")], look)
+
+    assert "honest" in "\n".join(table)

@@ -7,7 +7,8 @@ the columns that matter least; a pipe gets all of them, and no drawing.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import isfinite
+from typing import Any, TypeGuard
 
 from liveheap.protocol.results import Column
 from liveheap_client.render.escape import visible
@@ -35,12 +36,21 @@ def _fact(name: str) -> Callable[[Row], object]:
     return lambda row: row.get(name)
 
 
+def _figure(name: str) -> Callable[[Row], object]:
+    """Show a number; what is none, or is endless, is as if it were not known."""
+    return lambda row: row.get(name) if _is_figure(row.get(name)) else None
+
+
+def _is_figure(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int) or (isinstance(value, float) and isfinite(value))
+
+
 def _framework(row: Row) -> str | None:
     """Return `celery/prefork`, `gunicorn/gevent`, `gevent`."""
-    framework, pool = row.get("framework"), row.get("pool")
-    if not pool or pool in str(framework):
+    framework, pool = row.get("framework"), str(row.get("pool") or "")
+    if pool in str(framework):
         return framework if framework is None else str(framework)
-    return f"{framework}/{pool}" if framework else str(pool)
+    return f"{framework}/{pool}" if framework else pool or None
 
 
 def _doing(row: Row) -> str | None:
@@ -63,7 +73,7 @@ def _running(row: Row) -> str | None:
         return str(running) if running else "-"
     told = visible(tasks[0].get("task", "?"), longest=_LONGEST_NAME)
     age = tasks[0].get("longest")
-    told += f" {human_seconds(age)}" if isinstance(age, int | float) else ""
+    told += f" {human_seconds(age)}" if _is_figure(age) else ""
     return told if running == 1 else f"{told} +{running - 1}"
 
 
@@ -78,13 +88,13 @@ _SHOWN = (
     _Shown(Column("role", "text"), lambda row: row.get("role") or row.get("kind")),
     _Shown(Column("framework", "text"), _framework),
     _Shown(Column("python", "text"), _fact("python")),
-    _Shown(Column("rss", "bytes"), _fact("rss")),
-    _Shown(Column("uss", "bytes"), _fact("uss")),
-    _Shown(Column("shared", "bytes"), _fact("shared")),
-    _Shown(Column("grown", "bytes"), _fact("grown")),
+    _Shown(Column("rss", "bytes"), _figure("rss")),
+    _Shown(Column("uss", "bytes"), _figure("uss")),
+    _Shown(Column("shared", "bytes"), _figure("shared")),
+    _Shown(Column("grown", "bytes"), _figure("grown")),
     _Shown(Column("running", "text"), _doing),
-    _Shown(Column("done", "count"), _fact("done")),
-    _Shown(Column("uptime", "seconds"), _fact("uptime")),
+    _Shown(Column("done", "count"), _figure("done")),
+    _Shown(Column("uptime", "seconds"), _figure("uptime")),
 )
 
 
