@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DEADLINE_S = 60
+DEADLINE_S = 300
 
 
 @dataclass(frozen=True)
