@@ -95,8 +95,9 @@ def _append_slowly(path: str, line: bytes, limit: int) -> None:
     try:
         status = os.fstat(file)
         if status.st_size + len(line) > limit:
-            if os.stat(path).st_ino == status.st_ino:
-                os.rename(path, f"{path}.1")
+            with suppress(FileNotFoundError):  # another process renames it just now
+                if os.stat(path).st_ino == status.st_ino:
+                    os.rename(path, f"{path}.1")
             os.close(file)
             file = os.open(path, FLAGS | NEVER_WAIT, 0o600)
             status = os.fstat(file)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,23 +80,27 @@ open_log(const struct log_line *line)
                 0600);
 }
 
-/* Rename the log unless somebody did so meanwhile, and open a new one. */
+/* Rename the log unless somebody did so meanwhile, and open a new one.
+ *
+ * All workers of a run directory write to it, and several may find it full at once.  Who
+ * has the lock of the full file looks and renames; in between nobody can have put a new
+ * one under its name, which would go over the old one and leave no name to open.  For
+ * the others there is the new one, or the full one once more. */
 static int
 turn_over(const struct log_line *line, int fd, const struct stat *status)
 {
     struct stat named;
     char old[PATH_MAX];
     int length = snprintf(old, sizeof(old), "%s.1", line->path);
-    close(fd);
-    if (length >= (int)sizeof(old)) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    if (stat(line->path, &named) == 0 && named.st_ino == status->st_ino &&
+    int error = length >= (int)sizeof(old) ? ENAMETOOLONG : 0;
+    if (error == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+        stat(line->path, &named) == 0 && named.st_ino == status->st_ino &&
         rename(line->path, old) < 0) {
-        return -1;
+        error = errno;
     }
-    return open_log(line);
+    close(fd);
+    errno = error;
+    return error != 0 ? -1 : open_log(line);
 }
 
 /* A disk became full in the middle of a line.  What got there goes again, if nobody has

@@ -4,8 +4,11 @@ pytest's own threads come and go, and so does the memory of this process: what m
 change between two looks is asked for until both saw the same.
 """
 
+import fcntl
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +97,38 @@ def test_a_log_that_is_full_makes_room_for_the_next_line(tmp_path):
     assert log.read_bytes() == b"six\n"
     assert (tmp_path / "audit.log.1").read_bytes() == b"one\ntwo\n"
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_log_is_put_away_by_one_and_the_others_lose_no_line(tmp_path):
+    log = tmp_path / "audit.log"
+    process.append(str(log), b"one\n", 8)
+    process.append(str(log), b"two\n", 8)
+    with log.open("rb") as held:  # by another worker, about to rename it
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process.append(str(log), b"six\n", 8)
+    assert log.read_bytes() == b"one\ntwo\nsix\n"
+    process.append(str(log), b"ten\n", 8)
+    assert log.read_bytes() == b"ten\n"
+    assert (tmp_path / "audit.log.1").read_bytes() == b"one\ntwo\nsix\n"
+
+
+def test_workers_that_find_a_log_full_at_once_all_write_their_lines(tmp_path):
+    program = (
+        "import sys\n"
+        "from liveheap import process\n"
+        "sys.stdin.read()\n"
+        "for _ in range(500): process.append(sys.argv[1], b'a line\\n', 20)"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "audit.log")]
+    workers = [
+        subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    for worker in workers:
+        worker.stdin.close()  # now
+        worker.stdin = None
+    said = [worker.communicate(timeout=60)[1] for worker in workers]
+    assert said == [b""] * 4
 
 
 @pytest.mark.usefixtures("_by")
