@@ -60,6 +60,7 @@ class SnapshotWriter:
             major = layout.MAJOR_WITH_PREVIEWS
         self._stream.write(layout.FILE_HEAD.pack(layout.MAGIC, major, layout.MINOR))
         self._document(layout.BlockKind.HEADER, header)
+        self._stream.flush()
         self._stage = layout.BlockKind.RECORDS
 
     def records(

@@ -116,6 +116,10 @@ def test_worker_killed_in_mid_walk_takes_the_child_with_it(
     worker: Worker, take: Callable[..., Caught], file: Path
 ) -> None:
     caught = take()
+    begun = Path(f"{file}.part")
+    eventually(
+        lambda: begun.exists() and begun.stat().st_size, what="the header is here"
+    )
 
     worker.kill()
 

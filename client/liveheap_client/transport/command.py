@@ -23,7 +23,7 @@ from liveheap_client.errors import ConnectError, ConnectionLost, TimedOut
 from liveheap_client.transport.base import Transport
 from liveheap_client.transport.relay import widen
 
-RECEIVE_BYTES = 1 << 20
+RECEIVE_BYTES = 1 << 19
 SEND_TIMEOUT_S = 30.0
 NOT_FOUND = 127
 _REAP_TIMEOUT_S = 2.0
