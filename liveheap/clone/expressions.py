@@ -68,6 +68,14 @@ KEYWORDS = table("""
 """)
 LOOKS_AT = table("find_backref_chain find_ref_chain show_backrefs show_chain show_refs")
 NAMES_OBJECTS = table("obj objs")
+TAKES_OBJECTS: Mapping[str, int] = {
+    "by_type": 1,
+    "count": 1,
+    "get_leaking_objects": 0,
+    "most_common_types": 1,
+    "show_most_common_types": 1,
+    "typestats": 0,
+}
 OPERATORS: Mapping[str, Any] = {
     "Add": operator.add,
     "BitAnd": operator.and_,
@@ -372,8 +380,12 @@ def check_for_objgraph(
         if is_predicate and value is not objgraph.is_proper_module:
             raise Refused(f"{name}() looks for objgraph.is_proper_module here")
         is_object = looks and (place in (0, *NAMES_OBJECTS) or name == "show_chain")
-        if not (is_predicate or is_object or type(value) in (*PLAIN, list, tuple)):
-            raise Refused(f"{name}() takes numbers, texts and lists there")
+        is_list = type(value) in (list, tuple)
+        if is_list and place != "objects" and TAKES_OBJECTS.get(name) != place:
+            # It is made a set of, or searched: that would compare what is in it.
+            is_list = all(type(each) in PLAIN for each in value)
+        if not (is_predicate or is_object or is_list or type(value) in PLAIN):
+            raise Refused(f"{name}() takes numbers, texts and lists of them there")
     if name.startswith("find_") and len(arguments) + len(named) < 2:
         raise Refused(f"{name}(x, objgraph.is_proper_module)")
 

@@ -22,11 +22,11 @@ class Trap:
     __bool__, __iter__, __call__ = trap('bool'), trap('iter'), trap('call')
     __index__, __lt__, __getattr__ = trap('index'), trap('less'), trap('getattr')
     lazy = property(trap('property'))
-class Lazy(dict):
+class TrapDict(dict):
     __missing__, __getitem__, items = trap('missing'), trap('getitem'), trap('items')
     __iter__, __len__, keys = trap('iter'), trap('len'), trap('keys')
 class Seen: pass
-traps, seen, held, lazy = [Trap() for _ in range(3)], Seen(), Seen(), Lazy()
+traps, seen, held, lazy = [Trap() for _ in range(3)], Seen(), Seen(), TrapDict()
 seen.ran, seen.api_token = ran, 'hunter2'
 seen.keyed = {Trap(): held, Trap(): held, b'cookie': b'hunter2'}
 seen.headers = [(b'Authorization', b'hunter2')]
@@ -40,9 +40,12 @@ QUESTIONS = (
     "objgraph.show_backrefs(t, max_depth=5)",
     "objgraph.find_backref_chain(t[0], objgraph.is_proper_module)",
     "objgraph.typestats()['Trap']",
+    "objgraph.count(t)",
+    "objgraph.count('Trap', t)",
+    "objgraph.show_backrefs(t[0], 2, t)",
     "[1, 2, 3][t[0]]",
     "[1, 2, 3][t[0]:]",
-    "z = objgraph.by_type('Lazy')[0]",
+    "z = objgraph.by_type('TrapDict')[0]",
     "len(z)",
     "z['held']",
     "z['none']",

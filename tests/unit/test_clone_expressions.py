@@ -74,7 +74,7 @@ def find_backref_chain(obj: Any, predicate: Callable[[Any], bool]) -> list[Any]:
 
 OBJGRAPH.__dict__.update(
     by_type=lambda _name: [HOST],
-    count=lambda _name: 3,
+    count=lambda _name, _objects=None: 3,
     is_proper_module=lambda _value: True,
     find_backref_chain=find_backref_chain,
     show_backrefs=lambda *_args, **_named: None,
@@ -131,6 +131,8 @@ def ask() -> Callable[[str], str]:
         ("objgraph.find_backref_chain(host, objgraph.is_proper_module)[1].slot",
          "'in a slot'"),
         ("objgraph.show_backrefs(*[host], max_depth=3)", ""),
+        ("objgraph.show_backrefs([host, key], 3, [1, 2])", ""),
+        ("objgraph.count('Row', [key])", "3"),
     ],
 )  # fmt: skip
 def test_what_may_be_asked(ask, text, answer):
@@ -189,6 +191,10 @@ def test_what_may_be_asked(ask, text, answer):
         "objgraph.count(host)",
         "objgraph.count('x', host)",
         "objgraph.growth(10, host)",
+        "objgraph.count([key])",
+        "objgraph.by_type([key], [key])",
+        "objgraph.show_backrefs(host, 3, [key])",
+        "objgraph.show_backrefs(host, extra_ignore=(key,))",
         "objgraph.find_backref_chain(host)",
         "objgraph.show_chain(host, objgraph.os)",
         "x = y = 1",
