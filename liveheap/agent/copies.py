@@ -3,7 +3,8 @@
 Before the clone the import lock is taken, so that no other thread is in the middle of
 importlib's tables. What may still be held by another thread are locks that nobody mends
 in the copy, malloc's before all (csrc/copier.h): then the copy sleeps for ever before
-it has said that it is ready. It is killed for that, and another one made; but not for
+it has said that it is ready. It is killed for that, and another one made (beside three
+threads that never let go of malloc, one to eight of them); but not for
 being slow. It stands behind everybody else for a processor, and on a machine where
 everything waits, so does it; who kills it then has to begin anew. Which of the two it
 is, the kernel says (pulse.py).
@@ -26,8 +27,8 @@ from liveheap.clone.inside import Program
 from liveheap.commands.context import Heap
 from liveheap.errors import CommandError
 
-ATTEMPTS = 5
-STILL_LOOKS = 20
+ATTEMPTS = 8
+STILL_LOOKS = 10
 COMES_UP_S = 120.0
 IMPORT_LOCK_S = 2.0
 ENDS_WITHIN_S = 1.0
@@ -152,7 +153,7 @@ class Coming:
                 return copy
         except CommandError as gone:
             why = gone.message
-        if why is None and self._pulse.look() >= STILL_LOOKS << self._failed:
+        if why is None and self._pulse.look() >= STILL_LOOKS << self._failed // 2:
             why = f"it slept at a lock ({self._pulse.where()})"
         if why is not None:
             self._again(why)
