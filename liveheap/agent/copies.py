@@ -4,10 +4,10 @@ Before the clone the import lock is taken, so that no other thread is in the mid
 importlib's tables. What may still be held by another thread are locks that nobody mends
 in the copy, malloc's before all (csrc/copier.h): then the copy sleeps for ever before
 it has said that it is ready. It is killed for that, and another one made (beside three
-threads that never let go of malloc, one to eight of them); but not for
-being slow. It stands behind everybody else for a processor, and on a machine where
-everything waits, so does it; who kills it then has to begin anew. Which of the two it
-is, the kernel says (pulse.py).
+threads that never let go of malloc, one to eight of them); but not for being slow. It
+stands behind everybody else for a processor, and on a machine where everything waits,
+so does it; who kills it then has to begin anew. Which of the two it is, the kernel says
+(pulse.py).
 
 So whoever asked may have to wait. He is told so, and may leave at any time.
 """
