@@ -29,6 +29,7 @@ erased. Where that is not safe they stay: 8 KiB.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -165,7 +166,7 @@ class _Attempt:
                 again_at = time.monotonic() + LOOK_AGAIN_S * 4
             if now >= say_at:
                 say(self._waits_for(page))
-                say_at = until
+                say_at = math.inf  # once
             time.sleep(pause)
             pause = min(pause * 1.5, 0.01)
         return way
