@@ -119,7 +119,7 @@ def test_an_interrupt_cancels_and_passes_on() -> None:
 def test_silence_is_told_and_then_given_up() -> None:
     told: list[str] = []
     with FakeAgent(status=say_nothing) as agent:
-        ours = session(agent, timeout_s=0.2, quiet_s=0.05, say=told.append)
+        ours = session(agent, timeout_s=1.5, quiet_s=0.05, say=told.append)
         with pytest.raises(TimedOut, match="GIL") as caught:
             ours.request("status")
 
