@@ -42,7 +42,7 @@ class Pulse:
         return seen
 
     def where(self) -> str:
-        """Return the kernel's word for what it sleeps in."""
+        """Return the kernel's word for what it sleeps in; ? where it is not told."""
         with suppress(OSError), open(f"{self._path}/wchan", "rb") as file:
-            return file.read(64).decode("ascii", "replace") or "?"
+            return file.read(64).decode("ascii", "replace").strip("0") or "?"
         return "?"
