@@ -13,6 +13,7 @@ from typing import Any
 from liveheap.protocol.auth import Agreed, ClientHandshake, Scope
 from liveheap.protocol.connection import CLOSED, NEED_DATA, Connection
 from liveheap.protocol.messages import (
+    CODEC_STORED,
     Cancel,
     Chunk,
     Failure,
@@ -106,6 +107,14 @@ class MinimalClient:
             [each for each in messages if isinstance(each, Chunk)],
             last.shape,
         )
+
+
+def raw_of(chunk: Chunk) -> bytes:
+    """Return what a chunk holds: packed, or as it is where the link is fast."""
+    import zstandard
+
+    is_packed = chunk.codec != CODEC_STORED
+    return bytes(zstandard.decompress(chunk.data) if is_packed else chunk.data)
 
 
 def shake_hands(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import zstandard
-from contract.minimal_client import MinimalClient, connect
+from contract.minimal_client import MinimalClient, connect, raw_of
 
 from liveheap.protocol import connection as protocol
 from liveheap.protocol.auth import Scope
@@ -27,7 +26,7 @@ class Listening(MinimalClient):
                 raise AssertionError("the agent closed")
             if event is not protocol.NEED_DATA:
                 if isinstance(event, Chunk):
-                    self.heard += zstandard.decompress(event.data)
+                    self.heard += raw_of(event)
                 return event
             data = self.socket.recv(1 << 16)
             self.heard += data

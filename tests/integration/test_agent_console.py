@@ -206,6 +206,8 @@ def test_neither_gevent_nor_eventlet_comes_with_the_console_nor_a_manhole(hosts)
     )
     assert loaded == []
     for host in hosts.values():
+        with console(host) as client:
+            evaluate(client, "1")  # loads it, and eventlet is not asked for
         assert host.do("import manhole; answer = manhole._MANHOLE is None")
         assert not Path(f"/tmp/manhole-{host.pid}").exists()
 
