@@ -34,7 +34,12 @@ def sites(stage: Stage) -> Worker:
 def test_requests_have_their_routes_name_and_nothing_of_the_clients_leaves(sites):
     sites.say(WORD)
     with Listening(sites.wait_for_socket()) as client:
-        status = client.request("status").as_dict()
+
+        def others_are_over() -> dict[str, Any] | None:
+            facts = client.request("status").as_dict()
+            return facts if facts["done"] == len(NAMES) + 1 else None
+
+        status = eventually(others_are_over, what="the pages that lack are answered")
         client.request("tasks")
         list(client.answers(client.ask("snapshot", force=True)))
     assert {task["name"] for task in status["tasks"]} == NAMES
