@@ -201,7 +201,7 @@ class Spools:
         n_bytes = None
         if place.lease_s > 0 and place.spooled is not None:
             n_bytes = place.spooled.settle(wanted)
-        if n_bytes is None or n_bytes > MOST_KEPT_BYTES or self._closing:
+        if n_bytes is None or n_bytes > MOST_KEPT_BYTES:
             self._drop(place)
             return
         dropped = []
@@ -209,6 +209,9 @@ class Spools:
             place.n_bytes = n_bytes
             place.ends_at = self._clock() + place.lease_s
             place.reader = None
+            if self._closing:
+                self._places.remove(place)
+                dropped.append(place)
             while self._kept_bytes() > MOST_KEPT_BYTES:
                 oldest = self._longest_waiting()
                 assert oldest is not None

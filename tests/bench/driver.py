@@ -122,6 +122,8 @@ def running_program(
             "LIVEHEAP_SPOOL": str(directory),
             "LIVEHEAP": "1" if agent else "0",
             "LIVEHEAP_HEAVY_PER_MINUTE": "600",
+            "LIVEHEAP_TRIM_EVERY": "0.01",
+            "LIVEHEAP_GC_EVERY": "0.01",
             "HOME": name,
             **more,
         }

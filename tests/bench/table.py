@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+CODE = ":/", ":(exclude,top)*.md"
 COLUMNS = ("figure", "target", "ours", "beside it", "ratio", "met")
 
 
@@ -59,7 +60,10 @@ def circumstances(objects: int) -> Iterator[str]:
 
 
 def commit() -> str:
-    """Return the short name of what is checked out; a `+` if it was changed."""
+    """Return the short name of what is checked out; a `+` if it was changed.
+
+    What is recorded changes records, which nothing that is measured reads.
+    """
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -67,7 +71,7 @@ def commit() -> str:
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
 
 

@@ -18,6 +18,7 @@ from spawn import eventually
 from liveheap.agent.codecs import Packer
 from liveheap.agent.service import Agent
 from liveheap.agent.spools import Spools
+from liveheap.commands.spooled import Spooled
 from liveheap.errors import CommandError, RemoteProtocolError
 from liveheap.protocol.auth import Scope
 from liveheap.protocol.messages import Chunk, Progress, Result
@@ -345,6 +346,33 @@ def test_an_agent_that_ends_keeps_nothing(agent, heap):
         assert waiting.closed.is_set()
         assert heap.walk.closed.wait(30)
     assert agent.spools.waiting() == 0
+
+
+def test_nothing_is_kept_by_an_agent_that_ends_while_a_client_leaves(
+    agent, heap, monkeypatch
+):
+    spools, lock, settle = agent.spools, agent.spools._lock, Spooled.settle
+
+    class EndsFirst:
+        """Whoever wants the lock next finds that the agent has ended meanwhile."""
+
+        def __enter__(self) -> None:
+            monkeypatch.setattr(spools, "_lock", lock)
+            spools.close()
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
+    def settle_last(self: Spooled, wanted: Callable[[], bool]) -> int | None:
+        n_bytes = settle(self, wanted)
+        monkeypatch.setattr(spools, "_lock", EndsFirst())
+        return n_bytes
+
+    monkeypatch.setattr(Spooled, "settle", settle_last)
+    [walk] = dropped_walks(agent, heap, 1)
+    assert walk.closed.wait(30)
+    assert spools.waiting() == 0
 
 
 def test_no_id_stands_in_the_audit_log(agent, heap, tmp_path):
