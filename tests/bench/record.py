@@ -6,6 +6,7 @@ with the commit and the machine's load of its own run; a run of some parts repla
 those.
 """
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from table import COLUMNS, Row, aligned
 
 COMMAND = "python tests/bench/run.py --record"
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
+WIDTH = 96
 TARGET = COLUMNS.index("target")
 
 
@@ -64,7 +66,15 @@ def publish(readme: Path, parts: Mapping[str, Part]) -> None:
     runs = defaultdict(list)
     for name, part in parts.items():
         runs[part.circumstances[0]].append(name)
-    said = [f"{run}: {', '.join(names)}" for run, names in runs.items()]
+    said = [
+        textwrap.fill(
+            f"{run}: {', '.join(names)}",
+            WIDTH,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
+        for run, names in runs.items()
+    ]
     machine = next(iter(parts.values())).circumstances[1]
     block = "\n".join([f"`{COMMAND}`", "", *said, machine, "", aligned(rows)])
     head, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
