@@ -3,9 +3,9 @@
 Kept is only what costs microseconds: the resident size, the open files where the kernel
 knows their number (Linux 6.2), full collections and finished tasks. Rings of records,
 each coarser than the one before it: whenever FACTOR records have come into a ring, one
-that stands for all of them goes into the next. So the last hour and a half is there by
-the half minute and the last month by the quarter of a day, and a write never moves what
-is there.
+that stands for all of them goes into the next. So the last three hours are there by the
+minute and the last two months by the third of a day, and a write never moves what is
+there.
 
 Time is that of CLOCK_BOOTTIME, which nobody sets and which goes on while the machine
 sleeps: a clock that jumps moves nothing, and a time without records (a suspended
@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-INTERVAL_S = 30.0
+INTERVAL_S = 60.0
 SLOTS = 192
 LEVELS = 4
 FACTOR = 8

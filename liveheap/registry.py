@@ -222,12 +222,13 @@ def disabled(environ: Mapping[str, str]) -> bool:
     """Whether the kill switch is thrown: LIVEHEAP=0, or a file `disabled` of ours."""
     if environ.get("LIVEHEAP") == "0":
         return True
-    return any(map(is_switched_off, own_directories(environ)))
+    switches = map(kill_switch, own_directories(environ))
+    return any(map(os.path.lexists, switches))
 
 
-def is_switched_off(directory: Path) -> bool:
-    """Whether the kill switch's file lies in a directory, whatever kind of file."""
-    return os.path.lexists(directory / "disabled")
+def kill_switch(directory: Path) -> str:
+    """Where the kill switch's file lies if it is thrown, whatever kind of file."""
+    return str(directory / "disabled")
 
 
 def _entries_in(directory: Path) -> Iterator[Entry]:

@@ -1,6 +1,6 @@
 """The one thread of an agent at rest: it sleeps in `poll` until somebody connects.
 
-While nobody is in the lobby it wakes for the history alone, every half minute, and
+While nobody is in the lobby it wakes for the history alone, every minute, and
 never where that is off. Whenever it wakes it looks for the kill switch's file. What it
 polls: the Unix socket, the optional TCP one, a bell, and the lobby's visitors. Who is
 through the handshake gets a thread of its own, and is no longer this thread's business.

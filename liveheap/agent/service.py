@@ -79,6 +79,7 @@ class Agent:
         self._generation = 0
         self._listener: Listener | None = None
         self._entry: registry.Entry | None = None
+        self._switch = ""
         self._published: dict[str, Any] = {}
         self._forked = False
         self.deltas = Deltas(tasks.REGISTRY.holders, size_and_blocks)
@@ -137,6 +138,7 @@ class Agent:
         self.heap.run_directory = self.heavy.slots.directory = str(directory)
         tokens.ensure_token(self.environ, directory)
         self.audit.path = str(directory / "audit.log")
+        self._switch = registry.kill_switch(directory)
         self._published = self._public_facts()
         entry = registry.publish(
             directory, self.identity.pid, self.identity.start_time, self._published
@@ -252,9 +254,11 @@ class Agent:
     # What the listener asks.
 
     def is_switched_off(self) -> bool:
-        """Whether somebody has put the kill switch's file beside our socket."""
-        entry = self._entry
-        return entry is not None and registry.is_switched_off(entry.socket.parent)
+        """Whether somebody has put the kill switch's file beside our socket.
+
+        Asked whenever the agent wakes: one look, at a path that is known.
+        """
+        return self._entry is not None and os.path.lexists(self._switch)
 
     def obey_the_switch(self) -> None:
         """End, because the kill switch is thrown."""

@@ -24,7 +24,7 @@ COLUMNS = (
 def run(ctx: Context) -> Generator[Step | Piece, None, Table]:
     """Show the memory of the last hours and days, as the agent noted it.
 
-    Every half minute of the last hour and a half, then ever coarser: resident size
+    Every minute of the last three hours, then ever coarser: resident size
     (least and most), open files, full collections, tasks done. Costs the worker
     microseconds; stops nothing.
     """

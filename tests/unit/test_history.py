@@ -1,4 +1,4 @@
-"""The history: hours by the half minute, days ever coarser, in 16 KiB."""
+"""The history: hours by the minute, days ever coarser, in 16 KiB."""
 
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 from liveheap import history
 from liveheap.history import FACTOR, LEVELS, SLOTS, History
 
-HALF_MINUTE_S = 30.0
+MINUTE_S = 60.0
 
 
 class Clock:
@@ -31,7 +31,7 @@ def fill(kept: History, clock: Clock, amount: int, *, first: int = 0) -> None:
     """Note `amount` figures; that of number n tells n in every field that can."""
     for number in range(first, first + amount):
         kept.note(rss=number << 10, descriptors=7, collections=1, done=number)
-        clock.now += HALF_MINUTE_S
+        clock.now += MINUTE_S
 
 
 def test_a_young_history_tells_every_figure_as_it_was_noted(clock: Clock) -> None:
@@ -42,7 +42,7 @@ def test_a_young_history_tells_every_figure_as_it_was_noted(clock: Clock) -> Non
 
     assert [each.done for each in found] == list(range(20))
     assert [each.rss for each in found] == [n << 10 for n in range(20)]
-    assert found[3].at == 1000.0 + 3 * HALF_MINUTE_S
+    assert found[3].at == 1000.0 + 3 * MINUTE_S
     assert (found[3].peak, found[3].descriptors) == (3 << 10, 7)
 
 
@@ -94,7 +94,7 @@ def test_a_sleep_of_the_machine_stays_a_hole(clock: Clock) -> None:
 
     (_, before, after) = kept.figures()
 
-    assert after.at - before.at == pytest.approx(7200 + HALF_MINUTE_S)
+    assert after.at - before.at == pytest.approx(7200 + MINUTE_S)
 
 
 def test_figures_beyond_their_fields_stay_at_the_most_that_can_be_told(
