@@ -124,11 +124,18 @@ def downloading(
     )
 
 
-def has_come(site: Site, before: int, n_bytes: float) -> None:
-    """Wait until more than so much has reached the desk."""
-    eventually(
-        lambda: site.desk.received() - before > n_bytes, what=f"{n_bytes} bytes come"
-    )
+def has_come(
+    site: Site, client: "subprocess.Popen[str]", before: int, n_bytes: float
+) -> None:
+    """Wait until more than so much has reached the desk, whose client goes on."""
+
+    def is_here() -> bool:
+        is_over = client.poll() is not None
+        is_enough = site.desk.received() - before > n_bytes
+        assert is_enough or not is_over, client.communicate()
+        return is_enough
+
+    eventually(is_here, what=f"{n_bytes} bytes come")
 
 
 def is_whole(site: Site) -> bool:
@@ -173,7 +180,7 @@ def test_a_cable_that_is_pulled_anywhere_in_a_download(
     client = downloading(site, QUICK)
     assert client.stderr
 
-    has_come(site, before, share * size)
+    has_come(site, client, before, share * size)
     site.office.unplug(site.desk)
     if share == 0:  # no login stands yet, so there is nothing to go on with
         _, said = client.communicate(timeout=120)
@@ -197,7 +204,7 @@ def test_a_cable_that_is_pulled_three_times_running(site: Site) -> None:
     assert client.stderr
     for _ in range(3):
         before = site.desk.received()
-        has_come(site, before, size / 6)
+        has_come(site, client, before, size / 6)
         site.office.unplug(site.desk)
         until("going on with the snapshot", client.stderr)
         site.office.plug(site.desk)
@@ -213,7 +220,7 @@ def test_a_link_that_freezes_is_noticed_by_our_own_timeout(site: Site) -> None:
     client = downloading(site, DEAF, "--timeout", "4")
     assert client.stderr
 
-    has_come(site, before, size / 2)
+    has_come(site, client, before, size / 2)
     site.office.unplug(site.desk)
     said = until("going on with the snapshot", client.stderr)
     assert "waited 4 s" in said
@@ -231,7 +238,7 @@ def test_a_link_that_stays_cut_is_given_up_and_leaves_no_file(
     before = site.desk.received()
     client = downloading(site, QUICK, "--connect-timeout", "2")
 
-    has_come(site, before, size / 2)
+    has_come(site, client, before, size / 2)
     site.office.unplug(site.desk)
     _, said = client.communicate(timeout=180)
 
@@ -249,7 +256,7 @@ def test_a_worker_recycled_while_the_cable_was_out_is_not_mistaken(
     client = downloading(site, QUICK)
     assert client.stderr
 
-    has_come(site, before, size / 2)
+    has_come(site, client, before, size / 2)
     site.office.unplug(site.desk)
     site.end_worker()
     site.worker()
@@ -268,7 +275,7 @@ def test_a_host_replaced_while_the_cable_was_out_is_not_talked_to(site: Site) ->
     client = downloading(site, QUICK)
     assert client.stderr
 
-    has_come(site, before, size / 2)
+    has_come(site, client, before, size / 2)
     site.office.unplug(site.desk)
     until("going on with the snapshot", client.stderr)
     site.at_web.replace_key()
