@@ -51,8 +51,12 @@ def process_memory(root: str = "/", who: str = "self") -> ProcessMemory:
 
 def huge_pages(root: str = "/", who: str = "self") -> int | None:
     """Bytes in anonymous huge pages; None if unknown. Holds the mmap lock."""
-    fields = _kilobyte_fields(read_text(root, f"proc/{who}/smaps_rollup"))
-    return fields.get("AnonHugePages")
+    return rollup(root, who).get("AnonHugePages")
+
+
+def rollup(root: str = "/", who: str = "self") -> dict[str, int]:
+    """The sums over a process's mappings, in bytes. Holds its mmap lock."""
+    return _kilobyte_fields(read_text(root, f"proc/{who}/smaps_rollup"))
 
 
 def memory_bounds(root: str = "/", who: str = "self") -> Iterator[Bound]:

@@ -33,7 +33,6 @@ SEND_S = 2.0
 COMPLETE_S = 5.0
 GRACE_S = 3.0
 RECEIVE_BYTES = 1 << 16
-SIZES = (b"Rss", b"Private_Clean", b"Private_Dirty")
 SIGINT, SIGKILL, SIGALRM, SIGXCPU = 2, 9, 14, 24
 CRASHES = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
 AGAIN = "begin again for a new copy; the worker serves on"
@@ -76,15 +75,9 @@ class Copy:
 
     def memory(self) -> Mapping[str, int]:
         """What it costs: bytes that only it has, and those that the worker has, too."""
-        path = f"/proc/{self.pid}/smaps_rollup"
-        fields: dict[bytes, int] = {}
-        with suppress(OSError, ValueError), open(path, "rb") as file:
-            for line in file:
-                name, _, value = line.partition(b":")
-                if name in SIZES:
-                    fields[name] = int(value.split()[0]) * 1024
-        own = fields.get(b"Private_Dirty", 0) + fields.get(b"Private_Clean", 0)
-        return {"own": own, "shared": max(fields.get(b"Rss", 0) - own, 0)}
+        fields = limits.rollup(who=str(self.pid))
+        own = fields.get("Private_Dirty", 0) + fields.get("Private_Clean", 0)
+        return {"own": own, "shared": max(fields.get("Rss", 0) - own, 0)}
 
     def look_if_ready(self) -> bool:
         """Wait a moment for its first word; CommandError if it is gone."""
