@@ -28,7 +28,7 @@ from importlib.machinery import (
 )
 from typing import Any
 
-from liveheap.commands.spooled import FITTED, LEVEL
+from liveheap.commands.spooled import compressor
 from liveheap.protocol.messages import CODEC_STORED, CODEC_ZSTD
 
 EXTENSION = "backend_c"
@@ -74,8 +74,7 @@ class Codecs:
         """Return a packer; its buffers live as long as it does."""
         if self._zstd is None:
             return Packer(None)
-        fitted = self._zstd.ZstdCompressionParameters.from_level(LEVEL, **FITTED)
-        return Packer(self._zstd.ZstdCompressor(compression_params=fitted).compress)
+        return Packer(compressor(self._zstd))
 
 
 class Packer:

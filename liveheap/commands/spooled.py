@@ -33,8 +33,7 @@ from liveheap.protocol.results import Blob
 from liveheap.rails import Rails
 
 RANGE = 1 << 20
-LEVEL = 1
-FITTED = {"window_log": 19, "hash_log": 15, "min_match": 6}
+LEVEL, FITTED = 1, {"window_log": 19, "hash_log": 15, "min_match": 6}
 LOOK_EVERY_S = 0.005
 SHOW_EVERY_S = 0.05
 ID_BYTES = 16
@@ -44,6 +43,15 @@ HINTS = {
     "memory": "wait until memory is free, or ask what needs little: liveheap histogram",
     "child": "try again; the kernel's log may say more: dmesg",
 }
+
+
+def compressor(zstd: Any) -> Callable[[bytes], bytes]:
+    """Return what packs ranges, by that module of zstandard; for one thread."""
+    fitted = zstd.ZstdCompressionParameters.from_level(LEVEL, **FITTED)
+    compress: Callable[[bytes], bytes] = zstd.ZstdCompressor(
+        compression_params=fitted
+    ).compress
+    return compress
 
 
 class Spooled:

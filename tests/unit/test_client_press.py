@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import closing
 
 import pytest
 import zstandard
@@ -35,7 +36,7 @@ def unpacked(block: tuple[int, int, bytes]) -> bytes:
 def test_chunks_are_packed_and_keep_their_order() -> None:
     parts = [bytes([number]) * (1 << 16) for number in range(50)]
     sink = Sink()
-    with Press(sink) as pressing:
+    with closing(Press(sink)) as pressing:
         for part in parts:
             pressing.chunk(CODEC_STORED, len(part), part)
         pressing.flush()
@@ -47,7 +48,7 @@ def test_what_came_packed_is_handed_on_as_it_is_and_not_before_its_turn() -> Non
     raw = bytes(1 << 16)
     packed = zstandard.ZstdCompressor().compress(raw)
     sink = Sink()
-    with Press(sink) as pressing:
+    with closing(Press(sink)) as pressing:
         pressing.chunk(CODEC_STORED, 3, b"abc")
         pressing.chunk(CODEC_ZSTD, len(raw), packed)
     assert sink.raw() == b"abc" + raw
@@ -56,7 +57,7 @@ def test_what_came_packed_is_handed_on_as_it_is_and_not_before_its_turn() -> Non
 
 def test_what_does_not_become_smaller_stays_as_it_is() -> None:
     noise, sink = os.urandom(1 << 12), Sink()
-    with Press(sink) as pressing:
+    with closing(Press(sink)) as pressing:
         pressing.chunk(CODEC_STORED, len(noise), noise)
         pressing.flush()
     assert sink.taken == [(CODEC_STORED, len(noise), noise)]
@@ -73,7 +74,7 @@ def test_who_sends_faster_than_it_packs_waits(
 
     monkeypatch.setattr(Press, "_pack", slowly)
     sink = Sink()
-    with Press(sink) as pressing:
+    with closing(Press(sink)) as pressing:
         for _ in range(press.MOST_WAITING):
             pressing.chunk(CODEC_STORED, 3, b"abc")
         assert not sink.taken
@@ -87,7 +88,7 @@ def test_a_disk_that_is_full_is_told_in_the_end() -> None:
     def full(*_block: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with Press(full) as pressing:
+    with closing(Press(full)) as pressing:
         pressing.chunk(CODEC_STORED, 3, b"abc")
         with pytest.raises(OSError, match="space"):
             pressing.flush()

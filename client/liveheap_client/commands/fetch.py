@@ -145,7 +145,7 @@ class _Download:
 
     def run(self, args: Mapping[str, Any]) -> Blob:
         """Fetch all of it, however often the link drops within reason."""
-        with self._press:
+        with contextlib.closing(self._press):
             return self._fetch(args)
 
     def _fetch(self, args: Mapping[str, Any]) -> Blob:

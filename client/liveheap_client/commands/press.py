@@ -9,9 +9,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 
-from liveheap.commands.spooled import FITTED, LEVEL
+from liveheap.commands.spooled import compressor
 from liveheap.protocol.messages import CODEC_STORED, CODEC_ZSTD
 
 THREADS = 2
@@ -46,17 +45,6 @@ class Press:
         """Let what waits go."""
         self._pool.shutdown(cancel_futures=True)
 
-    def __enter__(self) -> "Press":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _hand_on(self, n_waiting: int) -> None:
         while len(self._waiting) > n_waiting:
             self._write(*self._waiting.popleft().result())
@@ -65,9 +53,7 @@ class Press:
         import zstandard  # noqa: PLC0415 - most clients never pack
 
         if not hasattr(self._own, "compress"):
-            fitted = zstandard.ZstdCompressionParameters.from_level(LEVEL, **FITTED)
-            packer = zstandard.ZstdCompressor(compression_params=fitted)
-            self._own.compress = packer.compress
+            self._own.compress = compressor(zstandard)
         packed: bytes = self._own.compress(data)
         if len(packed) < len(data):
             return CODEC_ZSTD, len(data), packed
