@@ -27,6 +27,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "integration"))
 sys.path.append(str(Path(__file__).parents[1]))
 
+import readme
 from injecting import Injector, Target
 from spawn import Stage
 from table import Row, circumstances, markdown
@@ -35,8 +36,6 @@ from liveheap_client.errors import InjectError
 from liveheap_client.inject.ptrace import inject
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
-BEGIN, END = "<!-- inject: begin -->", "<!-- inject: end -->"
 COMMAND = "make bench-inject"
 SAY = "import os; os.write(1, b'#')"
 KINDS = {
@@ -112,7 +111,9 @@ def main() -> int:
     if options.record:
         head = f"# Injection by ptrace, last recorded run\n\n`{COMMAND}`\n\n"
         (HERE / "inject.md").write_text(f"{head}{text}\n", encoding="utf-8")
-        record_in_readme([f"`{COMMAND}`", "", *lines, "", *summary(rows)])
+        readme.put(
+            "inject", "\n".join([f"`{COMMAND}`", "", *lines, "", *summary(rows)])
+        )
     return 0 if all(row.met is not False for row in rows) else 1
 
 
@@ -124,16 +125,6 @@ def summary(rows: list[Row]) -> Iterator[str]:
         figure, target, ours, beside, *_ = row.cells()
         if row.met is not None or figure.endswith(": all"):
             yield f"| {figure} | {target} | {ours} | {beside} |"
-
-
-def record_in_readme(lines: list[str]) -> None:
-    """Write the block between the marks."""
-    readme = README.read_text(encoding="utf-8")
-    head, begin, rest = readme.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if begin and end:
-        text = "\n".join(lines)
-        README.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
 
 
 def our_rows(options: argparse.Namespace) -> Iterator[Row]:

@@ -6,16 +6,19 @@ with the commit and the machine's load of its own run; a run of some parts repla
 those.
 """
 
+import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+
+import readme
 from table import COLUMNS, Row, aligned
 
 COMMAND = "python tests/bench/run.py --record"
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 WIDTH = 96
 TARGET = COLUMNS.index("target")
 
@@ -60,7 +63,7 @@ def write(results: Path, parts: Mapping[str, Part]) -> None:
     results.write_text(text, encoding="utf-8")
 
 
-def publish(readme: Path, parts: Mapping[str, Part]) -> None:
+def publish(parts: Mapping[str, Part], place: Path = readme.README) -> None:
     """Put the rows that have a target between the marks in the README."""
     rows = [row for part in parts.values() for row in part.rows if row[TARGET]]
     runs = defaultdict(list)
@@ -77,8 +80,4 @@ def publish(readme: Path, parts: Mapping[str, Part]) -> None:
     ]
     machine = next(iter(parts.values())).circumstances[1]
     block = "\n".join([f"`{COMMAND}`", "", *said, machine, "", aligned(rows)])
-    head, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if begin and end:
-        text = f"{head}{begin}\n{block}\n{end}{tail}"
-        readme.write_text(text, encoding="utf-8")
+    readme.put("benchmark", block, place)

@@ -36,7 +36,6 @@ from table import Row, circumstances
 from liveheap.errors import LiveheapError
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
 USUAL_OBJECTS = 1_000_000
 MEMORY_OBJECTS = 8_000_000
 USUAL_PAIRS, BIG_PAIRS = 31, 7
@@ -231,7 +230,7 @@ def keep(name: str, part: record.Part, *, objects: int) -> None:
     ordered = {each: kept[each] for each in order if each in kept}
     record.write(results, ordered)
     if usual:
-        record.publish(README, ordered)
+        record.publish(ordered)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import readme
 from hosts.catalogue import Host
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
-BEGIN, END = "<!-- hosts: begin -->", "<!-- hosts: end -->"
 COMMAND = "make test-hosts RECORD=--record"
 FAILED = "failed"
 WIDTH = 100
@@ -172,11 +171,7 @@ def record(results: Results, hosts: list[Host]) -> None:
         f"# The last recorded run\n\n{text}\n\n## What was measured\n\n{measured}\n",
         encoding="utf-8",
     )
-    readme = README.read_text(encoding="utf-8")
-    head, begin, rest = readme.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if begin and end:
-        README.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+    readme.put("hosts", text)
 
 
 def commit_of(results: Results) -> str:

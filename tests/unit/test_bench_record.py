@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import readme
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -47,13 +48,13 @@ def test_what_is_written_is_read_again(bench, parts, tmp_path):
 def test_the_readme_shows_what_has_a_target_and_when_it_was_measured(
     bench, parts, tmp_path
 ):
-    record = bench["record"]
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{record.BEGIN}\nold\n{record.END}\nafter\n")
+    place = tmp_path / "README.md"
+    begin, end = readme.marks("benchmark")
+    place.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
 
-    record.publish(readme, parts)
+    bench["record"].publish(parts, place)
 
-    text = readme.read_text()
+    text = place.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "- day 1, commit a: aged, tasks\n- day 2, commit b: fresh\n" in text
