@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 class Child:
     @property
@@ -20,6 +21,48 @@ class Interruption:
     def __init__(self, settle: Callable[[], object], /) -> None: ...
     def call(self, fn: Callable[[], Any], /) -> Any: ...
     def interrupt(self, exception: type[BaseException], /) -> bool: ...
+
+class Token(ref[Any]):
+    kind: str
+    name: str
+    id: str | None
+    holder: str
+    key: int
+    callers: tuple[int, ...]
+    outer: Token | None
+    note: object
+    started: float
+    thread: int
+    depth: int
+    over: bool
+    alone: bool
+
+class Labels:
+    is_on: bool
+    _innermost: dict[int, Token]
+    _done: dict[str, int]
+    _overlapped: dict[str, int]
+    _local: Any
+    _observer: Any
+    _rest_until: float
+    def __init__(
+        self,
+        errors: tuple[type[BaseException], ...],
+        other: str,
+        max_depth: int,
+        max_holders: int,
+        max_names: int,
+        longest: int,
+    ) -> None: ...
+    def begin(
+        self, kind: str, name: str, task_id: str | None = None, /
+    ) -> Token | None: ...
+    def end(self, token: Token | None, /) -> None: ...
+    def end_here(self, kind: str, task: str | None = ..., /) -> None: ...
+    def find_here(self, kind: str, task: str | None = ..., /) -> Token | None: ...
+    def innermost_here(self) -> Token | None: ...
+    def here(self) -> int: ...
+    def rename(self, token: Token, name: str, /) -> None: ...
 
 def snapshot_start(spool_fd: int, kind: str, options: dict[str, Any], /) -> Child: ...
 def copy_start(

@@ -14,8 +14,9 @@ arenas: 20 us in a small worker, a millisecond in one of a million objects. So w
 took is paid off before the next task is measured: REST times as long passes, and the
 host loses a quarter percent at most, whatever its tasks are like.
 
-Called on the host's own threads at the begin and end of each task (tasks.observe), so
-it takes no lock: what two threads do at once may cost a count, never more.
+The registry's observer (tasks.Observer): asked on the host's own threads, of tasks that
+are alone and not while it rests, so it takes no lock: what two threads do at once may
+cost a count, never more.
 """
 
 from __future__ import annotations
@@ -27,29 +28,27 @@ from dataclasses import dataclass
 from liveheap.tasks import MAX_NAMES, OTHER, Token
 
 REST = 400
-BESIDE = -1  # no number of a begun task
 
 
 class Left:
     """What the tasks of one name left behind; of those that were measured."""
 
     __slots__ = (
-        "alone", "beside", "blocks_max", "blocks_sum", "first_blocks", "first_rss",
+        "blocks_max", "blocks_sum", "first_blocks", "first_rss", "measured",
         "rss_max", "rss_sum",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.alone = 0
-        self.beside = 0
+        self.measured = 0
         self.first_rss = self.first_blocks = 0
         self.rss_sum = self.rss_max = 0
         self.blocks_sum = self.blocks_max = 0
 
     def add(self, rss: int, blocks: int) -> None:
         """Count a task that ran alone."""
-        if not self.alone:
+        if not self.measured:
             self.first_rss, self.first_blocks = rss, blocks
-        elif self.alone == 1:
+        elif self.measured == 1:
             self.rss_sum = self.rss_max = rss
             self.blocks_sum = self.blocks_max = blocks
         else:
@@ -57,7 +56,7 @@ class Left:
             self.rss_max = max(self.rss_max, rss)
             self.blocks_sum += blocks
             self.blocks_max = max(self.blocks_max, blocks)
-        self.alone += 1
+        self.measured += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,6 @@ class Start:
     rss: int
     blocks: int
     took: float
-    begun: int
     life: object
 
 
@@ -75,17 +73,14 @@ class Deltas:
     """The observer of a process's tasks.
 
     Args:
-        holders: on how many greenlets, threads and asyncio tasks something runs.
         look: the resident bytes and the memory blocks of this moment.
     """
 
     def __init__(
         self,
-        holders: Callable[[], int],
         look: Callable[[], tuple[int, int]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._holders = holders
         self._look = look
         self._clock = clock
         self.begin_anew()
@@ -93,48 +88,30 @@ class Deltas:
     def begin_anew(self) -> None:
         """Forget all, also what tasks that run noted: the child's half of a fork."""
         self._left: dict[str, Left] = {}
-        self._begun = 0
-        self._rest_until = 0.0
         self._life = object()
-        self._beside = Start(0, 0, 0.0, BESIDE, self._life)
 
     def by_name(self) -> dict[str, Left]:
         """Return what is known, by the tasks' names."""
         return dict(self._left)
 
-    def __call__(self, what: str, token: Token) -> None:
-        """Be told that a task begins or ends."""
-        if what == "begin":
-            self._begin(token)
-        else:
-            self._end(token)
-
-    def _begin(self, token: Token) -> None:
-        if not token.depth:  # a part of a task is no task beside it
-            self._begun += 1
-        if self._holders() > 1:
-            token.note = self._beside
-            return
+    def begin(self, token: Token) -> None:
+        """Look, and note it at the task."""
         now = self._clock()
-        if now < self._rest_until:
-            return
         rss, blocks = self._look()
-        took = self._clock() - now
-        token.note = Start(rss, blocks, took, self._begun, self._life)
+        token.note = Start(rss, blocks, self._clock() - now, self._life)
 
-    def _end(self, token: Token) -> None:
+    def end(self, token: Token) -> float:
+        """Look again, if it stayed alone; return until when to rest."""
         start, token.note = token.note, None
-        if not isinstance(start, Start) or start.life is not self._life:
-            return
         now = self._clock()
-        if start.begun != self._begun:
-            self._of(token.name).beside += 1
-            self._rest_until = max(self._rest_until, now + REST * start.took)
-            return
-        rss, blocks = self._look()
-        took = self._clock() - now + start.took
-        self._rest_until = now + REST * took
-        self._of(token.name).add(rss - start.rss, blocks - start.blocks)
+        if not isinstance(start, Start) or start.life is not self._life:
+            return now
+        took = start.took
+        if token.alone:
+            rss, blocks = self._look()
+            took += self._clock() - now
+            self._of(token.name).add(rss - start.rss, blocks - start.blocks)
+        return now + REST * took
 
     def _of(self, name: str) -> Left:
         left = self._left.get(name)

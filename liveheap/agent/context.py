@@ -87,6 +87,10 @@ class AgentContext:
         """How many tasks have ended, by name."""
         return tasks.done()
 
+    def overlapped(self) -> Mapping[str, int]:
+        """How many of those had others beside them, by name."""
+        return tasks.overlapped()
+
     def left_behind(self) -> Mapping[str, Left]:
         """What tasks left behind, by name."""
         return self._agent.deltas.by_name()

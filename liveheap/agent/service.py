@@ -82,7 +82,7 @@ class Agent:
         self._switch = ""
         self._published: dict[str, Any] = {}
         self._forked = False
-        self.deltas = Deltas(tasks.REGISTRY.holders, size_and_blocks)
+        self.deltas = Deltas(size_and_blocks)
         self._let_go()
         self._begin_anew()
 

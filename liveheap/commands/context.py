@@ -341,6 +341,10 @@ class Context(Protocol):
         """How many tasks have ended, by name."""
         ...
 
+    def overlapped(self) -> Mapping[str, int]:
+        """How many of those had others beside them, by name."""
+        ...
+
     def left_behind(self) -> Mapping[str, Left]:
         """What tasks that ran alone left behind, by name."""
         ...

@@ -188,9 +188,9 @@ def task_figures(ctx: Context) -> dict[str, dict[str, int]]:
     return {
         name: {
             "runs": done.get(name, 0),
-            "measured": left.alone - 1,
+            "measured": left.measured - 1,
             "blocks": left.blocks_sum,
         }
         for name, left in ctx.left_behind().items()
-        if left.alone > 1
+        if left.measured > 1
     }

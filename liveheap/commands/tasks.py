@@ -42,7 +42,7 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Table]:
     since: dict[str, list[float]] = {}
     for task in ctx.tasks():
         since.setdefault(task.name, []).append(task.started)
-    done, left = ctx.done(), ctx.left_behind()
+    done, overlapped, left = ctx.done(), ctx.overlapped(), ctx.left_behind()
     names = {**done, **since, **left}
     rows = [
         (
@@ -50,25 +50,25 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Table]:
             len(since.get(name, ())),
             round(now - min(since[name]), 3) if name in since else None,
             done.get(name, 0),
-            *figures(left.get(name)),
+            *figures(left.get(name), overlapped.get(name, 0)),
         )
         for name in names
     ]
     return Table(COLUMNS, tuple(sorted(rows, key=lambda row: (-row[1], -row[3]))))
 
 
-def figures(left: Left | None) -> tuple[int | float | None, ...]:
+def figures(left: Left | None, overlapped: int) -> tuple[int | float | None, ...]:
     """Return what one name's tasks left, from `measured` on; None is not known."""
     if left is None:
-        return 0, 0, *[None] * 6
-    again = left.alone - 1
+        return 0, overlapped, *[None] * 6
+    again = left.measured - 1
     return (
-        left.alone,
-        left.beside,
-        left.first_rss if left.alone else None,
+        left.measured,
+        overlapped,
+        left.first_rss if left.measured else None,
         round(left.rss_sum / again) if again > 0 else None,
         left.rss_max if again > 0 else None,
-        left.first_blocks if left.alone else None,
+        left.first_blocks if left.measured else None,
         round(left.blocks_sum / again, 2) if again > 0 else None,
         left.blocks_max if again > 0 else None,
     )

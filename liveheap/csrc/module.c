@@ -35,6 +35,7 @@ static PyMethodDef heap_methods[] = {{NULL, NULL, 0, NULL}};
 #include "digest.h"
 #include "forker.h"
 #include "interruption.h"
+#include "labels.h"
 #include "process.h"
 #include "selftest.h"
 #include "walker.h"
@@ -75,7 +76,8 @@ heap_exec(PyObject *module)
         PyModule_AddFunctions(module, allocator_methods) < 0) {
         return -1;
     }
-    if (forker_add_types(module) < 0 || interruption_add_type(module) < 0) {
+    if (forker_add_types(module) < 0 || interruption_add_type(module) < 0 ||
+        labels_add_types(module) < 0) {
         return -1;
     }
     return digest_add_type(module);

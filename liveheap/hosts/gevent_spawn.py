@@ -40,10 +40,8 @@ class Heirs:
 
     def note(self, child: Any) -> None:
         """Receive a spawn, in the spawner. Raises nothing of its own."""
-        if tasks.REGISTRY.is_idle and not self._by_key:
-            return
         try:
-            task = self._task_of(tasks.REGISTRY.here())
+            task = self._task_here()
             if task is None or len(self._by_key) >= MAX_HEIRS:
                 return
             heir = Heir(child, self._forget)
@@ -61,11 +59,13 @@ class Heirs:
         """Let go of all: at the end, and in a forked child."""
         self._by_key = {}
 
-    def _task_of(self, holder: int) -> tasks.Task | None:
-        token = tasks.REGISTRY.innermost(holder)
+    def _task_here(self) -> tasks.Task | None:
+        token = tasks.REGISTRY.innermost_here()
         if token is not None:
             return tasks.as_task(token)
-        heir = self._by_key.get(holder)
+        if not self._by_key:
+            return None
+        heir = self._by_key.get(tasks.REGISTRY.here())
         return None if heir is None else heir.task
 
     def _forget(self, heir: Heir) -> None:

@@ -34,6 +34,31 @@ def fail(*_: object) -> Any:
     raise LookupError("a fault of ours")
 
 
+class Observer:
+    """Notes all begins but those of tasks called unnoted, and rests if told to."""
+
+    def __init__(self, rest_until: float = 0.0) -> None:
+        self.heard: list[tuple[str, str, bool]] = []
+        self.rest_until = rest_until
+
+    def begin(self, token: tasks.Token) -> None:
+        if token.name != "unnoted":
+            token.note = self
+        self.heard.append(("begin", token.name, token.alone))
+
+    def end(self, token: tasks.Token) -> float:
+        assert token.note is self
+        self.heard.append(("end", token.name, token.alone))
+        return self.rest_until
+
+
+class Faulty:
+    """An observer that raises."""
+
+    def __init__(self, begin: Any = fail, end: Any = fail) -> None:
+        self.begin, self.end = begin, end
+
+
 def names(registry: Registry) -> list[str]:
     return [task.name for task in registry.running()]
 
@@ -329,9 +354,11 @@ def test_depth_and_length_are_bounded(registry):
     assert registry._innermost == {}
 
 
-def test_holders_are_bounded(registry, monkeypatch):
+def test_holders_are_bounded(monkeypatch):
     greenlet = pytest.importorskip("greenlet")
     monkeypatch.setattr(tasks, "MAX_HOLDERS", 10)
+    registry = Registry()
+    registry.switch_on(_thread.get_ident, _thread._local, MAIN or 0)
     main = greenlet.getcurrent()
 
     def work() -> None:
@@ -348,28 +375,72 @@ def test_holders_are_bounded(registry, monkeypatch):
     assert registry._innermost == {}
 
 
-def test_an_observer_hears_of_every_begin_and_of_ends_if_it_left_a_note(registry):
-    heard = []
-
-    def observer(what: str, token: tasks.Token) -> None:
-        if what == "begin" and token.name != "unnoted":
-            token.note = len(heard)
-        heard.append((what, token.name, token.note))
-
-    stop = registry.observe(observer)
+def test_an_observer_hears_of_begins_and_of_ends_if_it_left_a_note(registry):
+    observer = Observer()
+    registry.observe(observer)
     outer = registry.begin("task", "outer")
     registry.end(registry.begin("task", "inner"))
     registry.end(registry.begin("task", "unnoted"))
     registry.end(outer)
-    stop()
+    registry.switch_off()
     registry.end(registry.begin("task", "unheard"))
-    assert heard == [
-        ("begin", "outer", 0),
-        ("begin", "inner", 1),
-        ("end", "inner", 1),
-        ("begin", "unnoted", None),
-        ("end", "outer", 0),
+    assert observer.heard == [
+        ("begin", "outer", True),
+        ("begin", "inner", True),
+        ("end", "inner", True),
+        ("begin", "unnoted", True),
+        ("end", "outer", True),
     ]
+
+
+def test_an_observer_is_not_asked_while_it_rests(registry):
+    observer = Observer(rest_until=float("inf"))
+    registry.observe(observer)
+    for name in "abc":
+        registry.end(registry.begin("task", name))
+    assert [heard[:2] for heard in observer.heard] == [("begin", "a"), ("end", "a")]
+    registry.observe(observer)
+    registry.end(registry.begin("task", "again"))
+    assert [name for _, name, _ in observer.heard[2:]] == ["again", "again"]
+
+
+def beside(registry: Registry, do: Callable[[], object]) -> None:
+    """Do something in a thread while another one's task runs there."""
+    token = registry.begin("task", "long")
+    in_a_thread(do)
+    registry.end(token)
+
+
+def test_a_task_that_another_began_beside_was_not_alone(registry):
+    observer = Observer()
+    registry.observe(observer)
+
+    def short() -> None:
+        registry.end(registry.begin("task", "short"))
+
+    beside(registry, short)
+    assert observer.heard == [("begin", "long", True), ("end", "long", False)]
+    assert registry.overlapped() == {"long": 1, "short": 1}
+    registry.end(registry.begin("task", "short"))
+    assert registry.overlapped() == {"long": 1, "short": 1}
+    assert registry.done() == {"long": 1, "short": 2}
+
+
+def test_a_part_of_a_task_is_no_task_beside_it(registry):
+    outer = registry.begin("request", "GET")
+    registry.end(registry.begin("task", "part"))
+    registry.end(outer)
+    assert registry.overlapped() == {}
+
+
+def test_an_overlapped_task_counts_under_the_name_that_it_has_in_the_end(registry):
+    def request() -> None:
+        token = registry.begin("request", "GET")
+        registry.rename(token, "GET /orders")
+        registry.end(token)
+
+    beside(registry, request)
+    assert registry.overlapped() == {"long": 1, "GET /orders": 1}
 
 
 def test_a_fault_of_ours_is_not_the_hosts(registry, monkeypatch):
@@ -378,34 +449,52 @@ def test_a_fault_of_ours_is_not_the_hosts(registry, monkeypatch):
             raise ValueError("no name")
 
     assert registry.begin("task", Odd()) is None
-    registry.observe(fail)
-    token = registry.begin("task", "observed")
-    registry.end(token)
-    assert registry.done() == {"observed": 1}
-    monkeypatch.setattr(registry, "_find_holder", lambda: None)
+    assert registry.find_here("task", Odd()) is None
+    registry.end_here("task", Odd())
+    for end in (fail, lambda _: "no number"):
+        registry.observe(Faulty(end=end))
+        token = registry.begin("task", "observed")
+        assert token.note is None
+        token.note = "somebody's"
+        registry.end(token)
+    assert registry.done() == {"observed": 2}
+    monkeypatch.setitem(sys.modules, "greenlet", object())
     assert registry.begin("task", "lost") is None
+    assert registry.find_here("task") is None
+    assert registry.here() == 0
     registry.end_here("task")
+    assert registry.innermost_here() is None
 
 
 def test_a_time_limit_that_strikes_in_our_code_reaches_the_host(registry):
     class TimeLimitExceeded(Exception):
         pass
 
-    def strike(*_: object) -> None:
+    def strike(*_: object) -> Any:
         raise TimeLimitExceeded
 
-    stop = registry.observe(strike)
+    registry.observe(Faulty(begin=strike))
     with pytest.raises(TimeLimitExceeded):
         registry.begin("celery", "shop.import_orders")
-    stop()
-    assert registry.running() == ()
+    assert registry._innermost == {}
+    registry.observe(Faulty(end=strike))
     token = registry.begin("celery", "shop.import_orders")
     token.note = "left by an observer"
-    registry.observe(strike)
     with pytest.raises(TimeLimitExceeded):
         registry.end(token)
     assert registry._innermost == {}
     assert registry.done() == {"shop.import_orders": 1}
+
+
+def test_what_is_no_token_cannot_be_ended(registry):
+    registry.end(None)
+    for wrong in (object(), weakref.ref(registry)):
+        with pytest.raises(TypeError):
+            registry.end(wrong)
+        with pytest.raises(TypeError):
+            registry.rename(wrong, "name")
+    with pytest.raises(TypeError):
+        type(registry.begin("task", "real"))(registry)
 
 
 def test_other_sources_are_asked_too_and_may_fail(registry):

@@ -26,12 +26,13 @@ MAY_IMPORT = """
     tokens           : errors protocol registry
     snapshot         : errors
     memory           : errors
-    tasks            :
+    _heap            :
+    unlabelled       :
+    tasks            : _heap unlabelled
     labels           : tasks
     history          :
     rails            :
     deltas           : tasks
-    _heap            :
     process          : memory _heap
     limits           :
     forks            :

@@ -13,29 +13,26 @@ MEASURED = [column.name for column in COLUMNS].index("measured")
 
 
 class Host:
-    """A process whose size, tasks and clock a test sets."""
+    """A process whose size and clock a test sets; it obeys the observer's rests."""
 
     def __init__(self) -> None:
         self.rss, self.blocks, self.now, self.look_s = 1000, 100, 0.0, 0.001
-        self.holders: set[int] = set()
-        self.deltas = Deltas(lambda: len(self.holders), self.look, lambda: self.now)
+        self.rest_until = 0.0
+        self.deltas = Deltas(self.look, lambda: self.now)
 
     def look(self) -> tuple[int, int]:
         self.now += self.look_s
         return self.rss, self.blocks
 
-    def begin(self, name: str, holder: int = 1, depth: int = 0) -> Token:
-        self.holders.add(holder)
-        token = cast(
-            Token, SimpleNamespace(name=name, key=holder, depth=depth, note=None)
-        )
-        self.deltas("begin", token)
+    def begin(self, name: str) -> Token:
+        token = cast(Token, SimpleNamespace(name=name, note=None, alone=True))
+        if self.now >= self.rest_until:
+            self.deltas.begin(token)
         return token
 
     def end(self, token: Token) -> None:
-        self.deltas("end", token)
-        if not token.depth:
-            self.holders.discard(token.key)
+        if token.note is not None:
+            self.rest_until = self.deltas.end(token)
 
     def run(self, name: str, rss: int = 0, blocks: int = 0) -> None:
         token = self.begin(name)
@@ -45,7 +42,7 @@ class Host:
         self.now += 1.0
 
     def told(self, name: str) -> dict[str, Any]:
-        values = figures(self.deltas.by_name().get(name))
+        values = figures(self.deltas.by_name().get(name), overlapped=0)
         names = [column.name for column in COLUMNS][MEASURED:]
         return dict(zip(names, values, strict=True))
 
@@ -78,44 +75,25 @@ def test_a_name_that_only_shrinks_has_a_maximum_below_zero(host: Host) -> None:
     assert host.told("trim")["rss_max"] == -10
 
 
-@pytest.mark.parametrize("ends_first", [0, 1])
-def test_tasks_beside_each_other_are_counted_and_not_measured(
-    host: Host, ends_first: int
-) -> None:
-    both = [host.begin("pay", 1), host.begin("ship", 2)]
+def test_a_task_that_did_not_stay_alone_is_not_measured(host: Host) -> None:
+    token = host.begin("pay")
+    token.alone = False
     host.rss += 5000
-    host.end(both[ends_first])
-    host.end(both[1 - ends_first])
+    host.end(token)
 
-    for name in ("pay", "ship"):
-        told = host.told(name)
-        assert (told["measured"], told["overlapped"]) == (0, 1)
-        assert told["rss_first"] is None
+    assert host.deltas.by_name() == {}
+    assert host.rest_until > host.now
 
 
-def test_a_task_beside_another_counts_under_the_name_that_it_has_in_the_end(
-    host: Host,
-) -> None:
-    host.begin("pay", 1)
-    request = host.begin("GET", 2)
-    request.name = "GET /orders"
-    host.end(request)
+def test_overlapped_tasks_are_told_also_where_none_is_measured() -> None:
+    measured, overlapped, *rest = figures(None, overlapped=7)
 
-    assert host.told("GET /orders")["overlapped"] == 1
-    assert "GET" not in host.deltas.by_name()
-
-
-def test_a_task_that_began_and_ended_within_another_spoils_that_one(host: Host) -> None:
-    long = host.begin("pay", 1)
-    host.end(host.begin("ship", 2))
-    host.end(long)
-
-    assert host.told("pay")["overlapped"] == 1
+    assert (measured, overlapped, rest) == (0, 7, [None] * 6)
 
 
 def test_a_task_within_a_task_spoils_nothing(host: Host) -> None:
     outer = host.begin("request")
-    inner = host.begin("query", depth=1)
+    inner = host.begin("query")
     host.rss += 40
     host.end(inner)
     host.end(outer)
@@ -141,7 +119,7 @@ def test_names_without_end_are_folded(host: Host) -> None:
 
     known = host.deltas.by_name()
     assert len(known) == MAX_NAMES + 1
-    assert known[OTHER].alone == 50
+    assert known[OTHER].measured == 50
 
 
 def test_a_fork_s_child_begins_anew_also_for_the_task_it_is_in(host: Host) -> None:
@@ -159,9 +137,9 @@ def test_a_look_that_shows_nothing_is_paid_off_as_well(host: Host) -> None:
     host.deltas._look = lambda: (looks.append(host.now), host.look())[1]
 
     for _ in range(1000):
-        first, second = host.begin("pay", 1), host.begin("ship", 2)
+        token = host.begin("pay")
+        token.alone = False
         host.now += 0.001
-        host.end(second)
-        host.end(first)
+        host.end(token)
 
     assert 1 <= len(looks) <= host.now / (REST * host.look_s) + 2
