@@ -16,5 +16,5 @@ status=0
   tests/contract tests/integration/test_agent_*.py || status=1
 .ci/step "$version: build with sanitizers" .ci/sanitized.sh "$venv"
 .ci/step "$version: C under sanitizers" .ci/sanitize.sh "$venv" "py$version-sanitize" \
-  tests/engine/test_walker_{edges,markers,sizes,traps}.py || status=1
+  tests/engine/test_{labels,walker_{edges,markers,sizes,traps}}.py || status=1
 exit "$status"

@@ -1,0 +1,264 @@
+"""The C half of the registry of tasks, where memory could be touched too late."""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from liveheap._heap import Labels
+from liveheap.tasks import OUR_ERRORS, Registry
+
+ROUNDS = 2000
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    registry = Registry()
+    registry.switch_on(_thread.get_ident, _thread._local, 0)
+    yield registry
+    registry.switch_off()
+
+
+def bare(**changed: Any) -> Labels:
+    """Labels that are on, without what Python adds to them."""
+    settings = {
+        **{"errors": OUR_ERRORS, "other": "(other)", "longest": 10},
+        **{"max_depth": 3, "max_holders": 3, "max_names": 3},
+    }
+    labels = Labels(**{**settings, **changed})
+    labels.is_on = True
+    return labels
+
+
+def in_a_thread(do: Any) -> None:
+    thread = threading.Thread(target=do)
+    thread.start()
+    thread.join()
+
+
+def test_a_registry_in_a_circle_is_collected_with_its_tokens() -> None:
+    registry = Registry()
+    registry.switch_on(_thread.get_ident, _thread._local, 0)
+    token = registry.begin("task", "runs")
+    assert token is not None
+    token.note = (registry, token)
+    gone = weakref.ref(registry)
+
+    del registry, token
+    gc.collect()
+
+    assert gone() is None
+
+
+def test_a_token_outlives_its_registry() -> None:
+    registry = Registry()
+    registry.switch_on(_thread.get_ident, _thread._local, 0)
+    outer, inner = (registry.begin("task", name, "1") for name in ("outer", "inner"))
+    del registry
+    gc.collect()
+
+    assert outer is not None
+    assert inner is not None
+    assert inner.outer is outer
+    assert (inner.name, inner.id, inner.depth, inner.over) == ("inner", "1", 1, False)
+
+
+def test_a_token_outlives_its_holder(registry: Registry) -> None:
+    tokens: list[Any] = []
+    in_a_thread(lambda: tokens.append(registry.begin("task", "left")))
+
+    assert registry._innermost == {}
+    assert tokens[0]() is None
+    registry.end(tokens[0])
+    assert registry.done() == {"left": 1}
+
+
+def test_what_the_collector_finishes_in_a_begin_may_begin_and_end_as_well(
+    registry: Registry,
+) -> None:
+    threshold = gc.get_threshold()
+    kept: list[Any] = []
+
+    class Late:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            registry.end(registry.begin("task", "finalizer"))
+            registry.end(kept.pop() if kept else None)
+
+    gc.collect()
+    gc.set_threshold(1)
+    try:
+        for _ in range(ROUNDS):
+            Late()
+            kept[:] = [registry.begin("task", "outer")]
+            registry.end(registry.begin("task", "inner"))
+            registry.end(kept.pop() if kept else None)
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+
+    assert registry._innermost == {}
+    assert registry.done()["outer"] == registry.done()["inner"] == ROUNDS
+
+
+def test_who_switches_it_off_in_the_middle_leaves_nothing(registry: Registry) -> None:
+    class Name:
+        def __str__(self) -> str:
+            registry.switch_off()
+            return "late"
+
+    for _ in range(10):
+        registry.switch_on(_thread.get_ident, _thread._local, 0)
+        assert registry.begin("task", Name()) is None  # type: ignore[arg-type]
+        assert registry._innermost == {}
+
+
+def test_an_observer_that_ends_the_task_or_the_watch_itself(registry: Registry) -> None:
+    class Observer:
+        def begin(self, token: Any) -> None:
+            token.note = token
+            registry.end(token)
+            registry._observer = None
+
+        def end(self, token: Any) -> float:
+            registry.switch_off()
+            return 0.0
+
+    registry.observe(Observer())
+    token = registry.begin("task", "ended at once")
+    registry.end(token)
+
+    assert token is not None
+    assert token.over
+    assert registry._innermost == {}
+
+
+def test_many_threads_begin_and_end_while_others_ask(registry: Registry) -> None:
+    over = threading.Event()
+    interval = sys.getswitchinterval()
+    wrong: list[object] = []
+
+    def work(name: str) -> None:
+        while not over.is_set():
+            outer = registry.begin("task", name)
+            inner = registry.begin("task", "part", name)
+            mine = registry.find_here("task", name)
+            if mine is not inner or registry.innermost_here() is not inner:
+                wrong.append(mine)
+            registry.end(outer)
+            registry.end_here("task", name)
+
+    threads = [threading.Thread(target=work, args=(str(n),)) for n in range(6)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(ROUNDS):
+            registry.running()
+            registry.done()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+
+    assert wrong == []
+    assert registry._innermost == {}
+    assert registry.done()["part"] == sum(registry.done()[str(n)] for n in range(6))
+
+
+def test_texts_are_plain_and_cut_whatever_they_were() -> None:
+    class Text(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return self
+
+    labels = bare()
+    labels._local = threading.local()
+    labels._local.anchor = threading.Thread()
+    token = labels.begin(Text("kind"), Text("n" * 99), Text("id"))
+
+    assert token is not None
+    assert (token.kind, token.name, token.id) == ("kind", "n" * 10, "id")
+    assert {type(each) for each in (token.kind, token.name, token.id)} == {str}
+
+
+def test_an_error_is_ours_only_if_it_was_said_to_be() -> None:
+    for errors, is_ours in ((OUR_ERRORS, True), ((KeyError,), False)):
+        labels = bare(errors=errors)
+        labels._local = threading.local()
+        labels._local.anchor = 7  # nothing refers weakly to a number
+        if is_ours:
+            assert labels.begin("task", "lost") is None
+        else:
+            with pytest.raises(TypeError, match="weak reference"):
+                labels.begin("task", "lost")
+
+
+def test_without_an_anchor_or_who_makes_one_nothing_is_labelled() -> None:
+    labels = bare()
+
+    assert labels.begin("task", "lost") is None
+    assert labels.here() == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [(), ("kind",), ("kind", "name", None, None)],
+)
+def test_a_begin_with_other_arguments_is_refused(
+    registry: Registry, wrong: tuple[Any, ...]
+) -> None:
+    with pytest.raises(TypeError):
+        registry.begin(*wrong)
+
+
+def test_limits_are_asked_for() -> None:
+    with pytest.raises(TypeError):
+        Labels()  # type: ignore[call-arg]
+    unready = Labels.__new__(Labels)
+    unready.is_on = True
+    assert unready.here.__self__ is unready
+    with pytest.raises(AttributeError):
+        unready.begin("task", "nobody said which errors are ours")
+
+
+def test_the_names_of_modules_mean_nothing_if_they_are_not_those(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("asyncio.tasks", "greenlet"):
+        for odd in (object(), 7, registry):
+            monkeypatch.setitem(sys.modules, name, odd)
+            assert registry.begin("task", "odd") is None
+            assert registry.here() == 0
+        monkeypatch.setitem(sys.modules, name, None)
+    token = registry.begin("task", "on a thread")
+    assert token is not None
+    assert token.holder == "thread"
+    registry.end(token)
+
+
+def test_tokens_leave_no_memory_behind(registry: Registry) -> None:
+    def work() -> None:
+        for number in range(ROUNDS):
+            outer = registry.begin("task", "outer", str(number))
+            registry.end(registry.begin("task", "inner"))
+            registry.end(outer)
+
+    work()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    work()
+    gc.collect()
+
+    assert sys.getallocatedblocks() - before < ROUNDS // 20
