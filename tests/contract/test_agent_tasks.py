@@ -7,6 +7,7 @@ import asyncio
 import gc
 import json
 import os
+import subprocess
 import sys
 import threading
 import warnings
@@ -517,3 +518,32 @@ def test_when_the_agent_stops_everything_is_forgotten(registry):
     registry.end(token)
     assert registry.begin("task", "again") is not None
     assert names(registry) == ["again"]
+
+
+WITHOUT_ENGINE = """
+import sys
+sys.modules["liveheap._heap"] = None
+import liveheap
+from liveheap import tasks
+from liveheap.hosts import gevent_spawn, requests
+liveheap.start(strict=True)
+with liveheap.task("work"):
+    requests.end(requests.begin("GET"))
+    gevent_spawn.HEIRS.note(object())
+    print(tasks.running(), tasks.done(), tasks.overlapped())
+tasks.REGISTRY.after_fork_in_child()
+liveheap.stop()
+"""
+
+
+def test_without_the_engine_the_agent_works_and_labels_nothing(tmp_path):
+    environ = {**os.environ, "LIVEHEAP_DIR": str(tmp_path)}
+    told = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ENGINE],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (told.returncode, told.stdout) == (0, "() {} {}\n"), told.stderr
