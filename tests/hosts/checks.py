@@ -4,7 +4,6 @@ Each is a function of a running host. It returns a note for the table, raises
 AssertionError with the reason if the promise is broken, or NotApplicable.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -87,9 +86,10 @@ def wait_for_agents(running: Running) -> None:
             wanted.discard(running.pid)
         return wanted - set(running.workers())
 
-    with contextlib.suppress(AssertionError):
+    try:
         eventually(lambda: not missing(), what="agents", deadline_s=WAIT_S)
-    assert not missing(), f"no agent in {sorted(missing())}"
+    except AssertionError as late:  # one that comes up after that has time of its own
+        raise AssertionError(f"no agent in {sorted(missing())}") from late
 
 
 def answers_under_load(running: Running) -> str:
