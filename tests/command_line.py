@@ -33,12 +33,12 @@ def liveheap(
 
 
 def of_its_own(said: str) -> str:
-    """Return what was said but for that, and why, a worker has been silent for long.
+    """Return what was said but for that, and why, somebody has been silent for long.
 
-    On a busy machine any worker may be: the client says so, and waits.
+    On a busy machine anybody may be: the client says so, and waits.
     """
     lines = said.splitlines(keepends=True)
-    slow = ("not answering: ", "from outside: ")
+    slow = ("not answering: ", "from outside: ", "no greeting from ")
     return "".join(line for line in lines if not line.startswith(slow))
 
 

@@ -7,10 +7,11 @@ the bridge, python3 gets a program of ours that stands in for it. Whoever was ha
 key asks for a raw bridge and shakes hands from here, through it.
 """
 
+import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -26,17 +27,19 @@ from liveheap_client.errors import (
     SSHError,
     TimedOut,
     TransportError,
+    Unexplained,
 )
 from liveheap_client.patience import Patience
 from liveheap_client.reach import Expected, Reach
 from liveheap_client.target import HERE, Kind, Target
 from liveheap_client.transport import sending, ssh, via
 from liveheap_client.transport.base import Transport
-from liveheap_client.transport.command import CommandTransport
+from liveheap_client.transport.command import CommandTransport, last_lines
 from liveheap_client.transport.greeting import GreetingReader
 from liveheap_client.workers import Worker
 
 CONNECT_TIMEOUT_S = 15.0
+UNGREETED_S = 3.0
 _PASSWORD_TIMEOUT_S = 120.0
 
 
@@ -56,6 +59,12 @@ class DialOptions:
     has_terminal: bool = field(default_factory=_has_terminal)
     bare: set[str] = field(default_factory=set)
     """Where no liveheap was found, so that it is looked for once."""
+    ungreeted_s: float = UNGREETED_S
+    """When to say that nobody has greeted yet."""
+
+    def abreast(self) -> "DialOptions":
+        """Return how to connect to several at once: no prompts, no word of each."""
+        return replace(self, has_terminal=False, ungreeted_s=math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +212,16 @@ class _Greeted:
 
 
 def _greeted(target: Target, errand: Errand, options: DialOptions) -> _Greeted:
+    """Reach a bridge; where ssh did not say why it failed, try as it would say it."""
+    try:
+        return _greeted_by(target, errand, options)
+    except Unexplained:
+        if not options.multiplex:
+            raise
+        return _greeted_by(target, errand, replace(options, multiplex=False))
+
+
+def _greeted_by(target: Target, errand: Errand, options: DialOptions) -> _Greeted:
     """Start a bridge and hear its greeting; where there is none, send the relay."""
     place = target.host or str(target)
     if place not in options.bare:
@@ -291,26 +310,46 @@ def _hear(
     timeout_s = options.connect_timeout_s
     if options.has_terminal:
         timeout_s = max(timeout_s, _PASSWORD_TIMEOUT_S)
-    limits = Patience(timeout_s=timeout_s, quiet_s=timeout_s)
+    limits = Patience(timeout_s, options.ungreeted_s, _unless_typing(options))
     is_shared = options.multiplex and target.kind is not Kind.VIA
     anew = "; or share no login: --no-mux" if is_shared else ""
     reader = GreetingReader()
     try:
         while reader.fields is None:
-            data = waiting.receive(transport, limits, pid=None)
+            data = waiting.receive(
+                transport, limits, pid=None, reason=lambda: _silence(target, transport)
+            )
             if not data:
                 raise _ended_early(transport, reader)
             reader.receive(data)
     except TimedOut as exc:
         transport.close()
+        said = [f"{target} did not greet within {timeout_s:g} s"]
         raise TimedOut(
-            f"{target} did not greet within {timeout_s:g} s\n{reader.noise}",
+            "\n".join([*said, *last_lines(transport.talk), reader.noise]),
             hint=f"wait longer: --connect-timeout SECONDS{anew}",
         ) from exc
     except BaseException:
         transport.close()
         raise
     return _Greeted(transport, reader.fields, reader.trailing)
+
+
+def _silence(target: Target, transport: CommandTransport) -> str:
+    """Say who has not greeted yet, and the last that was heard instead."""
+    way = "the command may start" if target.kind is Kind.VIA else "ssh may log in"
+    said = "".join(f"; it said: {line}" for line in last_lines(transport.talk, limit=1))
+    return f"no greeting from {target} yet: {way}, or the agent be held up{said}"
+
+
+def _unless_typing(options: DialOptions) -> Callable[[str], None]:
+    """Return what tells a person that nothing comes, but not at a password's prompt."""
+
+    def say(message: str) -> None:
+        if not (options.has_terminal and waiting.is_typed_unseen()):
+            options.patience.say(message)
+
+    return say
 
 
 def _ended_early(transport: Transport, reader: GreetingReader) -> Exception:

@@ -32,6 +32,10 @@ class SSHError(TransportError):
     """ssh, or the command behind `--via`, failed."""
 
 
+class Unexplained(SSHError):
+    """What ssh goes through to the host ended, and ssh kept the reason to itself."""
+
+
 class HostRefused(SSHError):
     """No matter of the link: ssh refuses the host, or the host refuses us."""
 

@@ -6,6 +6,8 @@ shows of a worker of this machine: soon, and then ever more rarely; and only aft
 longer time it is an error. The clock starts anew with every byte.
 """
 
+import sys
+import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,18 +34,27 @@ class Patience:
     say: Callable[[str], None] = _say_nothing
 
 
-def receive(transport: Transport, patience: Patience, *, pid: int | None) -> bytes:
+def receive(
+    transport: Transport,
+    patience: Patience,
+    *,
+    pid: int | None,
+    reason: Callable[[], str] | None = None,
+) -> bytes:
     """Return the next bytes of a transport. `pid`: a worker of this machine.
+
+    `reason` says why nothing may come, where that is not the agent's doing.
 
     Raises TimedOut if nothing came within the patience's timeout.
     """
     began, seen = time.monotonic(), None
+    why = reason or (lambda: silence(pid))
     quiet_s = patience.quiet_s
     while True:
         left = patience.timeout_s - (time.monotonic() - began)
         if left <= 0:
             raise TimedOut(
-                f"{reason(pid)} (waited {patience.timeout_s:g} s)", hint=remedy(pid)
+                f"{why()} (waited {patience.timeout_s:g} s)", hint=remedy(pid)
             )
         try:
             return transport.receive(timeout=min(left, quiet_s))
@@ -51,7 +62,7 @@ def receive(transport: Transport, patience: Patience, *, pid: int | None) -> byt
             waited = time.monotonic() - began
             quiet_s *= 2
             if waited < patience.timeout_s:
-                patience.say(f"{reason(pid)}; waiting ({waited:.1f} s)")
+                patience.say(f"{why()}; waiting ({waited:.1f} s)")
                 if pid is not None:
                     patience.say(outside.told(pid, seen))
                     seen = outside.glimpse(pid)
@@ -62,6 +73,15 @@ def is_stopped(pid: int | None) -> bool:
     return pid is not None and state(pid) in ("T", "t")
 
 
+def is_typed_unseen() -> bool:
+    """Return whether the terminal hides what is typed: a password, mostly."""
+    try:
+        modes: int = termios.tcgetattr(sys.stdin.fileno())[3]
+    except (OSError, ValueError, termios.error):
+        return False
+    return not modes & termios.ECHO
+
+
 def remedy(pid: int | None) -> str:
     """Say what to try with a silent worker."""
     if is_stopped(pid):
@@ -70,7 +90,7 @@ def remedy(pid: int | None) -> str:
     return f"wait longer: --timeout SECONDS; or see why: liveheap doctor{who}"
 
 
-def reason(pid: int | None) -> str:
+def silence(pid: int | None) -> str:
     """Say why a worker may be silent."""
     if is_stopped(pid):
         return f"not answering: process {pid} is stopped (SIGSTOP or a debugger)"

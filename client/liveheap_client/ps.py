@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from liveheap_client import abreast, roster, workers
@@ -129,7 +129,7 @@ def _look(given: argparse.Namespace, held: ExitStack) -> Look:
 
     if len(asked) == 1:
         return lambda: Seen(rows(asked[0]))
-    how = replace(how, has_terminal=False)  # eight prompts at once serve nobody
+    how = how.abreast()  # eight prompts at once serve nobody
     by_name = {str(target or targets.HERE): target for target in asked}
     terminal = Terminal.standard()
     is_watched = terminal.talk_is_watched and given.watch is None

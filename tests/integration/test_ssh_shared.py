@@ -10,12 +10,13 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import liveheap, starting
-from spawn import Worker, eventually
+from spawn import WORKERS, Worker, eventually
 from ssh_server import NEEDS_SSHD, SshServer
 
 from liveheap.protocol.auth import Scope
@@ -25,6 +26,7 @@ from liveheap_client.errors import TransportError
 from liveheap_client.target import parse
 
 pytestmark = NEEDS_SSHD
+CANNOT_CONNECT, HINDERED = 3, 1
 NOBODY = 65534
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
 
@@ -174,6 +176,49 @@ def test_a_jump_host_and_an_included_file_go_through_untouched(
 
     assert pid_of(done) == worker.pid
     assert server.logins() == before + 2
+
+
+@pytest.mark.parametrize(
+    ("port", "key", "words"),
+    [("1", "", "Connection refused"), ("", "x", "Host key verification failed")],
+)
+def test_why_a_jump_host_cannot_be_passed_is_told_although_logins_are_shared(
+    port: str,
+    key: str,
+    words: str,
+    site: tuple[Worker, SshServer],
+    desk: dict[str, str],
+) -> None:
+    server = site[1]
+    env = with_config(
+        server,
+        desk,
+        f"Host jump\nHostName 127.0.0.1\nPort {port or server.port}\n"
+        f"HostKeyAlias jump{key}\nUserKnownHostsFile {server.known_hosts}\n"
+        "StrictHostKeyChecking yes\nIdentityAgent none\n"
+        "Host inner\nHostName 127.0.0.1\nProxyJump jump",
+    )
+
+    done = liveheap("status", "inner", env=env, expect=CANNOT_CONNECT)
+    found = liveheap("doctor", "inner", env=env, expect=HINDERED)
+
+    assert words in done.stderr
+    assert words in found.stdout
+
+
+def test_a_way_that_has_ended_without_a_word_is_tried_once_more(
+    site: tuple[Worker, SshServer], desk: dict[str, str]
+) -> None:
+    worker, server = site
+    seen = Path(desk["HOME"], "seen")
+    gate = f"{sys.executable} {WORKERS / 'ssh_gate.py'} {seen}.gate"
+    once = f"sh -c 'mkdir {seen} 2>&- && exit 1; exec {gate} 127.0.0.1 {server.port}'"
+    env = with_config(server, desk, f"Host gated\nProxyCommand {once}")
+
+    done = liveheap("status", "gated", "--json", env=env)
+
+    assert seen.exists()
+    assert pid_of(done) == worker.pid
 
 
 def test_the_users_own_shared_connection_is_the_one_that_is_used(

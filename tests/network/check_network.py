@@ -48,13 +48,13 @@ class Site:
         self.office: Wire = wire(stack, 1, self.desk, self.jump)
         self.at_jump: Sshd = serving(stack, self.jump)
         self.at_jump.invite(self.desk)
-        office = self.jump.address
+        self.gate = self.jump.address
         self.rack: Wire = wire(stack, 2, self.jump, self.web)
         self.at_web: Sshd = serving(stack, self.web)
         self.at_web.invite(self.desk, jump="jump")
         with self.desk.path(f"{HOME}/.ssh/config").open("a") as config:
             config.write(
-                f"Host slow-web\n  HostName {office}\n  Port 2222\n  User root\n"
+                f"Host slow-web\n  HostName {self.gate}\n  Port 2222\n  User root\n"
                 "  HostKeyAlias web-1\n  StrictHostKeyChecking yes\n"
             )
         self.stage = Stage()
@@ -72,6 +72,17 @@ class Site:
         """Kill the worker that runs."""
         self.web.run("pkill", "-KILL", "-f", "gevent_leak.py", expect=None)
         eventually(lambda: not self.web.workers(), what="the worker is gone")
+
+    def plug_in(self) -> None:
+        """Put the desk's cable back, and wait until the jump host is met again.
+
+        A kernel that asked for a neighbour in vain while the cable was out fails
+        whoever asks beside it, for a moment longer: `No route to host`.
+        """
+        self.office.plug(self.desk)
+        eventually(
+            lambda: self.desk.reaches(self.gate, 22), what="the desk reaches jump"
+        )
 
     def hang_up(self) -> None:
         """End the logins that ssh shares."""
@@ -103,7 +114,7 @@ def new_site() -> Iterator[Site]:
 def as_found(site: Site) -> Iterator[None]:
     """After each test: cables in, one worker, no shared login, no file at the desk."""
     yield
-    site.office.plug(site.desk)
+    site.plug_in()
     site.hang_up()
     for path in site.desk.path(HOME).glob("web*"):
         path.unlink()
@@ -132,10 +143,15 @@ def has_come(
     def is_here() -> bool:
         is_over = client.poll() is not None
         is_enough = site.desk.received() - before > n_bytes
-        assert is_enough or not is_over, client.communicate()
+        assert is_enough or not is_over, "its client has ended"
         return is_enough
 
-    eventually(is_here, what=f"{n_bytes} bytes come")
+    try:
+        eventually(is_here, what=f"{n_bytes} bytes come")
+    except AssertionError as exc:
+        seen = [each.seen() for each in (site.desk, site.jump, site.web)]
+        client.kill()
+        raise AssertionError("\n".join([*client.communicate(), *seen])) from exc
 
 
 def is_whole(site: Site) -> bool:

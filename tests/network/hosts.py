@@ -152,6 +152,19 @@ class Machine:
                 found += [f"{folder}/{name}" for name in names]
         return sorted(each.removeprefix(str(self.path("/"))) for each in found)
 
+    def reaches(self, address: str, port: int) -> bool:
+        """Whether anybody accepts connections there, seen from here."""
+        there = "import socket, sys; s = socket.socket(); s.settimeout(5)"
+        program = f"{there}; sys.exit(s.connect_ex({(address, port)}) != 0)"
+        return self.run(sys.executable, "-c", program, expect=None).returncode == 0
+
+    def seen(self) -> str:
+        """Return what runs here, waiting for what, and all connections: a report."""
+        shown = ("pid,ppid,stat,wchan:24,etimes,args",)
+        looks = (("ps", "-eo", *shown), ("ss", "-tanop"), ("ip", "neigh"))
+        said = [self.run(*words, expect=None).stdout.rstrip() for words in looks]
+        return "\n".join([f"--- {self.name}", *said])
+
     def received(self) -> int:
         """Return how many bytes have come in over its wires so far."""
         lines = Path(f"/proc/{self.pid}/net/dev").read_text().splitlines()

@@ -1,8 +1,12 @@
 """What a client makes of a bridge's greeting."""
 
 import json
+import os
+import pty
 import shlex
 import sys
+import termios
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +25,7 @@ from liveheap_client.errors import (
 )
 from liveheap_client.patience import Patience
 from liveheap_client.session import Session
+from liveheap_client.transport import ssh
 
 GREETING = {
     "bridge": 1,
@@ -95,6 +100,67 @@ def test_a_command_that_ends_before_it_greets_is_quoted() -> None:
     assert "exit code 7" in str(caught.value)
     assert "really" in str(caught.value)
     assert "no such container" in str(caught.value)
+
+
+def test_who_waits_for_a_greeting_is_told_so_and_what_was_heard_instead(
+    tmp_path: Path,
+) -> None:
+    heard = tmp_path / "heard"
+    os.mkfifo(heard)
+    program = f"echo pulling an image >&2; read word < {heard}; exit 7"
+    target = targets.via(f"sh -c '{program}'")
+    told: list[str] = []
+
+    def say(message: str) -> None:
+        told.append(message)
+        if "it said: pulling an image" in message:
+            heard.write_text("yes\n")
+
+    options = DialOptions(
+        {}, 60, Patience(say=say), has_terminal=False, ungreeted_s=0.05
+    )
+    with pytest.raises(ConnectionLost, match="exit code 7"):
+        dial(target, scope=Scope.READ, options=options)
+
+    assert all(each.startswith("no greeting from ") for each in told)
+    assert "; waiting (" in told[-1]
+
+
+def test_nothing_is_told_into_a_password_that_is_being_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    options = DialOptions(
+        {}, 60, Patience(say=told.append), has_terminal=True, ungreeted_s=0.01
+    )
+    master, slave = pty.openpty()
+    modes = termios.tcgetattr(slave)
+    modes[3] &= ~termios.ECHO
+    termios.tcsetattr(slave, termios.TCSANOW, modes)
+    try:
+        with os.fdopen(slave) as terminal:
+            monkeypatch.setattr(sys, "stdin", terminal)
+            with pytest.raises(ConnectionLost):
+                dial(targets.via("sleep 0.2"), scope=Scope.READ, options=options)
+    finally:
+        os.close(master)
+
+    assert told == []
+
+
+@pytest.mark.parametrize("ours_s", [2.0, 5.0, 15.0, 120.0])
+def test_ssh_gives_up_and_says_why_no_later_than_we_do(ours_s: float) -> None:
+    words = ssh.command_line(
+        "web",
+        "true",
+        environ={"LIVEHEAP_SSH": "true"},
+        connect_timeout_s=ours_s,
+        has_terminal=False,
+        multiplex=False,
+    )
+    (limit,) = [word for word in words if word.startswith("ConnectTimeout=")]
+
+    assert ours_s / 2 <= int(limit.partition("=")[2]) <= max(2, ours_s - 1)
 
 
 def test_a_list_of_workers_comes_in_the_greeting() -> None:

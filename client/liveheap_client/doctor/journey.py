@@ -21,7 +21,7 @@ from typing import Any
 from liveheap.errors import LiveheapError
 from liveheap_client.dial import DialOptions
 from liveheap_client.doctor.far import DOCTOR_S, NOISE_LIMIT, PORT_S, FarFacts
-from liveheap_client.errors import ConnectError, TimedOut, UsageError
+from liveheap_client.errors import ConnectError, TimedOut, Unexplained, UsageError
 from liveheap_client.target import HERE, Kind, Target
 from liveheap_client.transport import ssh
 from liveheap_client.transport.command import CommandTransport
@@ -68,6 +68,8 @@ def look(target: Target, options: DialOptions) -> FarFacts:
     if report is not None or not facts.is_ssh:
         return facts
     explained = ssh.explain(host)(code, talk)
+    if isinstance(explained, Unexplained) and options.multiplex:
+        return look(target, replace(options, multiplex=False))
     facts = replace(facts, error=str(explained), hint=getattr(explained, "hint", None))
     return _looked_between(facts, options)
 

@@ -15,12 +15,19 @@ stand as they are; nothing here weakens them. Options of ours, and why:
                            or by --no-mux, since for 120 s any process of this user
                            can reuse the login
     RemoteCommand=none     only where the configuration names one: ssh would refuse ours
+    ConnectTimeout         a little before our own patience ends, so that it is ssh that
+                           says what it has waited for, and ends what leads there
+
+An ssh that will leave a master behind silences what leads to the host, the ssh to a
+jump host mostly: whatever is wrong there, it says that the connection was closed. That
+end is `Unexplained`; a login that shares nothing says why.
 
 `LIVEHEAP_SSH` names another binary or adds options, as words: `ssh -F ./config`.
 The remote command is one string which a remote shell reads: every word is quoted.
 """
 
 import os
+import re
 import shlex
 import stat
 import subprocess
@@ -32,6 +39,7 @@ from liveheap_client.errors import (
     HostRefused,
     NoLiveheap,
     SSHError,
+    Unexplained,
     UsageError,
 )
 from liveheap_client.transport.command import NOT_FOUND, Explain, last_lines
@@ -39,6 +47,8 @@ from liveheap_client.transport.sending import too_old
 
 _CONTROL_PERSIST_S = 120
 _ASK_TIMEOUT_S = 5.0
+_BEFORE_OURS = 0.8
+_BEFORE_OURS_S = 2.0
 _LONGEST_DIRECTORY = 46
 
 _SSH_FAILED = 255
@@ -61,7 +71,12 @@ _KNOWN_WORDS: tuple[tuple[str, str], ...] = (
     ("Could not resolve hostname", "is the name right? ssh knows no such host"),
     ("Connection refused", "does an ssh server run there?"),
     ("timed out", "is the machine up and reachable?"),
+    ("No route to host", "is the machine up? a cable just put back takes a moment"),
     ("open failed", "does the agent listen on that port? LIVEHEAP_TCP=127.0.0.1:PORT"),
+    ("UNKNOWN port", "why is said by: ssh -o ControlPath=none HOST true"),
+)
+_SAYS_NOTHING = re.compile(
+    r"\w+_exchange_identification: .*|Connection (closed|reset) by UNKNOWN port \d+"
 )
 
 
@@ -78,7 +93,7 @@ def command_line(
     called = client_program(environ)
     options = [
         f"BatchMode={'no' if has_terminal else 'yes'}",
-        f"ConnectTimeout={max(1, round(connect_timeout_s))}",
+        f"ConnectTimeout={_connect_timeout(connect_timeout_s)}",
         "ServerAliveInterval=15",
         "ServerAliveCountMax=3",
         "ExitOnForwardFailure=yes",
@@ -91,6 +106,11 @@ def command_line(
         options += _multiplexing(environ)
     words = [word for option in options for word in ("-o", option)]
     return [*called, "-T", *words, "--", host, command]
+
+
+def _connect_timeout(ours_s: float) -> int:
+    """Return how long ssh may wait for the host to say that it is an ssh server."""
+    return max(1, round(max(ours_s * _BEFORE_OURS, ours_s - _BEFORE_OURS_S)))
 
 
 def remote_command(
@@ -117,6 +137,8 @@ def explain(host: str, *, sent: bool = False) -> Explain:
             said = lines or ["ssh said nothing; the link may have been dropped"]
             lasts = any(words in talk for words in _LASTING_WORDS)
             kind = HostRefused if lasts else SSHError
+            if "UNKNOWN port" in talk and all(map(_SAYS_NOTHING.fullmatch, lines)):
+                kind = Unexplained
             return kind("\n".join([f"ssh to {host} failed", *said]), hint=hint)
         if sent and (old := too_old(f"python3 on {host}", talk)):
             return old

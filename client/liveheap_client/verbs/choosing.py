@@ -9,7 +9,7 @@ each of them means; a host that does not answer is told and loses no other.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from liveheap_client import abreast, roster
@@ -52,7 +52,7 @@ def choose_of_several(
     """
     for place in places:
         targets.parse(place)
-    here, options = _here(), replace(options, has_terminal=False)
+    here, options = _here(), options.abreast()
     answers = abreast.ask(
         list(dict.fromkeys(places)),
         lambda place: _chosen(place, here, options),

@@ -16,7 +16,7 @@ fleet of rounds would fill a disk.
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
@@ -137,8 +137,7 @@ class Fleet:
         """Return the way to a worker; to one of several hosts, without a prompt."""
         if not member.host:
             return self.desk.call(member.target)
-        options = replace(self.desk.options, has_terminal=False)
-        return Caller.to(targets.parse(member.target), options)
+        return Caller.to(targets.parse(member.target), self.desk.options.abreast())
 
     def _take(self, number: int, member: Member, way: "_Way", watch: Watch) -> None:
         """Take one worker's round and read it; what goes wrong is that worker's."""
