@@ -41,11 +41,12 @@ holder_thread(void)
     return strings[THREAD];
 }
 
-/* A module that has been imported, or NULL, with an exception set or without one. */
+/* A module that has been imported, or NULL, with an exception set or without one.
+ * PyImport_GetModuleDict() would end a process that exits and has no modules any more. */
 static PyObject *
 module_named(PyObject *name)
 {
-    PyObject *modules = PyImport_GetModuleDict();
+    PyObject *modules = heap_modules(PyInterpreterState_Get());
     if (modules == NULL || !PyDict_Check(modules)) {
         return NULL;
     }
@@ -109,14 +110,24 @@ current_greenlet(void)
     return current;
 }
 
+/* On what is not imported in full yet, by another thread, nothing runs. */
+static PyObject *
+none_if_half_there(PyObject *found)
+{
+    if (found == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+    }
+    return found;
+}
+
 PyObject *
 holder_find(PyObject **what)
 {
     *what = strings[ASYNCIO];
-    PyObject *holder = asyncio_task();
+    PyObject *holder = none_if_half_there(asyncio_task());
     if (holder == NULL && PyErr_Occurred() == NULL) {
         *what = strings[GREENLET];
-        holder = current_greenlet();
+        holder = none_if_half_there(current_greenlet());
     }
     return holder;
 }

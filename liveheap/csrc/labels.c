@@ -17,7 +17,8 @@ typedef struct {
     PyObject *innermost;
     /* How many have ended, by name; and how many of those had others beside them. */
     PyObject *done, *overlapped;
-    /* A thread's local storage, where its anchor is; and who watches, or None. */
+    /* A thread's local storage, where its anchor is; and who watches. NULL is as None:
+     * Python code may take both away. */
     PyObject *local, *observer;
     /* What our own code may raise by mistake, and what names beyond the bound are. */
     PyObject *errors, *other;
@@ -55,6 +56,12 @@ is_hosts_error(const Labels *self)
 
 /* ---- one holder's chain ---- */
 
+static bool
+is_there(const PyObject *op)
+{
+    return op != NULL && op != Py_None;
+}
+
 static PyObject *
 new_anchor(Labels *self)
 {
@@ -71,7 +78,9 @@ find_holder(Labels *self, PyObject **what)
     PyObject *holder = holder_find(what);
     if (holder == NULL && PyErr_Occurred() == NULL) {
         *what = holder_thread();
-        holder = PyObject_GetAttr(self->local, strings[ANCHOR]);
+        PyObject *local = Py_XNewRef(self->local); /* whoever switches off drops it */
+        holder = local == NULL ? NULL : PyObject_GetAttr(local, strings[ANCHOR]);
+        Py_XDECREF(local);
         if (holder == NULL) {
             holder = new_anchor(self);
         }
@@ -120,14 +129,18 @@ relink(const Labels *self, const Token *token)
                : PyDict_SetItem(self->innermost, token->key, (PyObject *)live);
 }
 
+/* What a task of this name is counted as, borrowed. */
+static PyObject *
+counted_as(const Labels *self, PyObject *name)
+{
+    bool is_full = PyDict_GET_SIZE(self->done) >= self->max_names;
+    return is_full && PyDict_Contains(self->done, name) == 0 ? self->other : name;
+}
+
 static int
-count(const Labels *self, PyObject *counts, PyObject *name)
+count(PyObject *counts, PyObject *name)
 {
     PyObject *known = PyDict_GetItemWithError(counts, name);
-    if (known == NULL && PyDict_GET_SIZE(counts) >= self->max_names) {
-        name = self->other;
-        known = PyDict_GetItemWithError(counts, name);
-    }
     if (known == NULL && PyErr_Occurred() != NULL) {
         return -1;
     }
@@ -241,10 +254,14 @@ put_in_place(Labels *self, Token *token)
     return true;
 }
 
-/* Ask the observer about a token; -1 with an exception if an error is the host's. */
+/* Ask the observer, if there is one, about a token; -1 with an exception if an error is
+ * the host's. */
 static int
 tell(Labels *self, PyObject *what, Token *token)
 {
+    if (!is_there(self->observer)) {
+        return 0;
+    }
     PyObject *observer = Py_NewRef(self->observer);
     PyObject *answer = PyObject_CallMethodOneArg(observer, what, (PyObject *)token);
     Py_DECREF(observer);
@@ -279,8 +296,8 @@ labels_begin(PyObject *op, PyObject *const *args, Py_ssize_t n)
         Py_XDECREF(token);
         return none_for_ours(self);
     }
-    if (token->alone && self->observer != Py_None &&
-        token->started >= self->rest_until && tell(self, strings[BEGIN], token) < 0) {
+    if (token->alone && token->started >= self->rest_until &&
+        tell(self, strings[BEGIN], token) < 0) {
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
         token->over = 1;
@@ -299,8 +316,10 @@ close_token(const Labels *self, Token *token)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     token->over = 1;
-    if (relink(self, token) < 0 || count(self, self->done, token->name) < 0 ||
-        (!token->alone && count(self, self->overlapped, token->name) < 0)) {
+    int is_relinked = relink(self, token);
+    PyObject *name = counted_as(self, token->name);
+    if (is_relinked < 0 || count(self->done, name) < 0 ||
+        (!token->alone && count(self->overlapped, name) < 0)) {
         PyErr_Clear();
     }
     PyErr_Restore(type, value, traceback);
@@ -316,10 +335,12 @@ finish(Labels *self, Token *token)
     int result = 0;
     Py_INCREF(token);
     token->alone = token->alone && token->number == self->begun;
-    if (token->note != Py_None && self->observer != Py_None) {
+    if (is_there(token->note)) {
         result = tell(self, strings[END], token);
     }
-    close_token(self, token);
+    if (!token->over) { /* the observer may have let others run */
+        close_token(self, token);
+    }
     Py_DECREF(token);
     return result;
 }

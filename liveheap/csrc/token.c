@@ -5,7 +5,7 @@
 
 static PyTypeObject *token_type;
 
-/* The objects that a token refers to; never NULL while it lives. */
+/* The objects that a token refers to; none but the note is ever NULL while it lives. */
 static const size_t fields[] = {
     offsetof(Token, kind),   offsetof(Token, name), offsetof(Token, id),
     offsetof(Token, holder), offsetof(Token, key),  offsetof(Token, callers),
@@ -52,20 +52,25 @@ token_clear(PyObject *op)
 {
     Token *self = (Token *)op;
     Py_SETREF(self->outer, Py_NewRef(Py_None));
-    Py_SETREF(self->note, Py_NewRef(Py_None));
+    Py_XSETREF(self->note, Py_NewRef(Py_None));
     return _PyWeakref_RefType.tp_clear(op);
 }
 
+/* The reference goes first: whoever asks a holder for its references, while a note is
+ * finished, would be given an object that is half gone. */
 static void
 token_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    (void)_PyWeakref_RefType.tp_clear(op);
+    Py_TRASHCAN_BEGIN(op, token_dealloc);
     for (size_t i = 0; i < HEAP_LENGTH(fields); i++) {
         Py_CLEAR(*field_at((Token *)op, i));
     }
     _PyWeakref_RefType.tp_dealloc(op);
     Py_DECREF(type);
+    Py_TRASHCAN_END;
 }
 
 static PyType_Slot token_slots[] = {

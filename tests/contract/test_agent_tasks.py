@@ -13,6 +13,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -345,6 +346,16 @@ def test_names_are_counted_up_to_a_bound(registry):
     assert sum(done.values()) == 2 * tasks.MAX_NAMES
 
 
+def test_tasks_beyond_the_bound_of_names_are_counted_as_overlapped_beside_those_done(
+    registry,
+):
+    for number in range(tasks.MAX_NAMES):
+        registry.end(registry.begin("task", f"report {number}"))
+    beside(registry, lambda: registry.end(registry.begin("task", "short")))
+    assert registry.overlapped() == {OTHER: 2}
+    assert registry.done()[OTHER] == 2
+
+
 def test_depth_and_length_are_bounded(registry):
     deep = [registry.begin("task", "x" * 10_000, "y" * 10_000) for _ in range(100)]
     assert len(registry.running()) == tasks.MAX_DEPTH
@@ -459,7 +470,7 @@ def test_a_fault_of_ours_is_not_the_hosts(registry, monkeypatch):
         token.note = "somebody's"
         registry.end(token)
     assert registry.done() == {"observed": 2}
-    monkeypatch.setitem(sys.modules, "greenlet", object())
+    monkeypatch.setitem(sys.modules, "greenlet", SimpleNamespace(getcurrent=fail))
     assert registry.begin("task", "lost") is None
     assert registry.find_here("task") is None
     assert registry.here() == 0

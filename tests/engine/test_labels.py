@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import _thread
 import gc
+import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -142,6 +144,114 @@ def test_an_observer_that_ends_the_task_or_the_watch_itself(registry: Registry) 
     assert registry._innermost == {}
 
 
+def test_a_task_that_ends_while_it_ends_is_counted_once(registry: Registry) -> None:
+    class Observer:
+        def begin(self, token: Any) -> None:
+            token.note = self
+
+        def end(self, token: Any) -> float:
+            token.note = None
+            registry.end(token)
+            return 0.0
+
+    registry.observe(Observer())
+    registry.end(registry.begin("task", "twice"))
+
+    assert registry.done() == {"twice": 1}
+
+
+def test_what_was_deleted_is_as_if_it_were_none(registry: Registry) -> None:
+    token = registry.begin("task", "runs")
+    assert token is not None
+    token.note = [token]
+    del registry._observer
+    registry.end(token)
+    del token.note
+    assert registry.begin("task", "unobserved") is not None
+    del registry._local
+    assert registry.begin("task", "on no thread") is None
+    assert registry.here() == 0
+    registry.switch_off()
+
+    around = [token]
+    around.append(around)  # type: ignore[arg-type]
+    del token, around
+    gc.collect()
+
+
+def test_a_thread_s_storage_may_be_dropped_while_asked(
+    registry: Registry,
+) -> None:
+    class Storage(_thread._local):
+        def __init__(self) -> None:
+            registry._local = None
+
+    registry._local = Storage()
+    in_a_thread(lambda: registry.begin("task", "lost"))
+
+    assert registry._local is None
+
+
+class Looks:
+    """A note that looks for its token where weak references are found."""
+
+    def __init__(self, holder: object, found: list[Any]) -> None:
+        self.holder, self.found = holder, found
+
+    def __del__(self) -> None:
+        self.found += weakref.getweakrefs(self.holder)
+
+
+def test_nobody_is_given_a_token_that_goes(registry: Registry) -> None:
+    found: list[Any] = []
+    token = registry.begin("task", "goes")
+    assert token is not None
+    token.note = Looks(token(), found)
+    registry.end(token)
+    del token
+
+    assert found == []
+
+
+def test_a_long_chain_of_tokens_takes_no_stack(registry: Registry) -> None:
+    last = None
+    for _ in range(200_000):
+        token = registry.begin("task", "link")
+        assert token is not None
+        registry.end(token)
+        token.note = last
+        last = token
+    del token, last
+
+
+AT_THE_VERY_END = """
+import _thread, codecs, gc, os
+from liveheap.tasks import Registry
+registry = Registry()
+registry.switch_on(_thread.get_ident, _thread._local, 0)
+class Late:
+    do = registry.begin, registry.end, registry.here, os.write
+    def __del__(self):
+        begin, end, here, write = self.do
+        end(begin("task", "late"))
+        here()
+        write(1, b"late")
+codecs.register_error("late", lambda error, late=Late(): error)
+del registry
+"""
+
+
+def test_what_is_finished_last_of_all_may_begin_a_task() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", AT_THE_VERY_END],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (told.returncode, told.stdout) == (0, b"late"), told.stderr
+
+
 def test_many_threads_begin_and_end_while_others_ask(registry: Registry) -> None:
     over = threading.Event()
     interval = sys.getswitchinterval()
@@ -237,15 +347,12 @@ def test_the_names_of_modules_mean_nothing_if_they_are_not_those(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("asyncio.tasks", "greenlet"):
-        for odd in (object(), 7, registry):
+        for odd in (object(), 7, registry, ModuleType(name), None):
+            token = registry.begin("task", "on a thread", "1")
             monkeypatch.setitem(sys.modules, name, odd)
-            assert registry.begin("task", "odd") is None
-            assert registry.here() == 0
-        monkeypatch.setitem(sys.modules, name, None)
-    token = registry.begin("task", "on a thread")
-    assert token is not None
-    assert token.holder == "thread"
-    registry.end(token)
+            registry.end_here("task", "1")
+            assert token is not None
+            assert (token.holder, token.over) == ("thread", True)
 
 
 def test_tokens_leave_no_memory_behind(registry: Registry) -> None:
