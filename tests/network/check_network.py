@@ -151,7 +151,8 @@ def has_come(
     except AssertionError as exc:
         seen = [each.seen() for each in (site.desk, site.jump, site.web)]
         client.kill()
-        raise AssertionError("\n".join([*client.communicate(), *seen])) from exc
+        told = [str(exc), *client.communicate(), *seen]
+        raise AssertionError("\n".join(told)) from exc
 
 
 def is_whole(site: Site) -> bool:

@@ -20,7 +20,10 @@ from liveheap_client.dial import DialOptions, dial, remote_workers
 from liveheap_client.errors import (
     ConnectError,
     ConnectionLost,
+    HostRefused,
+    SSHError,
     TimedOut,
+    Unexplained,
     UsageError,
 )
 from liveheap_client.patience import Patience
@@ -146,6 +149,32 @@ def test_nothing_is_told_into_a_password_that_is_being_typed(
         os.close(master)
 
     assert told == []
+
+
+CLOSED = "kex_exchange_identification: Connection closed by remote host\n"
+UNKNOWN = "Connection closed by UNKNOWN port 65535\n"
+MASTER = "mux_client_request_session: read from master failed: Broken pipe\n"
+NO_ROUTE = "ssh: connect to host jump port 22: No route to host\n"
+CHANGED = "Host key verification failed.\n"
+
+
+@pytest.mark.parametrize(
+    ("talk", "kind"),
+    [
+        (UNKNOWN, Unexplained),
+        (CLOSED + UNKNOWN, Unexplained),
+        (MASTER + CLOSED + UNKNOWN, Unexplained),
+        (NO_ROUTE + CLOSED + UNKNOWN, SSHError),
+        (CHANGED + CLOSED + UNKNOWN, HostRefused),
+        (CLOSED + "Connection closed by 192.0.2.1 port 22\n", SSHError),
+        ("Connection to UNKNOWN port 65535 timed out\n", SSHError),
+        ("", SSHError),
+    ],
+)
+def test_an_end_of_ssh_without_a_reason_is_told_from_one_with(
+    talk: str, kind: type[LiveheapError]
+) -> None:
+    assert type(ssh.explain("web")(255, talk)) is kind
 
 
 @pytest.mark.parametrize("ours_s", [2.0, 5.0, 15.0, 120.0])

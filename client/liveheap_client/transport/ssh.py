@@ -77,6 +77,7 @@ _KNOWN_WORDS: tuple[tuple[str, str], ...] = (
 )
 _SAYS_NOTHING = re.compile(
     r"\w+_exchange_identification: .*|Connection (closed|reset) by UNKNOWN port \d+"
+    r"|mux_client_request_session: .*"
 )
 
 
