@@ -38,7 +38,7 @@ def of_its_own(said: str) -> str:
     On a busy machine anybody may be: the client says so, and waits.
     """
     lines = said.splitlines(keepends=True)
-    slow = ("not answering: ", "from outside: ", "no greeting from ")
+    slow = ("not answering: ", "from outside: ", "no greeting from ", "no answer from ")
     return "".join(line for line in lines if not line.startswith(slow))
 
 

@@ -10,7 +10,7 @@ key asks for a raw bridge and shakes hands from here, through it.
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -61,6 +61,11 @@ class DialOptions:
     """Where no liveheap was found, so that it is looked for once."""
     ungreeted_s: float = UNGREETED_S
     """When to say that nobody has greeted yet."""
+
+    def tell(self, message: str) -> None:
+        """Tell a person that nothing comes, but not into a password that is typed."""
+        if not (self.has_terminal and waiting.is_typed_unseen()):
+            self.patience.say(message)
 
     def abreast(self) -> "DialOptions":
         """Return how to connect to several at once: no prompts, no word of each."""
@@ -310,7 +315,7 @@ def _hear(
     timeout_s = options.connect_timeout_s
     if options.has_terminal:
         timeout_s = max(timeout_s, _PASSWORD_TIMEOUT_S)
-    limits = Patience(timeout_s, options.ungreeted_s, _unless_typing(options))
+    limits = Patience(timeout_s, options.ungreeted_s, options.tell)
     is_shared = options.multiplex and target.kind is not Kind.VIA
     anew = "; or share no login: --no-mux" if is_shared else ""
     reader = GreetingReader()
@@ -340,16 +345,6 @@ def _silence(target: Target, transport: CommandTransport) -> str:
     way = "the command may start" if target.kind is Kind.VIA else "ssh may log in"
     said = "".join(f"; it said: {line}" for line in last_lines(transport.talk, limit=1))
     return f"no greeting from {target} yet: {way}, or the agent be held up{said}"
-
-
-def _unless_typing(options: DialOptions) -> Callable[[str], None]:
-    """Return what tells a person that nothing comes, but not at a password's prompt."""
-
-    def say(message: str) -> None:
-        if not (options.has_terminal and waiting.is_typed_unseen()):
-            options.patience.say(message)
-
-    return say
 
 
 def _ended_early(transport: Transport, reader: GreetingReader) -> Exception:

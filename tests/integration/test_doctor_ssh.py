@@ -1,5 +1,6 @@
 """The doctor on a host behind ssh: what is said there, and what keeps us from it."""
 
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -10,6 +11,11 @@ from command_line import MODULE
 from spawn import Worker, eventually
 from ssh_server import NEEDS_BASH, NEEDS_SSHD, SshServer
 from test_doctor import examined
+
+from liveheap_client import target as targets
+from liveheap_client.dial import DialOptions
+from liveheap_client.doctor import journey
+from liveheap_client.patience import Patience
 
 pytestmark = NEEDS_SSHD
 HINDERED = 1
@@ -119,3 +125,20 @@ def test_behind_via_the_doctor_takes_the_bridge_s_place(worker: Worker) -> None:
 
     other = doctor("--via", "echo bridge", env=worker.environ, expect=HINDERED)
     assert "printed no answer of a doctor" in other["problem"][0]
+
+
+def test_who_waits_for_a_doctor_is_told_so(tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    os.mkfifo(ended)
+    target = targets.via(f"sh -c 'read word < {ended}' bridge")
+    told: list[str] = []
+
+    def say(message: str) -> None:
+        told.append(message)
+        if len(told) == 1:
+            ended.write_text("yes\n")
+
+    patience = Patience(say=say)
+    journey.look(target, DialOptions({}, patience=patience, ungreeted_s=0.05))
+
+    assert told[0].startswith("no answer from ")

@@ -27,7 +27,7 @@ def main(words: Sequence[str], *, summary: str) -> int:
     target = _target(given)
     terminal = Terminal.standard()
     found = []
-    for finding in examine(target, options(given)):
+    for finding in examine(target, options(given, say=terminal.say)):
         found.append(finding)
         if not given.json:
             terminal.show(_lines(finding))

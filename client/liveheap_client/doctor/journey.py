@@ -19,9 +19,11 @@ from dataclasses import replace
 from typing import Any
 
 from liveheap.errors import LiveheapError
+from liveheap_client import patience as waiting
 from liveheap_client.dial import DialOptions
 from liveheap_client.doctor.far import DOCTOR_S, NOISE_LIMIT, PORT_S, FarFacts
 from liveheap_client.errors import ConnectError, TimedOut, Unexplained, UsageError
+from liveheap_client.patience import Patience
 from liveheap_client.target import HERE, Kind, Target
 from liveheap_client.transport import ssh
 from liveheap_client.transport.command import CommandTransport
@@ -51,7 +53,7 @@ def look(target: Target, options: DialOptions) -> FarFacts:
     except ConnectError as error:
         return replace(facts, error=str(error), hint=error.hint)
     with contextlib.closing(transport):
-        data, timed_out = _read_all(transport, DOCTOR_S)
+        data, timed_out = _read_all(transport, DOCTOR_S, host, options)
         code = None if timed_out else transport.exit_code()
         talk = transport.talk
     report, noise = find_report(data)
@@ -121,13 +123,18 @@ def _ssh(target: Target, options: DialOptions, command: str) -> list[str]:
     )
 
 
-def _read_all(transport: CommandTransport, within_s: float) -> tuple[bytes, bool]:
+def _read_all(
+    transport: CommandTransport, within_s: float, host: str, options: DialOptions
+) -> tuple[bytes, bool]:
     """Return what it prints until it ends, and whether it was given up."""
+    reason = f"no answer from {host} yet"
     deadline, data = time.monotonic() + within_s, b""
     transport.end_sending()
     while len(data) <= ANSWER_LIMIT:
+        left = max(deadline - time.monotonic(), 0)
+        limits = Patience(left, options.ungreeted_s, options.tell)
         try:
-            piece = transport.receive(timeout=max(deadline - time.monotonic(), 0))
+            piece = waiting.receive(transport, limits, pid=None, reason=lambda: reason)
         except TimedOut:
             return data, True
         if not piece:
@@ -208,7 +215,7 @@ def _probed(host: str, options: DialOptions) -> dict[str, tuple[str, ...]]:
     try:
         transport = CommandTransport(_ssh(target, options, command))
         with contextlib.closing(transport):
-            data, _ = _read_all(transport, PROBE_S)
+            data, _ = _read_all(transport, PROBE_S, host, options)
     except LiveheapError:
         return {}
     said: dict[str, list[str]] = {}
