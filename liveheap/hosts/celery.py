@@ -72,7 +72,7 @@ def sparing(receive: Callable[..., None]) -> Callable[[Any], Callable[..., Any]]
         signal = send.__self__
 
         def wrapper(sender: Any = None, task_id: Any = None, **named: Any) -> Any:
-            receivers = signal.receivers
+            receivers = tuple(signal.receivers)  # another thread may take ours away
             if len(receivers) == 1 and receivers[0][1] is receive:
                 return receive(sender, task_id)
             return send(sender=sender, task_id=task_id, **named)

@@ -168,6 +168,22 @@ def test_celerys_signals_are_not_dispatched_for_us_alone(signals, monkeypatch):
     assert {name: getattr(trace, name) for name in before} == before
 
 
+def test_our_receiver_may_be_taken_away_while_it_is_looked_for(signals):
+    class Fleeting(list[Any]):
+        def __len__(self) -> int:
+            known = super().__len__()
+            self.clear()
+            return known
+
+    prerun, trace = signals.task_prerun, ModuleType("trace")
+    vars(trace).update(send_prerun=prerun.send, send_postrun=signals.task_postrun.send)
+    undo = celery.hook_tracer(trace)
+    prerun.receivers = Fleeting([(None, celery.begin)])
+    trace.send_prerun(sender=None, task_id="4711")
+    assert prerun.sent == [{"sender": None, "task_id": "4711"}]
+    undo()
+
+
 def test_a_module_that_is_being_imported_is_left_alone(shop):
     module = load("shop.signals")
     module.__spec__._initializing = True
