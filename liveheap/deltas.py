@@ -11,8 +11,12 @@ run of a name pays for imports and stands apart.
 
 Measuring takes two looks at /proc, and to count the blocks pymalloc visits all of its
 arenas: 20 us in a small worker, a millisecond in one of a million objects. So what it
-took is paid off before the next task is measured: REST times as long passes, and the
-host loses a quarter percent at most, whatever its tasks are like.
+took is paid off before the next task is measured: REST times as long passes, for each
+of those that ran within each other, and the host loses a quarter percent at most,
+whatever its tasks are like.
+
+Where /proc cannot be read, for want of descriptors, a look shows 0 bytes and the task
+is not counted.
 
 The registry's observer (tasks.Observer): asked on the host's own threads, of tasks that
 are alone and not while it rests, so it takes no lock: what two threads do at once may
@@ -89,6 +93,7 @@ class Deltas:
         """Forget all, also what tasks that run noted: the child's half of a fork."""
         self._left: dict[str, Left] = {}
         self._life = object()
+        self._rest_until = 0.0
 
     def by_name(self) -> dict[str, Left]:
         """Return what is known, by the tasks' names."""
@@ -105,13 +110,15 @@ class Deltas:
         start, token.note = token.note, None
         now = self._clock()
         if not isinstance(start, Start) or start.life is not self._life:
-            return now
+            return self._rest_until
         took = start.took
         if token.alone:
             rss, blocks = self._look()
             took += self._clock() - now
-            self._of(token.name).add(rss - start.rss, blocks - start.blocks)
-        return now + REST * took
+            if start.rss and rss:
+                self._of(token.name).add(rss - start.rss, blocks - start.blocks)
+        self._rest_until = max(self._rest_until, now) + REST * took
+        return self._rest_until
 
     def _of(self, name: str) -> Left:
         left = self._left.get(name)

@@ -113,6 +113,32 @@ def test_measuring_takes_a_quarter_percent_of_the_time_at_most(host: Host) -> No
     assert spent <= host.now / REST + 2 * host.look_s
 
 
+def test_tasks_within_each_other_are_paid_off_one_by_one(host: Host) -> None:
+    for _ in range(5000):
+        tokens = [host.begin(f"level {level}") for level in range(10)]
+        for token in reversed(tokens):
+            host.end(token)
+        host.now += 0.001
+
+    levels = host.deltas.by_name().values()
+    spent = sum(left.measured for left in levels) * 2 * host.look_s
+    assert len(levels) == 10
+    assert spent <= host.now / REST + 2 * 10 * host.look_s
+
+
+@pytest.mark.parametrize("shown", [(0, 1000), (1000, 0)])
+def test_a_look_that_sees_no_bytes_measures_nothing(
+    host: Host, shown: tuple[int, int]
+) -> None:
+    host.rss = shown[0]
+    token = host.begin("pay")
+    host.rss = shown[1]
+    host.end(token)
+
+    assert host.deltas.by_name() == {}
+    assert host.rest_until > host.now
+
+
 def test_names_without_end_are_folded(host: Host) -> None:
     for number in range(MAX_NAMES + 50):
         host.run(f"job {number}", 1)
