@@ -207,29 +207,29 @@ set(PyObject **field, PyObject *value)
     return true;
 }
 
-/* A token for what runs here, with everything but its place in a chain. */
+/* As the caller says it; all borrowed. */
+struct task {
+    PyObject *kind, *name, *id;
+};
+
+/* A token with everything but its place in a chain. */
 static Token *
-new_token(Labels *self, PyObject *kind, PyObject *name, PyObject *id)
+new_token(const Labels *self, PyObject *holder, PyObject *what, struct task task)
 {
-    PyObject *what, *holder = find_holder(self, &what);
-    if (holder == NULL) {
+    Token *token = token_new(holder, self->forget);
+    if (token == NULL) {
         return NULL;
     }
-    Token *token = token_new(holder, self->forget);
-    if (token != NULL) {
-        Py_SETREF(token->holder, Py_NewRef(what));
-        token->thread = PyThread_get_thread_ident();
-        token->started = (double)clock_ns() / (double)NS_PER_S;
-        if (!set(&token->key, PyLong_FromVoidPtr(holder)) ||
-            !set(&token->kind, cut(self, kind)) ||
-            !set(&token->name, cut(self, name)) ||
-            (id != Py_None && !set(&token->id, cut(self, id))) ||
-            !set(&token->callers,
-                 what == holder_thread() ? callers() : PyTuple_New(0))) {
-            Py_CLEAR(token);
-        }
+    Py_SETREF(token->holder, Py_NewRef(what));
+    token->thread = PyThread_get_thread_ident();
+    token->started = (double)clock_ns() / (double)NS_PER_S;
+    if (!set(&token->key, PyLong_FromVoidPtr(holder)) ||
+        !set(&token->kind, cut(self, task.kind)) ||
+        !set(&token->name, cut(self, task.name)) ||
+        (task.id != Py_None && !set(&token->id, cut(self, task.id))) ||
+        !set(&token->callers, what == holder_thread() ? callers() : PyTuple_New(0))) {
+        Py_CLEAR(token);
     }
-    Py_DECREF(holder);
     return token;
 }
 
@@ -252,6 +252,25 @@ put_in_place(Labels *self, Token *token)
     token->number = self->begun;
     token->alone = PyDict_GET_SIZE(self->innermost) == 1;
     return true;
+}
+
+/* A token for what runs here, in its place. NULL if it has none, with or without an
+ * exception set. */
+static Token *
+begin_here(Labels *self, struct task task)
+{
+    PyObject *what, *holder = find_holder(self, &what);
+    if (holder == NULL) {
+        return NULL;
+    }
+    Token *token = new_token(self, holder, what, task);
+    if (token != NULL && !put_in_place(self, token)) {
+        Py_CLEAR(token);
+    }
+    /* Not before: whoever was asked for a name may have had the labels switched off and
+     * on, which ends what stood for a thread; now it takes the token along. */
+    Py_DECREF(holder);
+    return token;
 }
 
 /* Ask the observer, if there is one, about a token; -1 with an exception if an error is
@@ -291,9 +310,9 @@ labels_begin(PyObject *op, PyObject *const *args, Py_ssize_t n)
     if (!self->is_on) {
         Py_RETURN_NONE;
     }
-    Token *token = new_token(self, args[0], args[1], n > 2 ? args[2] : Py_None);
-    if (token == NULL || !put_in_place(self, token)) {
-        Py_XDECREF(token);
+    struct task task = {args[0], args[1], n > 2 ? args[2] : Py_None};
+    Token *token = begin_here(self, task);
+    if (token == NULL) {
         return none_for_ours(self);
     }
     if (token->alone && token->started >= self->rest_until &&

@@ -124,6 +124,22 @@ def test_who_switches_it_off_in_the_middle_leaves_nothing(registry: Registry) ->
         assert registry._innermost == {}
 
 
+def test_who_begins_while_the_agent_starts_anew_leaves_nothing(
+    registry: Registry,
+) -> None:
+    class Name:
+        def __str__(self) -> str:
+            registry.switch_off()
+            registry.switch_on(_thread.get_ident, _thread._local, 0)
+            return "late"
+
+    registry.end(registry.begin("task", "before"))
+    registry.begin("task", Name())  # type: ignore[arg-type]
+
+    assert registry.running() == ()
+    assert registry._innermost == {}
+
+
 def test_an_observer_that_ends_the_task_or_the_watch_itself(registry: Registry) -> None:
     class Observer:
         def begin(self, token: Any) -> None:
