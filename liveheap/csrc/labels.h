@@ -7,9 +7,10 @@
  *
  * All of it happens with the GIL held.  What may let it go, and let anything else run,
  * is to ask somebody: for a holder, a name, an observer's opinion, or memory (the
- * collector and whatever it finishes).  The dicts are never replaced, so what was read
- * from `self` before stays valid, and a token is looked up and put in its place without
- * a question in between.
+ * collector and whatever it finishes).  The dicts are never replaced, so they stay valid
+ * over a question; whatever else is asked, or asked about, is held meanwhile.  A token is
+ * looked up and put in its place without a question in between, and its holder is held
+ * until it is there.
  */
 #ifndef LIVEHEAP_LABELS_H
 #define LIVEHEAP_LABELS_H
