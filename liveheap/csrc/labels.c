@@ -1,39 +1,6 @@
 #include "labels.h"
 
-#include "clock.h"
-#include "holder.h"
-#include "token.h"
-
-/* Of the strings below, in their order. */
-enum { ANCHOR, BEGIN, END, NEW_ANCHOR, N_STRINGS };
-
-static const char *const texts[N_STRINGS] = {"anchor", "begin", "end", "_new_anchor"};
-
-static PyObject *strings[N_STRINGS];
-
-typedef struct {
-    PyObject_HEAD
-    /* The head of each holder's chain of tokens, by the holder's address. */
-    PyObject *innermost;
-    /* How many have ended, by name; and how many of those had others beside them. */
-    PyObject *done, *overlapped;
-    /* A thread's local storage, where its anchor is; and who watches. NULL is as None:
-     * Python code may take both away. */
-    PyObject *local, *observer;
-    /* What our own code may raise by mistake, and what names beyond the bound are. */
-    PyObject *errors, *other;
-    /* The callback of all tokens. */
-    PyObject *forget;
-    Py_ssize_t max_holders, max_names, longest;
-    int max_depth;
-    /* Top-level tasks, ever. */
-    unsigned long long begun;
-    /* Until then the observer is not asked. */
-    double rest_until;
-    char is_on;
-} Labels;
-
-/* ---- what happens on errors ---- */
+#include "labels_state.h"
 
 /* None instead of an error of ours; anything else is the host's. */
 static PyObject *
@@ -46,254 +13,6 @@ none_for_ours(const Labels *self)
         PyErr_Clear();
     }
     Py_RETURN_NONE;
-}
-
-static bool
-is_hosts_error(const Labels *self)
-{
-    return PyErr_Occurred() != NULL && !PyErr_ExceptionMatches(self->errors);
-}
-
-/* ---- one holder's chain ---- */
-
-static bool
-is_there(const PyObject *op)
-{
-    return op != NULL && op != Py_None;
-}
-
-static PyObject *
-new_anchor(Labels *self)
-{
-    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        return NULL;
-    }
-    PyErr_Clear();
-    return PyObject_CallMethodNoArgs((PyObject *)self, strings[NEW_ANCHOR]);
-}
-
-static PyObject *
-find_holder(Labels *self, PyObject **what)
-{
-    PyObject *holder = holder_find(what);
-    if (holder == NULL && PyErr_Occurred() == NULL) {
-        *what = holder_thread();
-        PyObject *local = Py_XNewRef(self->local); /* whoever switches off drops it */
-        holder = local == NULL ? NULL : PyObject_GetAttr(local, strings[ANCHOR]);
-        Py_XDECREF(local);
-        if (holder == NULL) {
-            holder = new_anchor(self);
-        }
-    }
-    return holder;
-}
-
-static PyObject *
-find_key(Labels *self)
-{
-    PyObject *what, *key = NULL, *holder = find_holder(self, &what);
-    if (holder != NULL) {
-        key = PyLong_FromVoidPtr(holder);
-        Py_DECREF(holder);
-    }
-    return key;
-}
-
-/* The first token here that is not over, borrowed; NULL with or without an exception. */
-static Token *
-innermost_here(Labels *self)
-{
-    PyObject *key = find_key(self);
-    if (key == NULL) {
-        return NULL;
-    }
-    PyObject *head = PyDict_GetItemWithError(self->innermost, key);
-    Py_DECREF(key);
-    return token_live(head);
-}
-
-/* Have the holder's chain begin with a token that is not over. */
-static int
-relink(const Labels *self, const Token *token)
-{
-    PyObject *head = PyDict_GetItemWithError(self->innermost, token->key);
-    if (head == NULL) {
-        return PyErr_Occurred() == NULL ? 0 : -1;
-    }
-    Token *live = token_live(head);
-    if (live == NULL) {
-        return PyDict_DelItem(self->innermost, token->key);
-    }
-    return (PyObject *)live == head
-               ? 0
-               : PyDict_SetItem(self->innermost, token->key, (PyObject *)live);
-}
-
-/* What a task of this name is counted as, borrowed. */
-static PyObject *
-counted_as(const Labels *self, PyObject *name)
-{
-    bool is_full = PyDict_GET_SIZE(self->done) >= self->max_names;
-    return is_full && PyDict_Contains(self->done, name) == 0 ? self->other : name;
-}
-
-static int
-count(PyObject *counts, PyObject *name)
-{
-    PyObject *known = PyDict_GetItemWithError(counts, name);
-    if (known == NULL && PyErr_Occurred() != NULL) {
-        return -1;
-    }
-    PyObject *more =
-        PyLong_FromLongLong(known == NULL ? 1 : PyLong_AsLongLong(known) + 1);
-    int result = more == NULL ? -1 : PyDict_SetItem(counts, name, more);
-    Py_XDECREF(more);
-    return result;
-}
-
-/* ---- begin ---- */
-
-/* As text, and no longer than it may be. */
-static PyObject *
-cut(const Labels *self, PyObject *text)
-{
-    if (PyUnicode_CheckExact(text) && PyUnicode_GET_LENGTH(text) <= self->longest) {
-        return Py_NewRef(text);
-    }
-    PyObject *whole = PyObject_Str(text);
-    if (whole == NULL) {
-        return NULL;
-    }
-    PyObject *piece = PyUnicode_Substring(whole, 0, self->longest);
-    Py_DECREF(whole);
-    return piece;
-}
-
-/* Addresses of the frame that said begin and of those above it; see Token.callers. */
-static PyObject *
-callers(void)
-{
-    PyObject *addresses[4];
-    Py_ssize_t n = 0;
-    PyFrameObject *frame = PyThreadState_GetFrame(PyThreadState_Get());
-    while (frame != NULL && n < (Py_ssize_t)HEAP_LENGTH(addresses)) {
-        addresses[n] = PyLong_FromVoidPtr(frame);
-        PyFrameObject *back = addresses[n] == NULL ? NULL : PyFrame_GetBack(frame);
-        n += addresses[n] != NULL;
-        Py_DECREF(frame);
-        frame = back;
-    }
-    Py_XDECREF(frame);
-    PyObject *found = PyErr_Occurred() == NULL ? PyTuple_New(n) : NULL;
-    for (Py_ssize_t i = 0; i < n; i++) {
-        if (found != NULL) {
-            PyTuple_SET_ITEM(found, i, addresses[i]);
-        }
-        else {
-            Py_DECREF(addresses[i]);
-        }
-    }
-    return found;
-}
-
-/* Put a new reference into a field; false if there is none, with an exception set. */
-static bool
-set(PyObject **field, PyObject *value)
-{
-    if (value == NULL) {
-        return false;
-    }
-    Py_SETREF(*field, value);
-    return true;
-}
-
-/* As the caller says it; all borrowed. */
-struct task {
-    PyObject *kind, *name, *id;
-};
-
-/* A token with everything but its place in a chain. */
-static Token *
-new_token(const Labels *self, PyObject *holder, PyObject *what, struct task task)
-{
-    Token *token = token_new(holder, self->forget);
-    if (token == NULL) {
-        return NULL;
-    }
-    Py_SETREF(token->holder, Py_NewRef(what));
-    token->thread = PyThread_get_thread_ident();
-    token->started = (double)clock_ns() / (double)NS_PER_S;
-    if (!set(&token->key, PyLong_FromVoidPtr(holder)) ||
-        !set(&token->kind, cut(self, task.kind)) ||
-        !set(&token->name, cut(self, task.name)) ||
-        (task.id != Py_None && !set(&token->id, cut(self, task.id))) ||
-        !set(&token->callers, what == holder_thread() ? callers() : PyTuple_New(0))) {
-        Py_CLEAR(token);
-    }
-    return token;
-}
-
-/* Put a token before its holder's others. False if there are too many of them, or with
- * an exception set. */
-static bool
-put_in_place(Labels *self, Token *token)
-{
-    PyObject *head = PyDict_GetItemWithError(self->innermost, token->key);
-    if (head != NULL && token_check(head)) {
-        token->depth = ((Token *)head)->depth + 1;
-        Py_SETREF(token->outer, Py_NewRef(head));
-    }
-    if (PyErr_Occurred() != NULL || token->depth >= self->max_depth ||
-        PyDict_GET_SIZE(self->innermost) >= self->max_holders || !self->is_on ||
-        PyDict_SetItem(self->innermost, token->key, (PyObject *)token) < 0) {
-        return false;
-    }
-    self->begun += token->depth == 0; /* a part of a task is no task beside it */
-    token->number = self->begun;
-    token->alone = PyDict_GET_SIZE(self->innermost) == 1;
-    return true;
-}
-
-/* A token for what runs here, in its place. NULL if it has none, with or without an
- * exception set. */
-static Token *
-begin_here(Labels *self, struct task task)
-{
-    PyObject *what, *holder = find_holder(self, &what);
-    if (holder == NULL) {
-        return NULL;
-    }
-    Token *token = new_token(self, holder, what, task);
-    if (token != NULL && !put_in_place(self, token)) {
-        Py_CLEAR(token);
-    }
-    /* Not before: whoever was asked for a name may have had the labels switched off and
-     * on, which ends what stood for a thread; now it takes the token along. */
-    Py_DECREF(holder);
-    return token;
-}
-
-/* Ask the observer, if there is one, about a token; -1 with an exception if an error is
- * the host's. */
-static int
-tell(Labels *self, PyObject *what, Token *token)
-{
-    if (!is_there(self->observer)) {
-        return 0;
-    }
-    PyObject *observer = Py_NewRef(self->observer);
-    PyObject *answer = PyObject_CallMethodOneArg(observer, what, (PyObject *)token);
-    Py_DECREF(observer);
-    if (answer != NULL && answer != Py_None) {
-        double until = PyFloat_AsDouble(answer);
-        self->rest_until = PyErr_Occurred() == NULL ? until : self->rest_until;
-    }
-    Py_XDECREF(answer);
-    if (is_hosts_error(self)) {
-        return -1;
-    }
-    PyErr_Clear();
-    return 0;
 }
 
 PyDoc_STRVAR(begin_doc, "begin(kind, name, id=None) -> Token | None\n\n"
@@ -311,57 +30,8 @@ labels_begin(PyObject *op, PyObject *const *args, Py_ssize_t n)
         Py_RETURN_NONE;
     }
     struct task task = {args[0], args[1], n > 2 ? args[2] : Py_None};
-    Token *token = begin_here(self, task);
-    if (token == NULL) {
-        return none_for_ours(self);
-    }
-    if (token->alone && token->started >= self->rest_until &&
-        tell(self, strings[BEGIN], token) < 0) {
-        PyObject *type, *value, *traceback;
-        PyErr_Fetch(&type, &value, &traceback);
-        token->over = 1;
-        (void)relink(self, token);
-        PyErr_Restore(type, value, traceback);
-        Py_CLEAR(token);
-    }
-    return (PyObject *)token;
-}
-
-/* ---- end ---- */
-
-static void
-close_token(const Labels *self, Token *token)
-{
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    token->over = 1;
-    int is_relinked = relink(self, token);
-    PyObject *name = counted_as(self, token->name);
-    if (is_relinked < 0 || count(self->done, name) < 0 ||
-        (!token->alone && count(self->overlapped, name) < 0)) {
-        PyErr_Clear();
-    }
-    PyErr_Restore(type, value, traceback);
-}
-
-/* 0, or -1 with an exception that is the host's. */
-static int
-finish(Labels *self, Token *token)
-{
-    if (token->over || !self->is_on) {
-        return 0;
-    }
-    int result = 0;
-    Py_INCREF(token);
-    token->alone = token->alone && token->number == self->begun;
-    if (is_there(token->note)) {
-        result = tell(self, strings[END], token);
-    }
-    if (!token->over) { /* the observer may have let others run */
-        close_token(self, token);
-    }
-    Py_DECREF(token);
-    return result;
+    Token *token = labels_begin_here(self, task);
+    return token != NULL ? (PyObject *)token : none_for_ours(self);
 }
 
 PyDoc_STRVAR(end_doc,
@@ -379,29 +49,15 @@ labels_end(PyObject *op, PyObject *token)
         PyErr_SetString(PyExc_TypeError, "end() takes what begin() returned");
         return NULL;
     }
-    return finish((Labels *)op, (Token *)token) < 0 ? NULL : Py_NewRef(Py_None);
+    return labels_finish((Labels *)op, (Token *)token) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-static bool
-is_same(PyObject *text, PyObject *other)
-{
-    return text == other || (PyUnicode_Check(text) && PyUnicode_Check(other) &&
-                             PyUnicode_Compare(text, other) == 0);
-}
-
-/* Borrowed; NULL with or without an exception. */
+/* The token that a kind and an id name here, borrowed; NULL with or without an
+ * exception set. */
 static Token *
-find_here(Labels *self, PyObject *const *args, Py_ssize_t n)
+found(Labels *self, PyObject *const *args, Py_ssize_t n)
 {
-    PyObject *kind = args[0],
-             *id = n > 1 && args[1] != Py_None ? cut(self, args[1]) : NULL;
-    Token *token = PyErr_Occurred() == NULL ? innermost_here(self) : NULL;
-    while (token != NULL &&
-           !(is_same(token->kind, kind) && (id == NULL || is_same(token->id, id)))) {
-        token = token_live(token->outer);
-    }
-    Py_XDECREF(id);
-    return token;
+    return self->is_on ? labels_find(self, args[0], n > 1 ? args[1] : Py_None) : NULL;
 }
 
 static bool
@@ -425,9 +81,9 @@ labels_end_here(PyObject *op, PyObject *const *args, Py_ssize_t n)
     if (!takes_kind_and_id(n)) {
         return NULL;
     }
-    Token *token = self->is_on ? find_here(self, args, n) : NULL;
+    Token *token = found(self, args, n);
     if (token != NULL) {
-        return finish(self, token) < 0 ? NULL : Py_NewRef(Py_None);
+        return labels_finish(self, token) < 0 ? NULL : Py_NewRef(Py_None);
     }
     return none_for_ours(self);
 }
@@ -446,7 +102,7 @@ labels_find_here(PyObject *op, PyObject *const *args, Py_ssize_t n)
     if (!takes_kind_and_id(n)) {
         return NULL;
     }
-    Token *token = self->is_on ? find_here(self, args, n) : NULL;
+    Token *token = found(self, args, n);
     return token != NULL ? Py_NewRef((PyObject *)token) : none_for_ours(self);
 }
 
@@ -459,7 +115,7 @@ labels_innermost_here(PyObject *op, PyObject *unused)
     Labels *self = (Labels *)op;
     (void)unused;
     bool runs_any = self->is_on && PyDict_GET_SIZE(self->innermost) != 0;
-    Token *token = runs_any ? innermost_here(self) : NULL;
+    Token *token = runs_any ? labels_innermost(self) : NULL;
     return token != NULL ? Py_NewRef((PyObject *)token) : none_for_ours(self);
 }
 
@@ -472,8 +128,8 @@ labels_here(PyObject *op, PyObject *unused)
 {
     Labels *self = (Labels *)op;
     (void)unused;
-    PyObject *key = find_key(self);
-    if (key == NULL && !is_hosts_error(self)) {
+    PyObject *key = labels_key_here(self);
+    if (key == NULL && !labels_hosts_error(self)) {
         PyErr_Clear();
         key = PyLong_FromLong(0);
     }
@@ -495,7 +151,7 @@ labels_rename(PyObject *op, PyObject *const *args, Py_ssize_t n)
     }
     Token *token = (Token *)args[0];
     if (self->is_on && !token->over) {
-        PyObject *name = cut(self, args[1]);
+        PyObject *name = labels_cut(self, args[1]);
         if (name == NULL) {
             return none_for_ours(self);
         }
@@ -656,15 +312,7 @@ static PyType_Spec labels_spec = {
 int
 labels_add_types(PyObject *module)
 {
-    for (int i = 0; i < N_STRINGS; i++) {
-        if (strings[i] == NULL) {
-            strings[i] = PyUnicode_InternFromString(texts[i]);
-        }
-        if (strings[i] == NULL) {
-            return -1;
-        }
-    }
-    if (holder_prepare() < 0 || token_add_type(module) < 0) {
+    if (labels_prepare() < 0 || token_add_type(module) < 0) {
         return -1;
     }
     PyObject *type = PyType_FromModuleAndSpec(module, &labels_spec, NULL);
