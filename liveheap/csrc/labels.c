@@ -217,6 +217,7 @@ labels_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->observer);
     Py_VISIT(self->errors);
     Py_VISIT(self->forget);
+    Py_VISIT(self->token_type);
     return 0;
 }
 
@@ -245,6 +246,7 @@ labels_dealloc(PyObject *op)
     Py_XDECREF(self->errors);
     Py_XDECREF(self->other);
     Py_XDECREF(self->forget);
+    Py_XDECREF(self->token_type);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -266,8 +268,11 @@ labels_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     self->errors = PyTuple_New(0);
     self->other = PyUnicode_New(0, 0);
     self->forget = PyCFunction_New(&forget_method, (PyObject *)self);
+    self->token_type =
+        (PyTypeObject *)PyObject_GetAttrString((PyObject *)type, "Token");
     if (self->innermost == NULL || self->done == NULL || self->overlapped == NULL ||
-        self->errors == NULL || self->other == NULL || self->forget == NULL) {
+        self->errors == NULL || self->other == NULL || self->forget == NULL ||
+        self->token_type == NULL) {
         Py_CLEAR(self);
     }
     return (PyObject *)self;
@@ -309,17 +314,30 @@ static PyType_Spec labels_spec = {
     .slots = labels_slots,
 };
 
+/* Labels finds its tokens' type as an attribute of its own, whatever is derived. */
+static int
+add_both(PyObject *module, PyObject *token, PyObject *labels)
+{
+    if (PyObject_SetAttrString(labels, "Token", token) < 0 ||
+        PyModule_AddObjectRef(module, "Token", token) < 0) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "Labels", labels);
+}
+
 int
 labels_add_types(PyObject *module)
 {
-    if (labels_prepare() < 0 || token_add_type(module) < 0) {
+    if (labels_prepare() < 0) {
         return -1;
     }
-    PyObject *type = PyType_FromModuleAndSpec(module, &labels_spec, NULL);
-    if (type == NULL) {
-        return -1;
+    PyObject *token = (PyObject *)token_make_type(module);
+    PyObject *labels = PyType_FromModuleAndSpec(module, &labels_spec, NULL);
+    int result = -1;
+    if (token != NULL && labels != NULL) {
+        result = add_both(module, token, labels);
     }
-    int result = PyModule_AddObjectRef(module, "Labels", type);
-    Py_DECREF(type);
+    Py_XDECREF(token);
+    Py_XDECREF(labels);
     return result;
 }

@@ -185,7 +185,7 @@ set(PyObject **field, PyObject *value)
 static Token *
 new_token(const Labels *self, PyObject *holder, PyObject *what, struct task task)
 {
-    Token *token = token_new(holder, self->forget);
+    Token *token = token_new(self->token_type, holder, self->forget);
     if (token == NULL) {
         return NULL;
     }

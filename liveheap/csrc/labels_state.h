@@ -16,7 +16,8 @@ typedef struct {
     PyObject *local, *observer;
     /* What our own code may raise by mistake, and what names beyond the bound are. */
     PyObject *errors, *other;
-    /* The callback of all tokens. */
+    /* The type and the callback of all tokens. */
+    PyTypeObject *token_type;
     PyObject *forget;
     Py_ssize_t max_holders, max_names, longest;
     int max_depth;

@@ -3,8 +3,6 @@
 #define OBJECT(name, doc) \
     {#name, HEAP_MEMBER_OBJECT_EX, offsetof(Token, name), READONLY, doc}
 
-static PyTypeObject *token_type;
-
 /* The objects that a token refers to; none but the note is ever NULL while it lives. */
 static const size_t fields[] = {
     offsetof(Token, kind),   offsetof(Token, name), offsetof(Token, id),
@@ -90,32 +88,27 @@ static PyType_Spec token_spec = {
     .slots = token_slots,
 };
 
-int
-token_add_type(PyObject *module)
+PyTypeObject *
+token_make_type(PyObject *module)
 {
-    if (token_type == NULL) {
-        PyObject *base = (PyObject *)&_PyWeakref_RefType;
-        token_type = (PyTypeObject *)PyType_FromSpecWithBases(&token_spec, base);
-    }
-    return token_type == NULL
-               ? -1
-               : PyModule_AddObjectRef(module, "Token", (PyObject *)token_type);
+    PyObject *base = (PyObject *)&_PyWeakref_RefType;
+    return (PyTypeObject *)PyType_FromModuleAndSpec(module, &token_spec, base);
 }
 
 bool
-token_check(const PyObject *op)
+token_check(PyObject *op)
 {
-    return Py_IS_TYPE(op, token_type);
+    return Py_TYPE(op)->tp_dealloc == token_dealloc; /* it has no subclasses */
 }
 
 Token *
-token_new(PyObject *holder, PyObject *callback)
+token_new(PyTypeObject *type, PyObject *holder, PyObject *callback)
 {
     PyObject *arguments = PyTuple_Pack(2, holder, callback);
     if (arguments == NULL) {
         return NULL;
     }
-    Token *token = (Token *)_PyWeakref_RefType.tp_new(token_type, arguments, NULL);
+    Token *token = (Token *)_PyWeakref_RefType.tp_new(type, arguments, NULL);
     Py_DECREF(arguments);
     for (size_t i = 0; token != NULL && i < HEAP_LENGTH(fields); i++) {
         *field_at(token, i) = Py_NewRef(Py_None);

@@ -24,14 +24,15 @@ typedef struct {
     char over, alone;
 } Token;
 
-/* Create the type, once in a process, and add it to the module. 0, or -1 with an
- * exception set. */
-int token_add_type(PyObject *module);
+/* The type, or NULL with an exception set.  It goes with its module and its tokens: an
+ * agent that was brought leaves nothing of ours behind. */
+PyTypeObject *token_make_type(PyObject *module);
 
-bool token_check(const PyObject *op);
+/* Whether it is a token, of whichever of the types. */
+bool token_check(PyObject *op);
 
 /* A token without fields, or NULL with an exception set. */
-Token *token_new(PyObject *holder, PyObject *callback);
+Token *token_new(PyTypeObject *type, PyObject *holder, PyObject *callback);
 
 /* The innermost of a chain of tokens that is not over; borrowed, NULL if none is. */
 Token *token_live(PyObject *head);

@@ -20,8 +20,8 @@ FAULTS = {
     "hooks": ("liveheap.hosts.celery.check_free", "liveheap.hosts.huey.label"),
     "labelling": ("liveheap.hosts.labelling.Labelling.install",),
     "registry": ("liveheap.tasks.Registry.switch_on",),
-    "begin": ("liveheap.tasks.Registry._find_holder",),
-    "end": ("liveheap.tasks._count_elements",),
+    "begin": ("liveheap.tasks.Registry._new_anchor", "liveheap.deltas.Deltas.begin"),
+    "end": ("liveheap.deltas.Deltas.end",),
     "start": ("liveheap.agent.service.Agent.come_up",),
     "child": (
         "liveheap.agent.service.Agent.after_fork_in_child",
