@@ -65,10 +65,10 @@ class Attachment:
 
 
 class Thumbnail:
-    """A small picture."""
+    """A small picture, as large as all others: a full cache stays as it is."""
 
-    def __init__(self, number: int) -> None:
-        self.pixels = bytes(64 + number % 64)
+    def __init__(self) -> None:
+        self.pixels = bytes(96)
 
 
 class BoundedCache:
@@ -108,7 +108,7 @@ def ask_partner() -> int:
 def draw_thumbnail() -> None:
     """Draw ten pictures and keep them for a while."""
     for number in (next(NUMBERS) for _ in range(10)):
-        THUMBNAILS.put(number, Thumbnail(number))
+        THUMBNAILS.put(number, Thumbnail())
 
 
 def score_basket() -> float:
@@ -129,7 +129,7 @@ def serve() -> None:
     for _ in range(WAITING_AT_START):
         TASKS.spawn(ask_partner)
     for number in range(THUMBNAILS_KEPT):
-        THUMBNAILS.put(-number, Thumbnail(number))
+        THUMBNAILS.put(-number, Thumbnail())
     for task, period_s in (
         (import_invoice, 0.025),
         (ask_partner, 0.5),
