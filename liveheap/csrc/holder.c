@@ -1,5 +1,7 @@
 #include "holder.h"
 
+#include "interned.h"
+
 /* Of the strings below, in their order. */
 enum {
     ASYNCIO,
@@ -24,15 +26,7 @@ static PyObject *strings[N_STRINGS];
 int
 holder_prepare(void)
 {
-    for (int i = 0; i < N_STRINGS; i++) {
-        if (strings[i] == NULL) {
-            strings[i] = PyUnicode_InternFromString(texts[i]);
-        }
-        if (strings[i] == NULL) {
-            return -1;
-        }
-    }
-    return 0;
+    return interned_fill(strings, texts, N_STRINGS);
 }
 
 PyObject *

@@ -6,12 +6,10 @@
 static PyObject *
 none_for_ours(const Labels *self)
 {
-    if (PyErr_Occurred() != NULL) {
-        if (!PyErr_ExceptionMatches(self->errors)) {
-            return NULL;
-        }
-        PyErr_Clear();
+    if (labels_hosts_error(self)) {
+        return NULL;
     }
+    PyErr_Clear();
     Py_RETURN_NONE;
 }
 

@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "holder.h"
+#include "interned.h"
 
 /* Of the strings below, in their order. */
 enum { ANCHOR, BEGIN, END, NEW_ANCHOR, N_STRINGS };
@@ -13,15 +14,7 @@ static PyObject *strings[N_STRINGS];
 int
 labels_prepare(void)
 {
-    for (int i = 0; i < N_STRINGS; i++) {
-        if (strings[i] == NULL) {
-            strings[i] = PyUnicode_InternFromString(texts[i]);
-        }
-        if (strings[i] == NULL) {
-            return -1;
-        }
-    }
-    return holder_prepare();
+    return interned_fill(strings, texts, N_STRINGS) < 0 ? -1 : holder_prepare();
 }
 
 bool
