@@ -11,9 +11,9 @@ run of a name pays for imports and stands apart.
 
 Measuring takes two looks at /proc, and to count the blocks pymalloc visits all of its
 arenas: 20 us in a small worker, a millisecond in one of a million objects. So what it
-took is paid off before the next task is measured: REST times as long passes, for each
-of those that ran within each other, and the host loses a quarter percent at most,
-whatever its tasks are like.
+took of the host's thread is paid off before the next task is measured: REST times as
+long passes, for each of those that ran within each other, and the host loses a tenth
+of a percent at most, whatever its tasks are like.
 
 Where /proc cannot be read, for want of descriptors, a look shows 0 bytes and the task
 is not counted.
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 from liveheap.tasks import MAX_NAMES, OTHER, Token
 
-REST = 400
+REST = 1000
 
 
 class Left:
@@ -69,7 +69,7 @@ class Start:
 
     rss: int
     blocks: int
-    took: float
+    took: float  # seconds of CPU
     life: object
 
 
@@ -78,12 +78,13 @@ class Deltas:
 
     Args:
         look: the resident bytes and the memory blocks of this moment.
+        clock: seconds of CPU that the calling thread has taken.
     """
 
     def __init__(
         self,
         look: Callable[[], tuple[int, int]],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._look = look
         self._clock = clock
@@ -93,7 +94,6 @@ class Deltas:
         """Forget all, also what tasks that run noted: the child's half of a fork."""
         self._left: dict[str, Left] = {}
         self._life = object()
-        self._rest_until = 0.0
 
     def by_name(self) -> dict[str, Left]:
         """Return what is known, by the tasks' names."""
@@ -101,24 +101,23 @@ class Deltas:
 
     def begin(self, token: Token) -> None:
         """Look, and note it at the task."""
-        now = self._clock()
+        before = self._clock()
         rss, blocks = self._look()
-        token.note = Start(rss, blocks, self._clock() - now, self._life)
+        token.note = Start(rss, blocks, self._clock() - before, self._life)
 
     def end(self, token: Token) -> float:
-        """Look again, if it stayed alone; return until when to rest."""
+        """Look again, if it stayed alone; return for how many seconds to rest."""
         start, token.note = token.note, None
-        now = self._clock()
         if not isinstance(start, Start) or start.life is not self._life:
-            return self._rest_until
+            return 0.0
         took = start.took
         if token.alone:
+            before = self._clock()
             rss, blocks = self._look()
-            took += self._clock() - now
+            took += self._clock() - before
             if start.rss and rss:
                 self._of(token.name).add(rss - start.rss, blocks - start.blocks)
-        self._rest_until = max(self._rest_until, now) + REST * took
-        return self._rest_until
+        return REST * took
 
     def _of(self, name: str) -> Left:
         left = self._left.get(name)

@@ -75,7 +75,7 @@ class Observer(Protocol):
         ...
 
     def end(self, token: Token) -> float:
-        """A noted task ends; return until when (time.monotonic()) not to be asked."""
+        """A noted task ends; return for how many seconds not to be asked."""
         ...
 
 
@@ -128,6 +128,7 @@ class Registry(Labels):
         """Take no more labels, and forget those there are."""
         self.is_on = False
         self._local = self._observer = None
+        self._forget_sources()
         self._begin_anew()
 
     def has(self, address: int) -> bool:
@@ -157,8 +158,11 @@ class Registry(Labels):
         return dict(self._overlapped)
 
     def observe(self, observer: Observer) -> None:
-        """Ask this observer from now on, and no other one."""
-        self._observer, self._rest_until = observer, 0.0
+        """Ask this observer, and no other one, as soon as the last one's rest is over.
+
+        The host is owed it, however often an agent comes and goes.
+        """
+        self._observer = observer
 
     def add_source(self, source: Source) -> Callable[[], None]:
         """Have `running` ask somebody else, too; return how to stop."""
@@ -176,13 +180,13 @@ class Registry(Labels):
         self.main_ident = self._ident()
         kept = self._innermost.get(self.here())
         self._begin_anew()
+        self._rest_until = 0.0
         if kept is not None:
             self._innermost[kept.key] = kept
 
     def _begin_anew(self) -> None:
         for counted in (self._innermost, self._done, self._overlapped):
             counted.clear()
-        self._rest_until = 0.0
 
     def _new_anchor(self) -> ThreadAnchor:
         anchor = self._local.anchor = ThreadAnchor()

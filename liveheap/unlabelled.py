@@ -1,10 +1,11 @@
-"""What stands for the engine's `Labels` and `Token` where it cannot be loaded.
+"""What stands for the engine's part in labels where it cannot be loaded.
 
 The agent works without the engine (heap.py), but labels nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -25,8 +26,16 @@ class Labels:
     def begin(self, *_: object) -> None:
         """Label nothing."""
 
-    end = end_here = rename = find_here = innermost_here = begin
+    end = end_here = rename = find_here = innermost_here = _forget_sources = begin
 
     def here(self) -> int:
         """Not know."""
         return 0
+
+
+def send_that_begins(send: Callable[..., Any], *_: object) -> Callable[..., Any]:
+    """Leave a signal's `send` as it is."""
+    return send
+
+
+send_that_ends = send_that_begins

@@ -31,9 +31,9 @@ def run(ctx: Context) -> Generator[Step | Piece, None, Table]:
     """Show the tasks by name: running, done, and what they leave behind.
 
     Resident bytes and memory blocks are told of tasks that ran alone, and of as many
-    as a quarter percent of the worker's time allows; tasks that overlap are counted and
-    not measured: beside others, the figures would be those of all. The first run of a
-    name, which pays for imports, stands apart from mean and maximum. A mean above
+    as a tenth of a percent of the worker's time allows; tasks that overlap are counted
+    and not measured: beside others, the figures would be those of all. The first run
+    of a name, which pays for imports, stands apart from mean and maximum. A mean above
     zero over hundreds of runs is a sign; a single figure is none. Costs the worker
     microseconds; stops nothing.
     """

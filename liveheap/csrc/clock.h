@@ -16,6 +16,12 @@ clock_ns(void)
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+static inline double
+clock_s(void)
+{
+    return (double)clock_ns() / (double)NS_PER_S;
+}
+
 static inline struct timespec
 clock_span(uint64_t ns)
 {

@@ -7,6 +7,7 @@ enum {
     ASYNCIO,
     ASYNCIO_TASKS,
     CURRENT_TASK,
+    DICT,
     EVENTS,
     GET_RUNNING_LOOP,
     GETCURRENT,
@@ -17,8 +18,8 @@ enum {
 };
 
 static const char *const texts[N_STRINGS] = {
-    "asyncio",    "asyncio.tasks", "current_task", "events", "_get_running_loop",
-    "getcurrent", "greenlet",      "parent",       "thread",
+    "asyncio",           "asyncio.tasks", "current_task", "__dict__", "events",
+    "_get_running_loop", "getcurrent",    "greenlet",     "parent",   "thread",
 };
 
 static PyObject *strings[N_STRINGS];
@@ -48,6 +49,90 @@ module_named(PyObject *name)
     return module == Py_None ? NULL : Py_XNewRef(module);
 }
 
+/* ---- whom to ask ---- */
+
+/* All at once: who is finished by the last reference may ask for a holder. */
+void
+holder_forget(struct holder_sources *sources)
+{
+    struct holder_sources old = *sources;
+    *sources = (struct holder_sources){NULL};
+    Py_XDECREF(old.tasks);
+    Py_XDECREF(old.events);
+    Py_XDECREF(old.getcurrent);
+    Py_XDECREF(old.parent);
+}
+
+int
+holder_traverse(const struct holder_sources *sources, visitproc visit, void *arg)
+{
+    Py_VISIT(sources->tasks);
+    Py_VISIT(sources->events);
+    Py_VISIT(sources->getcurrent);
+    Py_VISIT(sources->parent);
+    return 0;
+}
+
+/* The attribute of what may be NULL, with an exception set or without one. */
+static PyObject *
+attribute(PyObject *op, int name)
+{
+    return op == NULL ? NULL : PyObject_GetAttr(op, strings[name]);
+}
+
+static PyObject *
+attributes(PyObject *module)
+{
+    PyObject *names = attribute(module, DICT);
+    if (names != NULL && !PyDict_Check(names)) {
+        Py_CLEAR(names);
+    }
+    return names;
+}
+
+/* Put two new references in their places, if the second one is there; whether they are
+ * in place in the end. */
+static bool
+keep(PyObject **place, PyObject *first, PyObject **other_place, PyObject *second)
+{
+    PyObject *old = first, *other_old = second;
+    if (second != NULL) {
+        old = *place;
+        other_old = *other_place;
+        *place = first;
+        *other_place = second;
+    }
+    Py_XDECREF(old);
+    Py_XDECREF(other_old);
+    return second != NULL && *place != NULL;
+}
+
+static bool
+find_asyncio(struct holder_sources *sources)
+{
+    PyObject *module = module_named(strings[ASYNCIO_TASKS]);
+    PyObject *inner = attribute(module, EVENTS);
+    PyObject *tasks = inner == NULL ? NULL : attributes(module);
+    PyObject *events = tasks == NULL ? NULL : attributes(inner);
+    Py_XDECREF(module);
+    Py_XDECREF(inner);
+    return keep(&sources->tasks, tasks, &sources->events, events);
+}
+
+static bool
+find_greenlet(struct holder_sources *sources)
+{
+    PyObject *module = module_named(strings[GREENLET]);
+    PyObject *type = attribute(module, GREENLET);
+    PyObject *getcurrent = type == NULL ? NULL : attribute(module, GETCURRENT);
+    PyObject *parent = getcurrent == NULL ? NULL : attribute(type, PARENT);
+    Py_XDECREF(module);
+    Py_XDECREF(type);
+    return keep(&sources->getcurrent, getcurrent, &sources->parent, parent);
+}
+
+/* ---- what they say ---- */
+
 static PyObject *
 none_to_null(PyObject *found)
 {
@@ -57,50 +142,60 @@ none_to_null(PyObject *found)
     return found;
 }
 
+/* Call what a module has under this name, with one argument or none. */
 static PyObject *
-running_loop(PyObject *tasks)
+ask(PyObject *names, int name, PyObject *argument)
 {
-    PyObject *events = PyObject_GetAttr(tasks, strings[EVENTS]);
-    if (events == NULL) {
-        return NULL;
+    Py_INCREF(names); /* whoever switches the labels off meanwhile lets go of them */
+    PyObject *answer = NULL;
+    PyObject *function = Py_XNewRef(PyDict_GetItemWithError(names, strings[name]));
+    if (function != NULL) {
+        answer = argument == NULL ? PyObject_CallNoArgs(function)
+                                  : PyObject_CallOneArg(function, argument);
     }
-    PyObject *loop = PyObject_CallMethodNoArgs(events, strings[GET_RUNNING_LOOP]);
-    Py_DECREF(events);
-    return none_to_null(loop);
+    Py_XDECREF(function);
+    Py_DECREF(names);
+    return none_to_null(answer);
 }
 
 static PyObject *
-asyncio_task(void)
+asyncio_task(struct holder_sources *sources)
 {
-    PyObject *tasks = module_named(strings[ASYNCIO_TASKS]);
-    if (tasks == NULL) {
+    if (sources->events == NULL && !find_asyncio(sources)) {
         return NULL;
     }
-    PyObject *task = NULL, *loop = running_loop(tasks);
-    if (loop != NULL) {
-        task = PyObject_CallMethodOneArg(tasks, strings[CURRENT_TASK], loop);
-        Py_DECREF(loop);
-    }
-    Py_DECREF(tasks);
-    return none_to_null(task);
+    PyObject *loop = ask(sources->events, GET_RUNNING_LOOP, NULL);
+    bool knows = loop != NULL && sources->tasks != NULL;
+    PyObject *task = knows ? ask(sources->tasks, CURRENT_TASK, loop) : NULL;
+    Py_XDECREF(loop);
+    return task;
+}
+
+static PyObject *
+parent_of(PyObject *parent, PyObject *greenlet)
+{
+    descrgetfunc get = Py_TYPE(parent)->tp_descr_get;
+    return get == NULL ? NULL : get(parent, greenlet, (PyObject *)Py_TYPE(greenlet));
 }
 
 /* The greenlet that runs here, unless it is its thread's first one. */
 static PyObject *
-current_greenlet(void)
+current_greenlet(struct holder_sources *sources)
 {
-    PyObject *module = module_named(strings[GREENLET]);
-    if (module == NULL) {
+    if (sources->getcurrent == NULL && !find_greenlet(sources)) {
         return NULL;
     }
-    PyObject *current = PyObject_CallMethodNoArgs(module, strings[GETCURRENT]);
-    Py_DECREF(module);
+    PyObject *getcurrent = Py_NewRef(sources->getcurrent);
+    PyObject *descriptor = Py_NewRef(sources->parent);
+    PyObject *current = PyObject_CallNoArgs(getcurrent);
     PyObject *parent =
-        current == NULL ? NULL : PyObject_GetAttr(current, strings[PARENT]);
-    if (parent == NULL || parent == Py_None) {
+        current == NULL ? NULL : none_to_null(parent_of(descriptor, current));
+    if (parent == NULL) {
         Py_CLEAR(current);
     }
     Py_XDECREF(parent);
+    Py_DECREF(getcurrent);
+    Py_DECREF(descriptor);
     return current;
 }
 
@@ -115,13 +210,16 @@ none_if_half_there(PyObject *found)
 }
 
 PyObject *
-holder_find(PyObject **what)
+holder_find(struct holder_sources *sources, PyObject **what)
 {
+    if (heap_is_finalizing()) { /* the modules go: they are asked as long as they stay */
+        holder_forget(sources);
+    }
     *what = strings[ASYNCIO];
-    PyObject *holder = none_if_half_there(asyncio_task());
+    PyObject *holder = none_if_half_there(asyncio_task(sources));
     if (holder == NULL && PyErr_Occurred() == NULL) {
         *what = strings[GREENLET];
-        holder = none_if_half_there(current_greenlet());
+        holder = none_if_half_there(current_greenlet(sources));
     }
     return holder;
 }

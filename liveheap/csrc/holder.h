@@ -4,13 +4,28 @@
 
 #include "compat.h"
 
+/* Whom to ask, each NULL until its module has been imported.  Found once: looked up for
+ * every task, in dicts that nobody else had touched since the last one, they were half
+ * of what a label cost. */
+struct holder_sources {
+    /* The names in asyncio.tasks and asyncio.events, which some programs replace. */
+    PyObject *tasks, *events;
+    /* greenlet.getcurrent, and the descriptor greenlet.greenlet.parent. */
+    PyObject *getcurrent, *parent;
+};
+
 /* 0, or -1 with an exception set. To be called once before anything else here. */
 int holder_prepare(void);
 
 /* Return the asyncio task or greenlet that runs here, and what it is (borrowed); NULL
  * with an exception set, or without one where nothing but a thread runs.  Imports
  * nothing: who has no asyncio or greenlet in sys.modules does not run on them. */
-PyObject *holder_find(PyObject **what);
+PyObject *holder_find(struct holder_sources *sources, PyObject **what);
+
+/* Look for them again the next time. */
+void holder_forget(struct holder_sources *sources);
+
+int holder_traverse(const struct holder_sources *sources, visitproc visit, void *arg);
 
 /* What a thread as a holder is called; borrowed. */
 PyObject *holder_thread(void);

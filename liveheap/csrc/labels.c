@@ -174,6 +174,18 @@ labels_forget(PyObject *op, PyObject *token)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(forget_sources_doc,
+             "_forget_sources() -> None\n\n"
+             "Look anew for whom to ask about what runs here: asyncio, greenlet.");
+
+static PyObject *
+labels_forget_sources(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    holder_forget(&((Labels *)op)->sources);
+    Py_RETURN_NONE;
+}
+
 /* ---- the type ---- */
 
 static PyMethodDef forget_method = {"forget", labels_forget, METH_O, NULL};
@@ -188,6 +200,7 @@ static PyMethodDef labels_methods[] = {
     {"innermost_here", labels_innermost_here, METH_NOARGS, innermost_here_doc},
     {"here", labels_here, METH_NOARGS, here_doc},
     {"rename", (PyCFunction)(void (*)(void))labels_rename, METH_FASTCALL, rename_doc},
+    {"_forget_sources", labels_forget_sources, METH_NOARGS, forget_sources_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -216,7 +229,7 @@ labels_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->errors);
     Py_VISIT(self->forget);
     Py_VISIT(self->token_type);
-    return 0;
+    return holder_traverse(&self->sources, visit, arg);
 }
 
 /* Only what a circle may run through; the rest stays usable to the end. */
@@ -227,6 +240,7 @@ labels_clear(PyObject *op)
     Py_XSETREF(self->local, Py_NewRef(Py_None));
     Py_XSETREF(self->observer, Py_NewRef(Py_None));
     Py_XSETREF(self->forget, Py_NewRef(Py_None));
+    holder_forget(&self->sources);
     return 0;
 }
 
@@ -245,6 +259,7 @@ labels_dealloc(PyObject *op)
     Py_XDECREF(self->other);
     Py_XDECREF(self->forget);
     Py_XDECREF(self->token_type);
+    holder_forget(&self->sources);
     type->tp_free(op);
     Py_DECREF(type);
 }

@@ -1,7 +1,6 @@
 #include "labels_state.h"
 
 #include "clock.h"
-#include "holder.h"
 #include "interned.h"
 
 /* Of the strings below, in their order. */
@@ -44,7 +43,7 @@ new_anchor(Labels *self)
 static PyObject *
 find_holder(Labels *self, PyObject **what)
 {
-    PyObject *holder = holder_find(what);
+    PyObject *holder = holder_find(&self->sources, what);
     if (holder == NULL && PyErr_Occurred() == NULL) {
         *what = holder_thread();
         PyObject *local = Py_XNewRef(self->local); /* whoever switches off drops it */
@@ -184,7 +183,7 @@ new_token(const Labels *self, PyObject *holder, PyObject *what, struct task task
     }
     Py_SETREF(token->holder, Py_NewRef(what));
     token->thread = PyThread_get_thread_ident();
-    token->started = (double)clock_ns() / (double)NS_PER_S;
+    token->started = clock_s();
     if (!set(&token->key, PyLong_FromVoidPtr(holder)) ||
         !set(&token->kind, labels_cut(self, task.kind)) ||
         !set(&token->name, labels_cut(self, task.name)) ||
@@ -234,6 +233,16 @@ token_here(Labels *self, struct task task)
     return token;
 }
 
+/* One rest after the other, where tasks run within each other. */
+static void
+rest(Labels *self, double seconds)
+{
+    double now = clock_s();
+    if (PyErr_Occurred() == NULL) {
+        self->rest_until = seconds + (now > self->rest_until ? now : self->rest_until);
+    }
+}
+
 /* Ask the observer, if there is one, about a token; -1 with an exception if an error is
  * the host's. */
 static int
@@ -246,8 +255,7 @@ tell(Labels *self, PyObject *what, Token *token)
     PyObject *answer = PyObject_CallMethodOneArg(observer, what, (PyObject *)token);
     Py_DECREF(observer);
     if (answer != NULL && answer != Py_None) {
-        double until = PyFloat_AsDouble(answer);
-        self->rest_until = PyErr_Occurred() == NULL ? until : self->rest_until;
+        rest(self, PyFloat_AsDouble(answer));
     }
     Py_XDECREF(answer);
     if (labels_hosts_error(self)) {

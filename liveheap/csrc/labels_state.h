@@ -3,6 +3,7 @@
 #ifndef LIVEHEAP_LABELS_STATE_H
 #define LIVEHEAP_LABELS_STATE_H
 
+#include "holder.h"
 #include "token.h"
 
 typedef struct {
@@ -14,6 +15,7 @@ typedef struct {
     /* A thread's local storage, where its anchor is; and who watches. NULL is as None:
      * Python code may take both away. */
     PyObject *local, *observer;
+    struct holder_sources sources;
     /* What our own code may raise by mistake, and what names beyond the bound are. */
     PyObject *errors, *other;
     /* The type and the callback of all tokens. */

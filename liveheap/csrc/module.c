@@ -38,6 +38,7 @@ static PyMethodDef heap_methods[] = {{NULL, NULL, 0, NULL}};
 #include "labels.h"
 #include "process.h"
 #include "selftest.h"
+#include "undispatched.h"
 #include "walker.h"
 
 #include <errno.h>
@@ -77,7 +78,7 @@ heap_exec(PyObject *module)
         return -1;
     }
     if (forker_add_types(module) < 0 || interruption_add_type(module) < 0 ||
-        labels_add_types(module) < 0) {
+        labels_add_types(module) < 0 || undispatched_add(module) < 0) {
         return -1;
     }
     return digest_add_type(module);

@@ -9,17 +9,21 @@ would wait for ourselves. So a lock that is taken means no labels, and no wait.
 
 To dispatch a signal costs more than all that a label does: two of them were one percent
 of a gevent worker's time. So the tracer's names for `send` lead to us, and where nobody
-else listens we are called without the dispatch.
+else listens the registry is told without the dispatch, by C (csrc/undispatched.h).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from liveheap import tasks
 from liveheap.hosts.wrapping import Undo, replace, undo_all
+
+try:
+    from liveheap._heap import send_that_begins, send_that_ends
+except Exception:  # heap.py says why
+    from liveheap.unlabelled import send_that_begins, send_that_ends
 
 KIND = "celery"
 UID = "liveheap"
@@ -61,25 +65,11 @@ def check_free(signals: ModuleType) -> None:
 
 def hook_tracer(trace: ModuleType) -> Undo:
     """Spare the tracer the dispatch to a single receiver, where that is ours."""
-    ours = (("send_prerun", begin), ("send_postrun", end))
-    return undo_all([replace(trace, name, sparing(receive)) for name, receive in ours])
-
-
-def sparing(receive: Callable[..., None]) -> Callable[[Any], Callable[..., Any]]:
-    """Return what makes a `send` that calls `receive` itself if that is all."""
-
-    def make(send: Any) -> Callable[..., Any]:
-        signal = send.__self__
-
-        def wrapper(sender: Any = None, task_id: Any = None, **named: Any) -> Any:
-            receivers = tuple(signal.receivers)  # another thread may take ours away
-            if len(receivers) == 1 and receivers[0][1] is receive:
-                return receive(sender, task_id)
-            return send(sender=sender, task_id=task_id, **named)
-
-        return wrapper
-
-    return make
+    ours = {
+        "send_prerun": lambda send: send_that_begins(send, begin, tasks.begin, KIND),
+        "send_postrun": lambda send: send_that_ends(send, end, tasks.end_here, KIND),
+    }
+    return undo_all([replace(trace, name, make) for name, make in ours.items()])
 
 
 HOOKS = {"celery.signals": hook, "celery.app.trace": hook_tracer}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from liveheap import tasks
@@ -130,7 +130,9 @@ def replace(
     """Put `make(original)` into a class or module; the undo spares what others did."""
     original = getattr(owner, name)
     inherited = name not in owner.__dict__
-    wrapper = functools.update_wrapper(make(original), original)
+    wrapper = make(original)
+    if isinstance(wrapper, FunctionType):
+        functools.update_wrapper(wrapper, original)
     setattr(owner, name, wrapper)
 
     def undo() -> None:

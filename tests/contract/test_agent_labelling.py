@@ -168,22 +168,94 @@ def test_celerys_signals_are_not_dispatched_for_us_alone(signals, monkeypatch):
     assert {name: getattr(trace, name) for name in before} == before
 
 
-def test_our_receiver_may_be_taken_away_while_it_is_looked_for(signals, monkeypatch):
-    class Fleeting(list[Any]):
-        def __len__(self) -> int:
-            known = super().__len__()
-            self.clear()
-            return known
+class Deaf:
+    """A signal that keeps what is sent, and any receivers."""
 
-    prerun, trace = signals.task_prerun, ModuleType("trace")
-    vars(trace).update(send_prerun=prerun.send, send_postrun=signals.task_postrun.send)
-    heard: list[object] = []
-    monkeypatch.setattr(tasks, "begin", lambda *args: heard.append(args))
-    undo = celery.hook_tracer(trace)
-    prerun.receivers = Fleeting([(None, celery.begin)])
-    trace.send_prerun(sender=None, task_id="4711")
-    assert len(heard) + len(prerun.sent) == 1
-    undo()
+    def __init__(self) -> None:
+        self.receivers: Any = [(None, celery.begin)]
+        self.sent: list[object] = []
+
+    def send(self, *words: object, **named: object) -> str:
+        self.sent.append((words, named))
+        return "sent"
+
+
+class Tracer(ModuleType):
+    """Celery's, hooked, with signals that are deaf; and what the registry heard."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__("trace")
+        self.heard: list[object] = []
+        for name in ("begin", "end_here"):
+            monkeypatch.setattr(tasks, name, lambda *args: self.heard.append(args))
+        self.signal = Deaf()
+        self.send_prerun, self.send_postrun = self.signal.send, Deaf().send
+        self.undo = celery.hook_tracer(self)
+
+
+@pytest.fixture
+def tracer(monkeypatch):
+    return Tracer(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "receivers",
+    [
+        *(None, 7, [], [7], [()], [(celery.begin,)], [(None, print)]),
+        [(None, celery.begin, 1)],
+        [(None, celery.begin)] * 2,
+        ((None, celery.begin),),
+    ],
+)
+def test_receivers_that_are_not_ours_alone_are_left_to_the_signal(tracer, receivers):
+    tracer.signal.receivers = receivers
+    assert tracer.send_prerun(sender=None, task_id="4711") == "sent"
+    del tracer.signal.receivers
+    assert tracer.send_prerun(sender=None, task_id="4712") == "sent"
+    assert tracer.heard == []
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ((None,), {"task_id": "4711"}),
+        ((), {"sender": None}),
+        ((), {"task_id": "4711", "args": ()}),
+        ((), {}),
+    ],
+)
+def test_a_send_of_other_arguments_is_left_to_the_signal(tracer, words, named):
+    assert tracer.send_prerun(*words, **named) == "sent"
+    assert tracer.signal.sent == [(words, named)]
+    assert tracer.heard == []
+
+
+def test_a_sender_without_a_name_is_labelled_all_the_same(tracer):
+    assert tracer.send_prerun(sender=None, task_id="4711", args=(1,)) is None
+    assert tracer.heard == [("celery", "?", "4711")]
+
+
+def test_what_is_raised_within_a_send_comes_out_of_it(tracer, monkeypatch):
+    class Sender:
+        def __getattr__(self, name: str) -> str:
+            raise TimeoutError(name)
+
+    def strike(*_: object) -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError, match="name"):
+        tracer.send_prerun(sender=Sender(), task_id="4711")
+    tracer.undo()
+    monkeypatch.setattr(tasks, "begin", strike)
+    celery.hook_tracer(tracer)
+    with pytest.raises(TimeoutError):
+        tracer.send_prerun(sender=None, task_id="4711")
+
+
+def test_a_send_takes_no_other_makings():
+    for wrong in ((), (print, None, None, 7), (7, None, None, "celery")):
+        with pytest.raises((TypeError, AttributeError)):
+            celery.send_that_begins(*wrong)
 
 
 def test_a_module_that_is_being_imported_is_left_alone(shop):

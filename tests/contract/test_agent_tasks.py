@@ -39,9 +39,9 @@ def fail(*_: object) -> Any:
 class Observer:
     """Notes all begins but those of tasks called unnoted, and rests if told to."""
 
-    def __init__(self, rest_until: float = 0.0) -> None:
+    def __init__(self, rest_s: float = 0.0) -> None:
         self.heard: list[tuple[str, str, bool]] = []
-        self.rest_until = rest_until
+        self.rest_s = rest_s
 
     def begin(self, token: tasks.Token) -> None:
         if token.name != "unnoted":
@@ -51,7 +51,7 @@ class Observer:
     def end(self, token: tasks.Token) -> float:
         assert token.note is self
         self.heard.append(("end", token.name, token.alone))
-        return self.rest_until
+        return self.rest_s
 
 
 class Faulty:
@@ -406,12 +406,15 @@ def test_an_observer_hears_of_begins_and_of_ends_if_it_left_a_note(registry):
 
 
 def test_an_observer_is_not_asked_while_it_rests(registry):
-    observer = Observer(rest_until=float("inf"))
+    observer = Observer(rest_s=float("inf"))
     registry.observe(observer)
     for name in "abc":
         registry.end(registry.begin("task", name))
     assert [heard[:2] for heard in observer.heard] == [("begin", "a"), ("end", "a")]
     registry.observe(observer)
+    registry.end(registry.begin("task", "still resting"))
+    assert len(observer.heard) == 2
+    registry.after_fork_in_child()
     registry.end(registry.begin("task", "again"))
     assert [name for _, name, _ in observer.heard[2:]] == ["again", "again"]
 
@@ -470,7 +473,10 @@ def test_a_fault_of_ours_is_not_the_hosts(registry, monkeypatch):
         token.note = "somebody's"
         registry.end(token)
     assert registry.done() == {"observed": 2}
-    monkeypatch.setitem(sys.modules, "greenlet", SimpleNamespace(getcurrent=fail))
+    kind = SimpleNamespace(parent=property())
+    ours = SimpleNamespace(getcurrent=fail, greenlet=kind)
+    monkeypatch.setitem(sys.modules, "greenlet", ours)
+    registry._forget_sources()
     assert registry.begin("task", "lost") is None
     assert registry.find_here("task") is None
     assert registry.here() == 0

@@ -45,7 +45,7 @@ MAY_IMPORT = """
     heap             : errors _heap allocators
     heap             : limits spool counts walk admission hugepages
     commands         : errors protocol snapshot memory tasks history deltas rails
-    hosts            : errors tasks
+    hosts            : errors tasks _heap unlabelled
     console          : errors hosts _heap
     clone            : protocol
     agent            : console clone
