@@ -25,10 +25,11 @@ LONGEST_S = 1200
 LEAST_RATIO = 0.99
 DRAWS = 1000
 WALL, CPU = 1, 2
+BATCH = 10
 Batch = tuple[bool, float, float]
 
 
-def label_rows(*, pairs: int, size: int = 300) -> Iterator[Row]:
+def label_rows(*, pairs: int) -> Iterator[Row]:
     """Yield the cost of a label, and the throughput of Celery with it."""
     with_us, without = (run("label_cost.py", LIVEHEAP=each) for each in ("1", "0"))
     figures = ", ".join(f"{each} {with_us[each] / 1000:.2f} us" for each in HOLDERS)
@@ -39,16 +40,16 @@ def label_rows(*, pairs: int, size: int = 300) -> Iterator[Row]:
         beside=f"without agent {max(without.values()) / 1000:.2f} us",
         met=max(with_us.values()) < 3000,
     )
-    yield from celery_rows(pairs, size)
+    yield from celery_rows(pairs)
 
 
-def celery_rows(pairs: int, size: int) -> Iterator[Row]:
+def celery_rows(pairs: int) -> Iterator[Row]:
     """Yield the throughput with the agent, as a share of that without, and the noise.
 
     A busy machine shows in seconds and hardly in seconds of CPU, by which the target is
     judged: this worker has nothing else to wait for than its CPU.
     """
-    title = f"Celery, gevent × 50, agent at rest: throughput by CPU time, {size} tasks"
+    title = "Celery, gevent × 50, agent at rest: throughput by CPU time"
     target = f">= {LEAST_RATIO:.2f}"
     if importlib.util.find_spec("celery") is None or not is_here():
         yield Row(title, f"not measured: no celery, or {MISSING}", target)
@@ -57,13 +58,13 @@ def celery_rows(pairs: int, size: int) -> Iterator[Row]:
         tempfile.TemporaryDirectory(prefix="lh-") as directory,
         running_redis(Path(directory)) as socket,
     ):
-        found = run("celery_rate.py", str(socket), str(pairs), str(size))
+        found = run("celery_rate.py", str(socket), str(pairs), str(BATCH))
     ours, noise = split(found)
     us = {
         with_agent: median(
             batch[CPU] for pair in ours for batch in pair if batch[0] is with_agent
         )
-        * (1e6 / size)
+        * (1e6 / BATCH)
         for with_agent in (True, False)
     }
     ratio = Ratio.of(ours, CPU)
@@ -143,5 +144,5 @@ def run(script: str, *words: str, **env: str) -> Any:
 
 
 if __name__ == "__main__":
-    for row in label_rows(pairs=int((sys.argv[1:] or ["450"])[0])):
+    for row in label_rows(pairs=int((sys.argv[1:] or ["4500"])[0])):
         print("  ".join(filter(None, row.cells())), flush=True)

@@ -78,12 +78,12 @@ def told(rows: Iterator[Row]) -> Iterator[Row]:
 def plan_of(given: argparse.Namespace) -> Plan:
     """Return how much to measure; of a big heap less often, or it would take hours."""
     if given.quick:
-        return Plan(60_000, 4, 3.0, 50, 60_000, 120_000, 9, True)
+        return Plan(60_000, 4, 3.0, 50, 60_000, 120_000, 90, True)
     objects = given.objects
     big = objects > MEMORY_OBJECTS
     pairs = given.pairs or (BIG_PAIRS if big else USUAL_PAIRS)
     leaks_objects = objects if big else 2 * objects
-    return Plan(objects, pairs, 60.0, 500, MEMORY_OBJECTS, leaks_objects, 240, not big)
+    return Plan(objects, pairs, 60.0, 500, MEMORY_OBJECTS, leaks_objects, 4500, not big)
 
 
 def arguments() -> argparse.Namespace:
