@@ -11,9 +11,9 @@ run of a name pays for imports and stands apart.
 
 Measuring takes two looks at /proc, and to count the blocks pymalloc visits all of its
 arenas: 20 us in a small worker, a millisecond in one of a million objects. So what it
-took of the host's thread is paid off before the next task is measured: REST times as
-long passes, for each of those that ran within each other, and the host loses a tenth
-of a percent at most, whatever its tasks are like.
+took is paid off before the next task is measured: REST times as long passes, for each
+of those that ran within each other, and the host loses a tenth of a percent at most,
+whatever its tasks are like, and however slow a look is where memory is short.
 
 Where /proc cannot be read, for want of descriptors, a look shows 0 bytes and the task
 is not counted.
@@ -69,7 +69,7 @@ class Start:
 
     rss: int
     blocks: int
-    took: float  # seconds of CPU
+    took: float
     life: object
 
 
@@ -78,13 +78,12 @@ class Deltas:
 
     Args:
         look: the resident bytes and the memory blocks of this moment.
-        clock: seconds of CPU that the calling thread has taken.
     """
 
     def __init__(
         self,
         look: Callable[[], tuple[int, int]],
-        clock: Callable[[], float] = time.thread_time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._look = look
         self._clock = clock

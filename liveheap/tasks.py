@@ -160,7 +160,7 @@ class Registry(Labels):
     def observe(self, observer: Observer) -> None:
         """Ask this observer, and no other one, as soon as the last one's rest is over.
 
-        The host is owed it, however often an agent comes and goes.
+        The host is owed it, however often the agent stops and starts.
         """
         self._observer = observer
 

@@ -1018,16 +1018,6 @@ heap_modules(const PyInterpreterState *interp)
 #endif
 }
 
-static inline bool
-heap_is_finalizing(void)
-{
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing();
-#else
-    return _Py_IsFinalizing();
-#endif
-}
-
 #define HEAP_INTERPRETER_FIELDS(in, X)                        \
     HEAP_IMPORT_FIELDS(in, X)                                 \
     X((in)->sysdict, "sys")                                   \

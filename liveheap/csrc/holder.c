@@ -52,25 +52,37 @@ module_named(PyObject *name)
 /* ---- whom to ask ---- */
 
 /* All at once: who is finished by the last reference may ask for a holder. */
+static void
+replace(struct holder_source *source, struct holder_source by)
+{
+    struct holder_source old = *source;
+    *source = by;
+    Py_XDECREF(old.module);
+    Py_XDECREF(old.first);
+    Py_XDECREF(old.second);
+}
+
 void
 holder_forget(struct holder_sources *sources)
 {
-    struct holder_sources old = *sources;
-    *sources = (struct holder_sources){NULL};
-    Py_XDECREF(old.tasks);
-    Py_XDECREF(old.events);
-    Py_XDECREF(old.getcurrent);
-    Py_XDECREF(old.parent);
+    replace(&sources->asyncio, (struct holder_source){NULL});
+    replace(&sources->greenlet, (struct holder_source){NULL});
+}
+
+static int
+traverse(const struct holder_source *source, visitproc visit, void *arg)
+{
+    Py_VISIT(source->module);
+    Py_VISIT(source->first);
+    Py_VISIT(source->second);
+    return 0;
 }
 
 int
 holder_traverse(const struct holder_sources *sources, visitproc visit, void *arg)
 {
-    Py_VISIT(sources->tasks);
-    Py_VISIT(sources->events);
-    Py_VISIT(sources->getcurrent);
-    Py_VISIT(sources->parent);
-    return 0;
+    int result = traverse(&sources->asyncio, visit, arg);
+    return result != 0 ? result : traverse(&sources->greenlet, visit, arg);
 }
 
 /* The attribute of what may be NULL, with an exception set or without one. */
@@ -90,45 +102,52 @@ attributes(PyObject *module)
     return names;
 }
 
-/* Put two new references in their places, if the second one is there; whether they are
- * in place in the end. */
-static bool
-keep(PyObject **place, PyObject *first, PyObject **other_place, PyObject *second)
+static void
+find_asyncio(struct holder_source *found)
 {
-    PyObject *old = first, *other_old = second;
-    if (second != NULL) {
-        old = *place;
-        other_old = *other_place;
-        *place = first;
-        *other_place = second;
-    }
-    Py_XDECREF(old);
-    Py_XDECREF(other_old);
-    return second != NULL && *place != NULL;
+    PyObject *events = attribute(found->module, EVENTS);
+    found->first = events == NULL ? NULL : attributes(found->module);
+    found->second = found->first == NULL ? NULL : attributes(events);
+    Py_XDECREF(events);
 }
 
-static bool
-find_asyncio(struct holder_sources *sources)
+static void
+find_greenlet(struct holder_source *found)
 {
-    PyObject *module = module_named(strings[ASYNCIO_TASKS]);
-    PyObject *inner = attribute(module, EVENTS);
-    PyObject *tasks = inner == NULL ? NULL : attributes(module);
-    PyObject *events = tasks == NULL ? NULL : attributes(inner);
-    Py_XDECREF(module);
-    Py_XDECREF(inner);
-    return keep(&sources->tasks, tasks, &sources->events, events);
-}
-
-static bool
-find_greenlet(struct holder_sources *sources)
-{
-    PyObject *module = module_named(strings[GREENLET]);
-    PyObject *type = attribute(module, GREENLET);
-    PyObject *getcurrent = type == NULL ? NULL : attribute(module, GETCURRENT);
-    PyObject *parent = getcurrent == NULL ? NULL : attribute(type, PARENT);
-    Py_XDECREF(module);
+    PyObject *type = attribute(found->module, GREENLET);
+    found->first = type == NULL ? NULL : attribute(found->module, GETCURRENT);
+    found->second = found->first == NULL ? NULL : attribute(type, PARENT);
     Py_XDECREF(type);
-    return keep(&sources->getcurrent, getcurrent, &sources->parent, parent);
+}
+
+static struct holder_source
+share(const struct holder_source *source)
+{
+    Py_XINCREF(source->module);
+    Py_XINCREF(source->first);
+    Py_XINCREF(source->second);
+    return *source;
+}
+
+/* New references to what is kept, or to what is found now and kept from now on.  All
+ * NULL if the module is not there, or not in full, with an exception set or without. */
+static struct holder_source
+look(struct holder_source *kept, int name, void (*find)(struct holder_source *))
+{
+    struct holder_source found = {module_named(strings[name]), NULL, NULL};
+    if (found.module != NULL && found.module == kept->module) {
+        Py_DECREF(found.module);
+        return share(kept);
+    }
+    if (found.module != NULL) {
+        find(&found);
+    }
+    if (found.second == NULL) {
+        replace(&found, (struct holder_source){NULL});
+        return found;
+    }
+    replace(kept, share(&found));
+    return found;
 }
 
 /* ---- what they say ---- */
@@ -146,7 +165,6 @@ none_to_null(PyObject *found)
 static PyObject *
 ask(PyObject *names, int name, PyObject *argument)
 {
-    Py_INCREF(names); /* whoever switches the labels off meanwhile lets go of them */
     PyObject *answer = NULL;
     PyObject *function = Py_XNewRef(PyDict_GetItemWithError(names, strings[name]));
     if (function != NULL) {
@@ -154,20 +172,20 @@ ask(PyObject *names, int name, PyObject *argument)
                                   : PyObject_CallOneArg(function, argument);
     }
     Py_XDECREF(function);
-    Py_DECREF(names);
     return none_to_null(answer);
 }
 
 static PyObject *
 asyncio_task(struct holder_sources *sources)
 {
-    if (sources->events == NULL && !find_asyncio(sources)) {
+    struct holder_source asyncio = look(&sources->asyncio, ASYNCIO_TASKS, find_asyncio);
+    if (asyncio.module == NULL) {
         return NULL;
     }
-    PyObject *loop = ask(sources->events, GET_RUNNING_LOOP, NULL);
-    bool knows = loop != NULL && sources->tasks != NULL;
-    PyObject *task = knows ? ask(sources->tasks, CURRENT_TASK, loop) : NULL;
+    PyObject *loop = ask(asyncio.second, GET_RUNNING_LOOP, NULL);
+    PyObject *task = loop == NULL ? NULL : ask(asyncio.first, CURRENT_TASK, loop);
     Py_XDECREF(loop);
+    replace(&asyncio, (struct holder_source){NULL});
     return task;
 }
 
@@ -182,20 +200,18 @@ parent_of(PyObject *parent, PyObject *greenlet)
 static PyObject *
 current_greenlet(struct holder_sources *sources)
 {
-    if (sources->getcurrent == NULL && !find_greenlet(sources)) {
+    struct holder_source greenlet = look(&sources->greenlet, GREENLET, find_greenlet);
+    if (greenlet.module == NULL) {
         return NULL;
     }
-    PyObject *getcurrent = Py_NewRef(sources->getcurrent);
-    PyObject *descriptor = Py_NewRef(sources->parent);
-    PyObject *current = PyObject_CallNoArgs(getcurrent);
+    PyObject *current = PyObject_CallNoArgs(greenlet.first);
     PyObject *parent =
-        current == NULL ? NULL : none_to_null(parent_of(descriptor, current));
+        current == NULL ? NULL : none_to_null(parent_of(greenlet.second, current));
     if (parent == NULL) {
         Py_CLEAR(current);
     }
     Py_XDECREF(parent);
-    Py_DECREF(getcurrent);
-    Py_DECREF(descriptor);
+    replace(&greenlet, (struct holder_source){NULL});
     return current;
 }
 
@@ -212,9 +228,6 @@ none_if_half_there(PyObject *found)
 PyObject *
 holder_find(struct holder_sources *sources, PyObject **what)
 {
-    if (heap_is_finalizing()) { /* the modules go: they are asked as long as they stay */
-        holder_forget(sources);
-    }
     *what = strings[ASYNCIO];
     PyObject *holder = none_if_half_there(asyncio_task(sources));
     if (holder == NULL && PyErr_Occurred() == NULL) {

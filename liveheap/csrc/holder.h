@@ -4,14 +4,18 @@
 
 #include "compat.h"
 
-/* Whom to ask, each NULL until its module has been imported.  Found once: looked up for
- * every task, in dicts that nobody else had touched since the last one, they were half
- * of what a label cost. */
+/* Whom to ask, as found in a module; all NULL until it has been imported.  What is kept
+ * counts as long as sys.modules has this very module.  Looked up for every task, in
+ * dicts that nobody else had touched since the last one, they were half of what a label
+ * cost. */
+struct holder_source {
+    PyObject *module;
+    PyObject *first, *second;
+};
+
 struct holder_sources {
-    /* The names in asyncio.tasks and asyncio.events, which some programs replace. */
-    PyObject *tasks, *events;
-    /* greenlet.getcurrent, and the descriptor greenlet.greenlet.parent. */
-    PyObject *getcurrent, *parent;
+    struct holder_source asyncio;  /* the names in asyncio.tasks and asyncio.events */
+    struct holder_source greenlet; /* getcurrent, and the descriptor greenlet.parent */
 };
 
 /* 0, or -1 with an exception set. To be called once before anything else here. */
@@ -22,7 +26,7 @@ int holder_prepare(void);
  * nothing: who has no asyncio or greenlet in sys.modules does not run on them. */
 PyObject *holder_find(struct holder_sources *sources, PyObject **what);
 
-/* Look for them again the next time. */
+/* Let go of them, until they are asked again. */
 void holder_forget(struct holder_sources *sources);
 
 int holder_traverse(const struct holder_sources *sources, visitproc visit, void *arg);

@@ -21,16 +21,16 @@ struct call {
     PyObject *names;
 };
 
-/* Whether nobody but the receiver listens; false as well if that cannot be known. */
-static bool
+/* 1 if nobody but the receiver listens; 0 as well if that cannot be known, -1 with an
+ * exception set. */
+static int
 is_sole(PyObject *signal, PyObject *receiver)
 {
     PyObject *receivers = PyObject_GetAttr(signal, strings[RECEIVERS]);
     if (receivers == NULL) {
-        PyErr_Clear();
-        return false;
+        return -1;
     }
-    bool result = false;
+    int result = 0;
     if (PyList_Check(receivers) && PyList_GET_SIZE(receivers) == 1) {
         PyObject *pair = PyList_GET_ITEM(receivers, 0);
         result = PyTuple_Check(pair) && PyTuple_GET_SIZE(pair) == 2 &&
@@ -92,8 +92,15 @@ static PyObject *
 send_or_receive(PyObject *bound, struct call call, receive receive)
 {
     PyObject *sender = named(call, SENDER), *task_id = named(call, TASK_ID);
-    if (sender == NULL || task_id == NULL ||
-        !is_sole(PyTuple_GET_ITEM(bound, SIGNAL), PyTuple_GET_ITEM(bound, RECEIVER))) {
+    int is_ours = 0;
+    if (sender != NULL && task_id != NULL) {
+        is_ours =
+            is_sole(PyTuple_GET_ITEM(bound, SIGNAL), PyTuple_GET_ITEM(bound, RECEIVER));
+    }
+    if (is_ours < 0) {
+        return NULL;
+    }
+    if (!is_ours) {
         return PyObject_Vectorcall(PyTuple_GET_ITEM(bound, SEND), call.args,
                                    (size_t)call.n, call.names);
     }

@@ -14,7 +14,7 @@ else listens the registry is told without the dispatch, by C (csrc/undispatched.
 
 from __future__ import annotations
 
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 from liveheap import tasks
@@ -65,11 +65,29 @@ def check_free(signals: ModuleType) -> None:
 
 def hook_tracer(trace: ModuleType) -> Undo:
     """Spare the tracer the dispatch to a single receiver, where that is ours."""
-    ours = {
+    makers = {
         "send_prerun": lambda send: send_that_begins(send, begin, tasks.begin, KIND),
         "send_postrun": lambda send: send_that_ends(send, end, tasks.end_here, KIND),
     }
-    return undo_all([replace(trace, name, make) for name, make in ours.items()])
+    return undo_all(
+        [
+            replace(trace, name, make)
+            for name, make in makers.items()
+            if is_celerys(getattr(trace, name, None))
+        ]
+    )
+
+
+def is_celerys(send: Any) -> bool:
+    """Whether it is Celery's own: whoever stands before or in it wants to be called."""
+    if not isinstance(send, MethodType):
+        return False
+    inner: Any = send.__func__
+    return (
+        inner.__module__ == type(send.__self__).__module__
+        and not hasattr(inner, "__wrapped__")
+        and inner is getattr(type(send.__self__), "send", None)
+    )
 
 
 HOOKS = {"celery.signals": hook, "celery.app.trace": hook_tracer}

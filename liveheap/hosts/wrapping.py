@@ -131,6 +131,8 @@ def replace(
     original = getattr(owner, name)
     inherited = name not in owner.__dict__
     wrapper = make(original)
+    if wrapper is original:
+        return lambda: None
     if isinstance(wrapper, FunctionType):
         functools.update_wrapper(wrapper, original)
     setattr(owner, name, wrapper)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -210,8 +211,6 @@ def tracer(monkeypatch):
 def test_receivers_that_are_not_ours_alone_are_left_to_the_signal(tracer, receivers):
     tracer.signal.receivers = receivers
     assert tracer.send_prerun(sender=None, task_id="4711") == "sent"
-    del tracer.signal.receivers
-    assert tracer.send_prerun(sender=None, task_id="4712") == "sent"
     assert tracer.heard == []
 
 
@@ -235,6 +234,66 @@ def test_a_sender_without_a_name_is_labelled_all_the_same(tracer):
     assert tracer.heard == [("celery", "?", "4711")]
 
 
+def wraps(send: Any) -> Any:
+    @functools.wraps(send)
+    def wrapper(*words: object, **named: object) -> object:
+        return send(*words, **named)
+
+    return wrapper
+
+
+class Transparent:
+    """Tells of itself what it wraps would tell, as wrapt's proxies do."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+
+    def __call__(self, *words: object, **named: object) -> object:
+        return self.wrapped(*words, **named)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.wrapped, name)
+
+
+class Traced(Deaf):
+    """Whose class somebody has changed."""
+
+    send = wraps(Deaf.send)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        wraps(Deaf().send),
+        Transparent(Deaf().send),
+        Traced().send,
+        MethodType(wraps, Deaf()),
+        print,
+        None,
+    ],
+)
+def test_a_send_that_somebody_stands_before_stays_as_it_is(send):
+    trace = ModuleType("trace")
+    vars(trace).update(send_prerun=send, send_postrun=Deaf().send)
+    before = dict(vars(trace))
+    undo = celery.hook_tracer(trace)
+    assert trace.send_prerun is send
+    assert trace.send_postrun is not before["send_postrun"]
+    undo()
+    assert vars(trace) == before
+
+
+def test_who_replaces_nothing_leaves_no_trace():
+    def send() -> None:
+        """Somebody's."""
+
+    trace = ModuleType("trace")
+    vars(trace).update(send=send)
+    replace(trace, "send", lambda original: original)()
+    assert trace.send is send
+    assert vars(send) == {}
+
+
 def test_what_is_raised_within_a_send_comes_out_of_it(tracer, monkeypatch):
     class Sender:
         def __getattr__(self, name: str) -> str:
@@ -245,6 +304,11 @@ def test_what_is_raised_within_a_send_comes_out_of_it(tracer, monkeypatch):
 
     with pytest.raises(TimeoutError, match="name"):
         tracer.send_prerun(sender=Sender(), task_id="4711")
+    tracer.signal.receivers = None
+    del tracer.signal.receivers
+    with pytest.raises(AttributeError, match="receivers"):
+        tracer.send_prerun(sender=None, task_id="4711")
+    tracer.signal.receivers = [(None, celery.begin)]
     tracer.undo()
     monkeypatch.setattr(tasks, "begin", strike)
     celery.hook_tracer(tracer)

@@ -476,7 +476,6 @@ def test_a_fault_of_ours_is_not_the_hosts(registry, monkeypatch):
     kind = SimpleNamespace(parent=property())
     ours = SimpleNamespace(getcurrent=fail, greenlet=kind)
     monkeypatch.setitem(sys.modules, "greenlet", ours)
-    registry._forget_sources()
     assert registry.begin("task", "lost") is None
     assert registry.find_here("task") is None
     assert registry.here() == 0

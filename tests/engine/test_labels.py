@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -242,8 +243,10 @@ def test_a_long_chain_of_tokens_takes_no_stack(registry: Registry) -> None:
 
 AT_THE_VERY_END = """
 import _thread, codecs, gc, os
+from liveheap._heap import Labels
 from liveheap.tasks import Registry
 registry = Registry()
+assert isinstance(registry, Labels)
 registry.switch_on(_thread.get_ident, _thread._local, 0)
 class Late:
     do = registry.begin, registry.end, registry.here, os.write
@@ -257,15 +260,62 @@ del registry
 """
 
 
-def test_what_is_finished_last_of_all_may_begin_a_task() -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", AT_THE_VERY_END],
+def run_apart(program: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program where no source tree stands before what is installed."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=directory,
         capture_output=True,
+        text=True,
         timeout=60,
         check=False,
     )
 
-    assert (told.returncode, told.stdout) == (0, b"late"), told.stderr
+
+def test_what_is_finished_last_of_all_may_begin_a_task(tmp_path: Path) -> None:
+    told = run_apart(AT_THE_VERY_END, tmp_path)
+
+    assert (told.returncode, told.stdout) == (0, "late"), told.stderr
+
+
+IMPORTED_ANEW = """
+import _thread, asyncio, gc, sys
+from liveheap.tasks import Registry
+registry = Registry()
+registry.switch_on(_thread.get_ident, _thread._local, 0)
+def holder():
+    token = registry.begin("task", "runs")
+    registry.end(token)
+    return token.holder
+async def main():
+    return holder()
+for _ in range(2):
+    print(asyncio.run(main()), holder())
+    for name in [name for name in sys.modules if "asyncio" in name]:
+        del sys.modules[name]
+    gc.collect()
+    print(holder())
+    import asyncio
+"""
+
+
+def test_who_imports_asyncio_anew_is_asked_by_the_new_one(tmp_path: Path) -> None:
+    told = run_apart(IMPORTED_ANEW, tmp_path)
+
+    assert told.stdout.split() == ["asyncio", "thread", "thread"] * 2, told.stderr
+
+
+def test_who_switches_off_holds_no_module(registry: Registry) -> None:
+    def modules() -> list[object]:
+        held = gc.get_referents(registry)
+        return [each for each in held if isinstance(each, ModuleType)]
+
+    import asyncio
+
+    registry.end(registry.begin("task", "runs"))
+    assert asyncio.tasks in modules()
+    registry.switch_off()
+    assert modules() == []
 
 
 def test_many_threads_begin_and_end_while_others_ask(registry: Registry) -> None:
