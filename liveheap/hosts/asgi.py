@@ -42,10 +42,8 @@ def begin_scope(scope: Scope) -> tasks.Token | None:
 def hook(protocol: ModuleType) -> Undo:
     """Wrap the protocol's way into the application."""
     return undo_all(
-        [
-            label_coroutine(owner, METHOD, begin)
-            for owner in classes_with(protocol, METHOD)
-        ]
+        label_coroutine(owner, METHOD, begin)
+        for owner in classes_with(protocol, METHOD)
     )
 
 

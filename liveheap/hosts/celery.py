@@ -70,11 +70,9 @@ def hook_tracer(trace: ModuleType) -> Undo:
         "send_postrun": lambda send: send_that_ends(send, end, tasks.end_here, KIND),
     }
     return undo_all(
-        [
-            replace(trace, name, make)
-            for name, make in makers.items()
-            if is_celerys(getattr(trace, name, None))
-        ]
+        replace(trace, name, make)
+        for name, make in makers.items()
+        if is_celerys(getattr(trace, name, None))
     )
 
 

@@ -25,7 +25,7 @@ def begin(_thread: Any, message: Any = None, *_: Any) -> tasks.Token | None:
 def hook(worker: ModuleType) -> Undo:
     """Wrap the worker threads' method."""
     return undo_all(
-        [label(owner, METHOD, begin) for owner in classes_with(worker, METHOD)]
+        label(owner, METHOD, begin) for owner in classes_with(worker, METHOD)
     )
 
 

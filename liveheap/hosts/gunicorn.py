@@ -64,12 +64,11 @@ def hook_wsgi(_worker: ModuleType) -> Undo:
     config = sys.modules[CONFIG]
     if "get" in config.PreRequest.__dict__:
         return undo_all([])
-    return undo_all(
-        [
-            replace(config.PreRequest, "get", around_pre_request),
-            replace(config.PostRequest, "get", around_post_request),
-        ]
+    hooks = (
+        (config.PreRequest, around_pre_request),
+        (config.PostRequest, around_post_request),
     )
+    return undo_all(replace(owner, "get", make) for owner, make in hooks)
 
 
 def begin_asgi(_protocol: Any, request: Any = None, *_: Any) -> tasks.Token | None:
@@ -80,11 +79,9 @@ def begin_asgi(_protocol: Any, request: Any = None, *_: Any) -> tasks.Token | No
 def hook_asgi(protocol: ModuleType) -> Undo:
     """Wrap the handlers there are."""
     return undo_all(
-        [
-            label_coroutine(owner, name, begin_asgi)
-            for name in HANDLERS
-            for owner in classes_with(protocol, name)
-        ]
+        label_coroutine(owner, name, begin_asgi)
+        for name in HANDLERS
+        for owner in classes_with(protocol, name)
     )
 
 

@@ -75,11 +75,9 @@ def at(method: str, **tells: Callable[..., None]) -> Hook:
 
     def hook(module: ModuleType) -> Undo:
         return undo_all(
-            [
-                hear(owner, method, tell)
-                for name, tell in tells.items()
-                if method in vars(owner := vars(module).get(name, object))
-            ]
+            hear(owner, method, tell)
+            for name, tell in tells.items()
+            if method in vars(owner := vars(module).get(name, object))
         )
 
     return hook

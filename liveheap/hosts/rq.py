@@ -30,7 +30,7 @@ def begin(_worker: Any, job: Any = None, *_: Any) -> tasks.Token | None:
 def hook(worker: ModuleType) -> Undo:
     """Wrap the method, wherever this version of RQ defines it."""
     return undo_all(
-        [label(owner, METHOD, begin) for owner in classes_with(worker, METHOD)]
+        label(owner, METHOD, begin) for owner in classes_with(worker, METHOD)
     )
 
 

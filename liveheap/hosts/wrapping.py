@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -148,11 +148,21 @@ def replace(
     return undo
 
 
-def undo_all(undos: list[Undo]) -> Undo:
-    """Return one undo for several, the last first."""
+def undo_all(undos: Iterable[Undo]) -> Undo:
+    """Return one undo for several, the last first.
+
+    They are made one by one: where one cannot be, those before it are undone.
+    """
+    made: list[Undo] = []
 
     def undo() -> None:
-        while undos:
-            undos.pop()()
+        while made:
+            made.pop()()
 
+    try:
+        for each in undos:
+            made.append(each)
+    except BaseException:
+        undo()
+        raise
     return undo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import importlib
 import subprocess
 import sys
@@ -19,7 +20,15 @@ import pytest
 from liveheap import tasks
 from liveheap.hosts import celery
 from liveheap.hosts.labelling import HOOKS, Labelling
-from liveheap.hosts.wrapping import Undo, classes_with, hear, hear_set, label, replace
+from liveheap.hosts.wrapping import (
+    Undo,
+    classes_with,
+    hear,
+    hear_set,
+    label,
+    replace,
+    undo_all,
+)
 
 SOURCE = """
 BEFORE = (__loader__, __spec__.loader)
@@ -283,6 +292,13 @@ def test_a_send_that_somebody_stands_before_stays_as_it_is(send):
     assert vars(trace) == before
 
 
+def test_of_several_hooks_all_are_put_in_or_none():
+    owner = SimpleNamespace(first=print)
+    with pytest.raises(AttributeError):
+        undo_all(replace(owner, name, wraps) for name in ("first", "second"))
+    assert vars(owner) == {"first": print}
+
+
 def test_who_replaces_nothing_leaves_no_trace():
     def send() -> None:
         """Somebody's."""
@@ -314,6 +330,36 @@ def test_what_is_raised_within_a_send_comes_out_of_it(tracer, monkeypatch):
     celery.hook_tracer(tracer)
     with pytest.raises(TimeoutError):
         tracer.send_prerun(sender=None, task_id="4711")
+
+
+def test_a_send_keeps_nothing_of_what_it_is_told():
+    class Task:
+        @property
+        def name(self) -> str:
+            return f"{id(self)} " * 3
+
+    signal = Deaf()
+    begins = celery.send_that_begins(
+        signal.send, celery.begin, lambda *args: list(args), "celery"
+    )
+    ends = celery.send_that_ends(
+        signal.send, celery.begin, lambda *args: list(args), "celery"
+    )
+
+    def work() -> None:
+        for number in range(2000):
+            celery.send_that_begins(signal.send, celery.begin, print, "celery")
+            for send in (begins, ends):
+                send(sender=Task(), task_id=str(number))
+                send(sender=None, task_id=str(number))
+
+    work()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    work()
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 100
+    assert signal.sent == []
 
 
 def test_a_send_takes_no_other_makings():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import _thread
 import gc
+import random
 import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -419,6 +421,121 @@ def test_the_names_of_modules_mean_nothing_if_they_are_not_those(
             registry.end_here("task", "1")
             assert token is not None
             assert (token.holder, token.over) == ("thread", True)
+
+
+class Restless:
+    """An answer, and who gives it: when it is asked or finished, something happens."""
+
+    happen: Callable[[], object] = staticmethod(lambda: None)
+
+    def __call__(self, *_: object) -> Restless:
+        self.happen()
+        return Restless()
+
+    def __get__(self, *_: object) -> Restless:
+        self.happen()
+        return Restless()
+
+    def __del__(self) -> None:
+        self.happen()
+
+
+class RestlessModule(ModuleType):
+    """What takes the place of asyncio.tasks, asyncio.events and greenlet."""
+
+    def __getattribute__(self, name: str) -> Any:
+        Restless.happen()
+        if name == "events":
+            return RestlessModule("events")
+        if name == "greenlet":
+            return type("greenlet", (), {"parent": Restless()})
+        if name == "__dict__":
+            return {"_get_running_loop": Restless(), "current_task": Restless()}
+        return Restless() if name == "getcurrent" else super().__getattribute__(name)
+
+
+def happenings(registry: Registry) -> Iterator[Callable[[], object]]:
+    """Yield what may happen while a holder is looked for, again and again."""
+
+    def anew() -> None:
+        registry.switch_off()
+        registry.switch_on(_thread.get_ident, _thread._local, 0)
+
+    def replaced() -> None:
+        for name in ("asyncio.tasks", "greenlet"):
+            sys.modules[name] = RestlessModule(name)
+
+    steps = [
+        registry._forget_sources,
+        anew,
+        replaced,
+        registry.here,
+        partial(gc.collect, 0),
+    ]
+    lot = random.Random(7)
+    while True:
+        yield lot.choice(steps)
+
+
+@pytest.mark.parametrize("asyncio_too", [True, False])
+def test_whoever_is_asked_for_a_holder_may_have_all_forgotten_meanwhile(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, *, asyncio_too: bool
+) -> None:
+    steps = happenings(registry)
+    busy: list[object] = []
+
+    def happen() -> None:
+        if not busy:
+            busy.append(None)
+            next(steps)()
+            busy.clear()
+
+    monkeypatch.setattr(Restless, "happen", staticmethod(happen))
+    for _ in range(ROUNDS // 10):
+        tasks = RestlessModule("asyncio.tasks") if asyncio_too else None
+        monkeypatch.setitem(sys.modules, "asyncio.tasks", tasks)
+        monkeypatch.setitem(sys.modules, "greenlet", RestlessModule("greenlet"))
+        token = registry.begin("task", "runs")
+        registry.end_here("task")
+        registry.end(token)
+    monkeypatch.setattr(Restless, "happen", staticmethod(lambda: None))
+
+
+def test_finding_a_holder_anew_leaves_no_memory_behind(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None:
+        for _ in range(ROUNDS):
+            registry._forget_sources()
+            registry.here()
+
+    monkeypatch.setitem(sys.modules, "greenlet", RestlessModule("greenlet"))
+    work()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    work()
+    gc.collect()
+
+    assert sys.getallocatedblocks() - before < ROUNDS // 20
+
+
+def test_a_registry_in_a_circle_through_a_source_is_collected(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Registry()
+    other.switch_on(_thread.get_ident, _thread._local, 0)
+    module = RestlessModule("greenlet")
+    module.registry = other
+    monkeypatch.setitem(sys.modules, "asyncio.tasks", None)
+    monkeypatch.setitem(sys.modules, "greenlet", module)
+    other.here()
+    monkeypatch.undo()
+    gone = weakref.ref(other)
+
+    del other, module
+    gc.collect()
+
+    assert gone() is None
 
 
 def test_tokens_leave_no_memory_behind(registry: Registry) -> None:
