@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -423,6 +423,12 @@ def test_the_names_of_modules_mean_nothing_if_they_are_not_those(
             assert (token.holder, token.over) == ("thread", True)
 
 
+class Slotted:
+    """Its `__dict__` is none."""
+
+    __dict__ = 7  # type: ignore[assignment]
+
+
 class Restless:
     """An answer, and who gives it: when it is asked or finished, something happens."""
 
@@ -443,6 +449,12 @@ class Restless:
 class RestlessModule(ModuleType):
     """What takes the place of asyncio.tasks, asyncio.events and greenlet."""
 
+    names: list[dict[str, object]] = []  # noqa: RUF012 -- of all of them
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.finished = Restless()
+
     def __getattribute__(self, name: str) -> Any:
         Restless.happen()
         if name == "events":
@@ -450,7 +462,9 @@ class RestlessModule(ModuleType):
         if name == "greenlet":
             return type("greenlet", (), {"parent": Restless()})
         if name == "__dict__":
-            return {"_get_running_loop": Restless(), "current_task": Restless()}
+            names = {"_get_running_loop": Restless(), "current_task": Restless()}
+            self.names.append(names)
+            return names
         return Restless() if name == "getcurrent" else super().__getattribute__(name)
 
 
@@ -465,13 +479,12 @@ def happenings(registry: Registry) -> Iterator[Callable[[], object]]:
         for name in ("asyncio.tasks", "greenlet"):
             sys.modules[name] = RestlessModule(name)
 
-    steps = [
-        registry._forget_sources,
-        anew,
-        replaced,
-        registry.here,
-        partial(gc.collect, 0),
-    ]
+    def emptied() -> None:
+        while RestlessModule.names:
+            RestlessModule.names.pop().clear()
+
+    young = partial(gc.collect, 0)
+    steps = [registry._forget_sources, anew, replaced, emptied, registry.here, young]
     lot = random.Random(7)
     while True:
         yield lot.choice(steps)
@@ -519,23 +532,51 @@ def test_finding_a_holder_anew_leaves_no_memory_behind(
     assert sys.getallocatedblocks() - before < ROUNDS // 20
 
 
-def test_a_registry_in_a_circle_through_a_source_is_collected(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("in_a_circle", [True, False])
+def test_a_registry_goes_with_all_that_it_asked(
+    monkeypatch: pytest.MonkeyPatch, *, in_a_circle: bool
 ) -> None:
     other = Registry()
     other.switch_on(_thread.get_ident, _thread._local, 0)
     module = RestlessModule("greenlet")
-    module.registry = other
+    if in_a_circle:
+        module.registry = other
     monkeypatch.setitem(sys.modules, "asyncio.tasks", None)
     monkeypatch.setitem(sys.modules, "greenlet", module)
     other.here()
     monkeypatch.undo()
-    gone = weakref.ref(other)
+    gone = weakref.ref(other), weakref.ref(module)
 
     del other, module
     gc.collect()
 
-    assert gone() is None
+    assert [each() for each in gone] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("asyncio.tasks", SimpleNamespace(events=7)),
+        ("asyncio.tasks", SimpleNamespace(events=SimpleNamespace())),
+        ("asyncio.tasks", SimpleNamespace(events=Slotted())),
+        ("greenlet", SimpleNamespace(getcurrent=object)),
+        ("greenlet", SimpleNamespace(getcurrent=object, greenlet=7)),
+        (
+            "greenlet",
+            SimpleNamespace(getcurrent=object, greenlet=SimpleNamespace(parent=7)),
+        ),
+    ],
+)
+def test_nothing_runs_on_a_module_of_another_shape(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, name: str, module: Any
+) -> None:
+    for each in ("asyncio.tasks", "greenlet"):
+        monkeypatch.setitem(sys.modules, each, module if each == name else None)
+    for _ in range(2):
+        token = registry.begin("task", "on a thread")
+        registry.end(token)
+        assert token is not None
+        assert token.holder == "thread"
 
 
 def test_tokens_leave_no_memory_behind(registry: Registry) -> None:
