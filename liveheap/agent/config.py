@@ -96,11 +96,14 @@ def parse_tcp(text: str) -> tuple[str, int] | None:
 
 
 def parse_scope(text: str) -> Scope:
-    """Read the name of a scope."""
+    """Read the name of a scope, or the highest of several; nothing is as if unset."""
+    names = text.replace(",", " ").upper().split()
     try:
-        return Scope[text.strip().upper()]
+        return max((Scope[name] for name in names), default=Config().allow)
     except KeyError:
-        raise ValueError("expected read, graph, values or exec") from None
+        raise ValueError(
+            "expected read, graph, values or exec, each of which includes those before"
+        ) from None
 
 
 def parse_uids(text: str) -> frozenset[int]:

@@ -63,6 +63,28 @@ def test_no_setting_takes_a_limit_away(name: str, text: str):
     assert name.upper() in read.complaints[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "scope"),
+    [
+        ("values", Scope.VALUES),
+        ("values,exec", Scope.EXEC),
+        (" Exec, read ", Scope.EXEC),
+        ("read", Scope.READ),
+        ("", Scope.GRAPH),
+    ],
+)
+def test_the_highest_scope_that_is_named_counts(text: str, scope: Scope):
+    read = config.read({"LIVEHEAP_ALLOW": text}, {})
+    assert (read.allow, read.complaints) == (scope, ())
+
+
+@pytest.mark.parametrize("text", ["all", "values,all", "4", "read exec!"])
+def test_a_scope_that_nobody_knows_changes_nothing(text: str):
+    read = config.read({"LIVEHEAP_ALLOW": text}, {})
+    assert read.allow is Scope.GRAPH
+    assert "each of which includes those before" in read.complaints[0]
+
+
 def test_the_defaults_are_within_their_ranges():
     assert {field.name for field in fields(Rails)} - set(RANGES) == {"force"}
     for name, each in RANGES.items():

@@ -117,12 +117,42 @@ def test_many_arenas_are_named_with_the_variable_that_bounds_them() -> None:
         ({"malloc_free": 10}, ["malloc-free"]),
         ({"malloc_free": 10, "malloc_known": False}, []),
         ({"pool_free": 30, "malloc_free": 40}, ["malloc-free", "fragmentation"]),
+        ({"malloc_used": 40}, ["malloc-used"]),
+        ({"malloc_used": 20, "malloc_mapped": 20}, ["malloc-used"]),
+        ({"malloc_used": 40, "n_pools": 0}, []),
+        ({"malloc_used": 40, "glibc": None}, []),
     ],
 )
 def test_what_stands_out_in_one_breakdown(
     sizes: dict[str, Any], expected: list[str]
 ) -> None:
     assert [one.kind for one in breakdown.remarks(record(**sizes))] == expected
+
+
+@pytest.mark.parametrize(
+    ("walked", "told"),
+    [
+        (None, "Python objects of over 512 bytes each, or native memory"),
+        (
+            67 * MIB,
+            "37.0 MiB are Python objects of over 512 bytes each, "
+            "3.0 MiB are native memory or lost to rounding",
+        ),
+        (
+            10 * MIB,
+            "0 B are Python objects of over 512 bytes each, "
+            "40.0 MiB are native memory or lost to rounding",
+        ),
+    ],
+)
+def test_what_malloc_gave_out_is_not_taken_for_native(
+    walked: int | None, told: str
+) -> None:
+    [remark] = breakdown.remarks(record(malloc_used=40, walked_bytes=walked))
+
+    assert remark.sentence == f"40.0 MiB are in use from malloc: {told}"
+    assert "liveheap histogram" in remark.remedy
+    assert ("--walk" in remark.remedy) == (walked is None)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,18 @@ def cache(n: int, *, base: int = 0x7F0000000000, rss: int | None = None) -> Heap
     return HeapGraph.decode([b.stream()], header=header)
 
 
+def test_what_is_beyond_the_cap_is_neither_a_suspect_nor_a_holder():
+    series = growth.Series()
+    for n in (100, 120, 150, 190):
+        graph = cache(n)
+        series.add(graph, PathNodes.of(graph, max_nodes=3))
+    report = series.report()
+    assert report.truncated
+    assert report.verdict.kind != "leak"
+    assert not [s for s in report.suspects if "beyond" in f"{s.path} {s.holder}"]
+    assert any("different paths" in note for note in report.notes)
+
+
 def counted(series: Sequence[int]) -> growth.GrowthReport:
     return growth.diff([cache(n) for n in series])
 

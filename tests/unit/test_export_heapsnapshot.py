@@ -5,8 +5,10 @@ import json
 import random
 import sys
 from collections import Counter
+from functools import partial
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import networkx
 import pytest
@@ -18,6 +20,8 @@ sys.path.append(str(Path(__file__).parents[1] / "exports"))
 import samples
 
 from liveheap_client.analysis.graph import HeapGraph
+from liveheap_client.analysis.paths import PathNodes
+from liveheap_client.export import heapsnapshot
 from liveheap_client.export.heapsnapshot import HeapsnapshotExporter
 from liveheap_client.export.heapsnapshot_file import (
     Contents,
@@ -205,6 +209,18 @@ def test_the_file_says_that_ids_are_approximate_and_the_snapshot_truncated(out: 
     assert whole["flags"] == ["approx-ids"]
     assert cut["flags"] == ["approx-ids", "truncated"]
     assert all(cut["notes"])
+
+
+def test_what_is_beyond_the_cap_of_paths_is_there(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+):
+    few = SimpleNamespace(of=partial(PathNodes.of, max_nodes=1))
+    monkeypatch.setattr(heapsnapshot, "PathNodes", few)
+    b = GraphBuilder()
+    b.module("app", {"kept": b.list([b.instance(b.type("app", "Row"))])})
+    b.root(C, [("held", b.instance(b.type("app", "Held")))])
+
+    assert {"app.Row", "app.Held"} <= {node.name for node in exported(b, out).nodes}
 
 
 def cache(rows: int, *, base: int) -> GraphBuilder:

@@ -44,6 +44,7 @@ PARTS = {
 LEAST_BYTES = 1 << 20
 LEAST_SHARE = 0.05
 MUCH_FREE = 0.3
+MUCH_IN_USE = 0.5
 MANY_ARENAS = 4
 ROUNDED_BYTES = 16
 
@@ -256,7 +257,28 @@ def remarks(record: Record) -> list[Cause]:
     if kept >= 0.1 * rss and kept >= LEAST_BYTES and record.get("malloc_known"):
         text = f"{human_bytes(kept)} are free and kept by malloc"
         found.append(Cause("malloc-free", kept, text, _malloc_remedy(record)))
+    used = _size(record, "malloc_used") + _size(record, "malloc_mapped")
+    if used >= MUCH_IN_USE * rss and is_glibc(record) and has_pools(record):
+        found.append(Cause("malloc-used", used, *_whose(used, record)))
     return sorted(found, key=lambda cause: -cause.bytes)
+
+
+def _whose(used: int, record: Record) -> tuple[str, str]:
+    """Return what is in use from malloc, in words, and how to learn more."""
+    text = f"{human_bytes(used)} are in use from malloc: "
+    walked = record.get("walked_bytes")
+    if not isinstance(walked, int):
+        return (
+            f"{text}Python objects of over 512 bytes each, or native memory",
+            "--walk tells the two apart, at the price of one fork; liveheap histogram "
+            "says which objects are large",
+        )
+    objects = min(max(walked - _size(record, "objects"), 0), used)
+    return (
+        f"{text}{human_bytes(objects)} are Python objects of over 512 bytes each, "
+        f"{human_bytes(used - objects)} are native memory or lost to rounding",
+        "liveheap histogram says which objects are large",
+    )
 
 
 def doubts(record: Record) -> list[str]:

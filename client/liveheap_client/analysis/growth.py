@@ -27,7 +27,7 @@ from liveheap_client.analysis.facts import (
 )
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.histogram import TypeCount, by_type
-from liveheap_client.analysis.paths import PathNodes
+from liveheap_client.analysis.paths import MAX_NODES, PathNodes
 from liveheap_client.analysis.pathtable import Matrix, PathTable
 from liveheap_client.analysis.sentence import (
     Places,
@@ -238,5 +238,8 @@ def _notes(rounds: Sequence[_Round]) -> list[str]:
             "--gc collects before each round"
         )
     if any(one.capped for one in rounds):
-        notes.append("a cap on path nodes was reached: deep paths are merged")
+        notes.append(
+            f"there are more than {MAX_NODES:,} different paths: what is held by still "
+            "deeper ones is no suspect here"
+        )
     return notes

@@ -27,7 +27,7 @@ ROUNDS_FOR_A_FAMILY = 4
 _NAMED = (Label.ATTRIBUTE, Label.KEYED)
 _HASH = (1 << 63) - 1
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_INTERNAL_GROUPS = (Group.SHARED, Group.C, Group.TYPES)
+_INTERNAL_GROUPS = (Group.SHARED, Group.C, Group.TYPES, Label.DEEP)
 
 
 class Growth(IntEnum):
@@ -43,8 +43,8 @@ class PathTable:
     """The path nodes of one round, one row a key, in the order of keys.
 
     `total` are the bytes of a row and of everything below it; `internal` rows are
-    held by nothing but the interpreter's own caches. Rows of one `family` have one
-    parent, one type and a name each; 0 is none.
+    held by nothing but the interpreter's own caches, or by what is beyond the cap. Rows
+    of one `family` have one parent, one type and a name each; 0 is none.
     """
 
     key: NDArray[np.uint64]

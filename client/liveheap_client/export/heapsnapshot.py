@@ -34,6 +34,7 @@ from liveheap_client.analysis.graph import HeapGraph, NodeFlag
 from liveheap_client.analysis.labels import (
     GROUP_TEXT,
     Group,
+    Label,
     root_label,
 )
 from liveheap_client.analysis.paths import PathNodes
@@ -56,12 +57,13 @@ MOST_NODES: Final = 2_000_000
 _BLOCK = 1 << 16
 _TOP = 2  # nodes above the kinds of roots: "" and "(GC roots)"
 
-_KINDS_OF_ROOTS: Final = {
+_KINDS_OF_ROOTS: Final[dict[int, str]] = {
     Group.MODULE: "modules",
     Group.MAIN_THREAD: "threads",
     Group.THREAD: "threads",
     **{group: GROUP_TEXT[group] for group in GROUP_TEXT if group > Group.THREAD},
     Group.GREENLET: "greenlets",
+    Label.DEEP: "deep",
 }
 
 
@@ -229,7 +231,7 @@ def _by_kind_of_root(outline: Outline) -> dict[str, NDArray[np.int32]]:
     found: dict[str, list[NDArray[np.int32]]] = {}
     groups = paths.label_kind[paths.group[paths.node_path[starts]]]
     for group in np.unique(groups):
-        text = _KINDS_OF_ROOTS[Group(int(group))]
+        text = _KINDS_OF_ROOTS[int(group)]
         found.setdefault(text, []).append(starts[groups == group])
     for root in graph.roots:
         if not root.own:

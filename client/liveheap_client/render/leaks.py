@@ -51,7 +51,7 @@ def lines(report: Report, *, look: Look) -> Iterator[str]:
         told += 1
     more = len(shown) + report["more_suspects"] - told
     if more > 0 and told:
-        yield f"   ... and {more} that gained less: --json"
+        yield f"   ... and {more} more: --json"
     yield ""
     yield from bottom
 
