@@ -33,6 +33,32 @@ def cache(n: int, *, base: int = 0x7F0000000000, rss: int | None = None) -> Heap
     return HeapGraph.decode([b.stream()], header=header)
 
 
+def registered(n: int) -> HeapGraph:
+    """Return a worker with n heavy rows that a registry knows, too, and some light."""
+    b = GraphBuilder()
+    kind = b.type("worker", "Heavy", ["payload"])
+    entry = b.type("worker", "Entry", ["payload", "row"])
+    payloads = [b.leaf("bytes", 10_000) for _ in range(n)]
+    heavy = [b.instance(kind, [each]) for each in payloads]
+    known = [b.instance(entry, [*pair]) for pair in zip(payloads, heavy, strict=True)]
+    names = {
+        "CACHE": b.list(heavy),
+        "REGISTRY": b.list(known),
+        "LIGHT": b.list(rows(b, 3 * n + n % 7)),
+    }
+    b.module("worker", names)
+    return HeapGraph.decode([b.stream()])
+
+
+def test_what_goes_along_with_a_suspect_takes_no_share_of_it():
+    report = growth.diff([registered(n) for n in (40, 50, 62, 71, 80)])
+    first = report.suspects[0]
+    assert first.holder in ("worker.CACHE", "worker.REGISTRY")
+    assert first.echoes
+    assert first.leak_share is not None
+    assert first.leak_share > 80 * 10_000
+
+
 def test_what_is_beyond_the_cap_is_neither_a_suspect_nor_a_holder():
     series = growth.Series()
     for n in (100, 120, 150, 190):

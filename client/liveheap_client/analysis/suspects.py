@@ -163,9 +163,13 @@ class Describer:
         return described, len(found)
 
     def _weigh(self, found: Sequence[Cluster]) -> None:
-        """Find what each of some clusters alone keeps."""
+        """Find what each of some clusters alone keeps, with what goes along with it."""
         members = [
-            [path for path in map(self._path, cluster.tops) if path >= 0]
+            [
+                path
+                for path in map(self._path, [*cluster.tops, *cluster.echoes])
+                if path >= 0
+            ]
             for cluster in found
         ]
         if members:
