@@ -31,9 +31,10 @@ def round_(
     garbage: int = 0,
     pid: int = 1,
     rss: int | None = None,
+    step_s: float = 60.0,
     **memory: Any,
 ) -> HeapGraph:
-    """Return a worker with n rows in CACHE; the rounds are a minute apart."""
+    """Return a worker with n rows in CACHE, as of the time `place * step_s`."""
     b = GraphBuilder(base=0x7F0000000000 + place * (1 << 30))
     b.module("worker", {"CACHE": b.list(rows(b, n)), "CODE": b.list(rows(b, base))})
     for lost in rows(b, orphans, "Lost"):
@@ -43,7 +44,7 @@ def round_(
         one.refs = [b.list([one], 4000)]
     header = {
         "pid": pid,
-        "created": 1000.0 + 60 * place,
+        "created": 1000.0 + step_s * place,
         "rss": 20 * MIB if rss is None else rss,
         "memory": memory,
     }
@@ -374,3 +375,12 @@ def test_a_class_speaks_for_the_dicts_that_come_with_it() -> None:
 
     assert report["suspects"][0]["type"] == "worker.Message"
     assert "grew 10 -> 50 worker.Message" in report["verdict"]["sentence"]
+
+
+@pytest.mark.parametrize(("step_s", "confidence"), [(3.0, "medium"), (60.0, "high")])
+def test_who_was_watched_for_seconds_is_not_cleared_for_sure(
+    step_s: float, confidence: str
+) -> None:
+    graphs = [round_(place, 100, step_s=step_s) for place in range(4)]
+    verdict = growth.diff(graphs).verdict
+    assert (verdict.kind, verdict.confidence) == ("nothing-grows", confidence)

@@ -10,11 +10,12 @@
     undecided       these rounds cannot tell; `reasons` says why, `next` what to do
 
 "No leak" must be said as plainly as "leak", and neither without four rounds of one
-process. A suspect counts if it rose in every interval (Mann-Kendall p <= 0.05 follows
-from that at four rounds), if its rate is worth a person's time (1 % of RSS a day), and
-if it is no chance: of many paths that go up and down by themselves some rise four times
-running, by little and unevenly. What dies down or has a bound (`levels_off`) fills up;
-it is said, not accused. What only the interpreter holds nobody can act on.
+process; nor is it ever sure of a worker that was watched for seconds only. A suspect
+counts if it rose in every interval (Mann-Kendall p <= 0.05 follows from that at four
+rounds), if its rate is worth a person's time (1 % of RSS a day), and if it is no
+chance: of many paths that go up and down by themselves some rise four times running, by
+little and unevenly. What dies down or has a bound (`levels_off`) fills up; it is said,
+not accused. What only the interpreter holds nobody can act on.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ LEAST_NATIVE_SHARE = 0.05
 LEAST_DESCRIPTORS = 4
 LEAST_DRIFT = 0.002
 LEAST_DRIFT_BYTES = 64 << 10
+# A worker may well have nothing to do for ten seconds.
+LONG_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +273,7 @@ def _no_leak(evidence: Evidence) -> Verdict:
         reasons = ("rises-without-a-path",)
         return Verdict("undecided", "low", _first_material(evidence), reasons)
     spread = max(live) - min(live)
-    if filling or spread > FLAT * live[-1]:
-        return Verdict("plateau", "medium" if filling else "high")
-    return Verdict("nothing-grows", "high")
+    long = not evidence.timed or (evidence.at[-1] - evidence.at[0]) * 3600 >= LONG_S
+    sure = "high" if long and not filling else "medium"
+    flat = not filling and spread <= FLAT * live[-1]
+    return Verdict("nothing-grows" if flat else "plateau", sure)

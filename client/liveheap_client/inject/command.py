@@ -63,7 +63,8 @@ def ask(found: Process, say: Callable[[str], None], verb: str) -> None:
     )
     say(
         f"One can be brought in {how}. Loading it takes the worker's main thread some "
-        f"hundredths of a second, bit by bit; liveheap detach {found.pid} takes it out."
+        "hundredths of a second, bit by bit, or a tenth at a stretch if the worker has "
+        f"a liveheap installed; liveheap detach {found.pid} takes it out."
     )
     if not (sys.stdin is not None and sys.stdin.isatty()):
         raise UsageError(
