@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from agent_host import Host, start_host
-from contract.minimal_client import Gone
+from contract.minimal_client import Gone, connect
 from spawn import Stage, eventually, stop
 
 from liveheap.errors import AuthenticationError, CommandError
@@ -145,11 +145,11 @@ def test_a_fork_beside_the_file_brings_no_agent(stage):
 
 
 def poke(host: Host, pid: int) -> bool:
-    """Connect: that is when an agent looks for the switch."""
-    with suppress(OSError, Gone, AuthenticationError, AssertionError):
-        for path in host.worker.sockets(pid):
-            host.connect(pid).close()
-            raise AssertionError(path)
+    """Connect, if there is a socket still: then an agent looks for the switch."""
+    for path in host.worker.sockets(pid):
+        with suppress(OSError, Gone, AuthenticationError):
+            connect(path).close()
+            pytest.fail(f"an agent that is switched off answers at {path}")
     return False
 
 
