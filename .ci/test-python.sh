@@ -9,7 +9,8 @@ venv=build/venvs/$version
 status=0
 .ci/step "$version: install" .ci/venv.sh "$venv" "$python" strict \
   'WHEEL[cli,gevent]' --group test --group hosts
-.ci/step "$version: engine" .ci/pytest.sh "$venv" "py$version-engine" tests/engine -p no:hypothesispytest \
+.ci/step "$version: engine" .ci/pytest.sh "$venv" "py$version-engine" tests/engine \
+  -p no:hypothesispytest \
   --ignore=tests/engine/test_heap_limits.py \
   --ignore=tests/engine/test_walker_pure.py || status=1
 .ci/step "$version: tests" .ci/pytest.sh "$venv" "py$version" \

@@ -97,9 +97,10 @@ def parse_tcp(text: str) -> tuple[str, int] | None:
 
 def parse_scope(text: str) -> Scope:
     """Read the name of a scope, or the highest of several; nothing is as if unset."""
-    names = text.replace(",", " ").upper().split()
     try:
-        return max((Scope[name] for name in names), default=Config().allow)
+        return max(
+            (Scope[name] for name in words(text.upper())), default=Config().allow
+        )
     except KeyError:
         raise ValueError(
             "expected read, graph, values or exec, each of which includes those before"
@@ -108,7 +109,12 @@ def parse_scope(text: str) -> Scope:
 
 def parse_uids(text: str) -> frozenset[int]:
     """Read uids, separated by commas."""
-    return frozenset(int(word) for word in text.replace(",", " ").split())
+    return frozenset(map(int, words(text)))
+
+
+def words(text: str) -> list[str]:
+    """Split at commas and spaces."""
+    return text.replace(",", " ").split()
 
 
 def parse_bool(text: str) -> bool:

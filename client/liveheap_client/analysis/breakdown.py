@@ -131,8 +131,13 @@ def _objects_in_malloc(
     ):
         return None
     sizes, n = (after[name] - before[name] for name in names)
-    found = min(max(sizes - small, 0), max(large, 0))
+    found = _beyond(small, sizes, large)
     return large if large - found <= ROUNDED_BYTES * max(n, 0) else found
+
+
+def _beyond(small: int, walked: int, large: int) -> int:
+    """Return what objects take of the memory that malloc gave out."""
+    return min(max(walked - small, 0), max(large, 0))
 
 
 def _objects(size: int) -> Cause:
@@ -273,7 +278,7 @@ def _whose(used: int, record: Record) -> tuple[str, str]:
             "--walk tells the two apart, at the price of one fork; liveheap histogram "
             "says which objects are large",
         )
-    objects = min(max(walked - _size(record, "objects"), 0), used)
+    objects = _beyond(_size(record, "objects"), walked, used)
     return (
         f"{text}{human_bytes(objects)} are Python objects of over 512 bytes each, "
         f"{human_bytes(used - objects)} are native memory or lost to rounding",

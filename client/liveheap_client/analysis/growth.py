@@ -27,7 +27,7 @@ from liveheap_client.analysis.facts import (
 )
 from liveheap_client.analysis.graph import HeapGraph
 from liveheap_client.analysis.histogram import TypeCount, by_type
-from liveheap_client.analysis.paths import MAX_NODES, PathNodes
+from liveheap_client.analysis.paths import MAX_DEPTH, MAX_NODES, PathNodes
 from liveheap_client.analysis.pathtable import Matrix, PathTable
 from liveheap_client.analysis.sentence import (
     Places,
@@ -239,7 +239,7 @@ def _notes(rounds: Sequence[_Round]) -> list[str]:
         )
     if any(one.capped for one in rounds):
         notes.append(
-            f"there are more than {MAX_NODES:,} different paths: what is held by still "
-            "deeper ones is no suspect here"
+            f"a cap was reached, {MAX_NODES:,} different paths or {MAX_DEPTH} steps of "
+            "one: what lies beyond is merged, or no suspect"
         )
     return notes
