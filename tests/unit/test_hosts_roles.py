@@ -99,6 +99,8 @@ def test_a_stack_that_says_nothing_leaves_it_to_the_kind(kind, framework, expect
 def test_a_web_server_that_sends_jobs_is_a_web_server(monkeypatch):
     from liveheap.hosts import frameworks
 
+    for module, _ in (*frameworks.SIGNS, *frameworks.LOOPS):  # of tests before this
+        monkeypatch.delitem(sys.modules, module, raising=False)
     for module in ("gunicorn.arbiter", "rq.worker", "huey.consumer"):
         monkeypatch.setitem(sys.modules, module, sys)
     assert frameworks.framework() == "gunicorn"
